@@ -1,0 +1,8 @@
+"""The one exception that is meant for the user's eyes."""
+
+
+class InputError(ValueError):
+    """Something the user gave is wrong; the message is one line: what, where, and what would be right.
+
+    The command line prints it without a traceback and ends with exit code 2.
+    """
