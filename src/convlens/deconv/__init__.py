@@ -1,0 +1,17 @@
+"""The deconvnet: rules for the way down, projections, receptive fields, strongest activations."""
+
+from convlens.deconv.project import project
+from convlens.deconv.receptive import ReceptiveField, receptive_field, receptive_fields
+from convlens.deconv.rules import DownwardRules
+from convlens.deconv.top import StrongestUnits, TopActivations, top_activations
+
+__all__ = [
+    "DownwardRules",
+    "ReceptiveField",
+    "StrongestUnits",
+    "TopActivations",
+    "project",
+    "receptive_field",
+    "receptive_fields",
+    "top_activations",
+]

@@ -1,0 +1,159 @@
+"""The strongest activations of every map over a data set, streaming (paper, Fig 2 and section 4.1)."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+from torchmetrics import Metric
+from tqdm import tqdm
+
+from convlens.deconv.layers import check_outputs, evaluating, forward_to, like_parameters
+from convlens.errors import InputError
+
+
+@dataclass(frozen=True)
+class TopActivations:
+    """The k strongest activations of each map, one per image, strongest first; ties in the order of the images.
+
+    Where fewer than k images were seen, ``images`` is -1 and ``values`` minus infinity.
+    """
+
+    values: Float[Tensor, "maps k"]
+    images: Int[Tensor, "maps k"]
+    positions: Int[Tensor, "maps k 2"]
+    vector: bool = False
+
+    def unit(self, feature_map: int, rank: int) -> tuple[int, ...]:
+        """The (image, map, y, x), or (image, unit) for a layer that gives a vector, that ``project`` takes."""
+        image = int(self.images[feature_map, rank])
+        if self.vector:
+            return image, feature_map
+        y, x = self.positions[feature_map, rank].tolist()
+        return image, feature_map, y, x
+
+
+class StrongestUnits(Metric):
+    """Per map, the k images with the greatest maximum; constant memory, and the same on any number of processes."""
+
+    full_state_update = False
+    values: Tensor
+    images: Tensor
+    positions: Tensor
+
+    def __init__(self, maps: int, k: int = 9, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        if k < 1:
+            raise InputError(f"k={k}: ask for at least 1 activation per map")
+        self.k = k
+        for name, empty in (
+            ("values", torch.full((maps, k), -torch.inf)),
+            ("images", torch.full((maps, k), -1, dtype=torch.int64)),
+            ("positions", torch.zeros(maps, k, 2, dtype=torch.int64)),
+        ):
+            self.add_state(name, empty, dist_reduce_fx=None)
+
+    def update(self, outputs: Float[Tensor, "n maps *space"], images: Int[Tensor, " n"]) -> None:
+        """Take in a layer's outputs for a batch, and the numbers of its images."""
+        strongest = outputs.flatten(2).amax(2) if outputs.dim() > 2 else outputs
+        if bool(strongest.isnan().any()):
+            raise InputError(f"NaN among the activations of image {int(images[strongest.isnan().any(1)][0])}")
+        images = images.to(strongest.device)
+        # Sorting by image first makes the stable sort by value break ties by image, whatever the order of arrival.
+        values = torch.cat([self.values, strongest.T.to(self.values.dtype)], 1)
+        numbers = torch.cat([self.images, images.expand(len(self.values), -1)], 1)
+        keep = _order(values, numbers)[:, : self.k]
+        new = keep >= self.k
+        positions = self.positions.gather(1, keep.clamp(max=self.k - 1).unsqueeze(2).expand(-1, -1, 2)).clone()
+        maps, ranks = new.nonzero(as_tuple=True)
+        if outputs.dim() > 2 and len(maps):
+            # Positions are looked up for the few maps that enter the list only: finding them is dearer than the maximum.
+            planes = outputs[keep[maps, ranks] - self.k, maps]
+            place = planes.flatten(1).argmax(1)
+            width = planes.shape[-1]
+            positions[maps, ranks] = torch.stack([place // width, place % width], 1)
+        self.values, self.images, self.positions = values.gather(1, keep), numbers.gather(1, keep), positions
+
+    def compute(self) -> dict[str, Tensor]:
+        """The fields of `TopActivations` over all images of all processes."""
+        values, images, positions = self.values, self.images, self.positions
+        if values.dim() == 3:
+            values, images = values.transpose(0, 1).flatten(1), images.transpose(0, 1).flatten(1)
+            positions = positions.transpose(0, 1).flatten(1, 2)
+            keep = _order(values, images)[:, : self.k]
+            values, images = values.gather(1, keep), images.gather(1, keep)
+            positions = positions.gather(1, keep.unsqueeze(2).expand(-1, -1, 2))
+        return {"values": values, "images": images, "positions": positions}
+
+    def top(self, vector: bool = False) -> TopActivations:
+        """The result as `TopActivations`; ``vector`` says that the layer gives vectors."""
+        found = self.compute()
+        # torchmetrics squeezes a result of a single element.
+        shape = (-1, self.k)
+        return TopActivations(
+            found["values"].reshape(shape), found["images"].reshape(shape), found["positions"].reshape(*shape, 2), vector
+        )
+
+
+def _order(values: Tensor, images: Tensor) -> Tensor:
+    """Columns by falling value, equal values by rising image number."""
+    by_image = images.argsort(dim=1, stable=True)
+    return by_image.gather(1, values.gather(1, by_image).argsort(dim=1, descending=True, stable=True))
+
+
+def numbered(loader: Iterable[Any]) -> Iterator[tuple[Tensor, Tensor]]:
+    """Batches of images with their numbers.
+
+    A ``DataLoader`` is read in the order of its data set, so that a number is an index into the set whatever the
+    loader's own order; anything else is numbered as it comes.
+    """
+    if isinstance(loader, DataLoader) and loader.batch_size is not None and hasattr(loader.dataset, "__len__"):
+        loader = DataLoader(
+            loader.dataset,
+            batch_size=loader.batch_size,
+            num_workers=loader.num_workers,
+            collate_fn=loader.collate_fn,
+            pin_memory=loader.pin_memory,
+        )
+    start = 0
+    for batch in loader:
+        images = batch[0] if isinstance(batch, list | tuple) else batch
+        if not isinstance(images, Tensor) or images.dim() != 4:
+            raise InputError(
+                "the loader must give batches of images [n, c, h, w], alone or before their labels; "
+                f"got {type(images).__name__}" + (f" {list(images.shape)}" if isinstance(images, Tensor) else "")
+            )
+        yield images, torch.arange(start, start + len(images))
+        start += len(images)
+
+
+@torch.no_grad()
+def top_activations(
+    net: nn.Module, loader: Iterable[Any], layers: Sequence[str], k: int = 9, *, progress: bool = True
+) -> dict[str, TopActivations]:
+    """The k strongest activations of every map of the layers, in one pass over the images, in constant memory.
+
+    One activation, the spatial maximum, counts per image. The result depends on the data set alone: not on the batch
+    size and not on the loader's order.
+
+    Raises:
+        InputError: unknown or unusable layer, no image at all, NaN activations.
+    """
+    tops: dict[str, StrongestUnits] = {}
+    vector: dict[str, bool] = {}
+    with evaluating(net):
+        batches = tqdm(numbered(loader), desc="strongest activations", unit="batch", disable=None if progress else True)
+        for images, numbers in batches:
+            images = like_parameters(net, images)
+            if not tops:
+                for layer, shape in check_outputs(net, images, list(layers)).items():
+                    assert layer is not None
+                    tops[layer], vector[layer] = StrongestUnits(shape[0], k).to(images.device), len(shape) == 1
+            for layer, output in forward_to(net, images, layers).items():
+                tops[layer].update(output, numbers)
+    if not tops:
+        raise InputError("the loader gave no images: give at least one")
+    return {layer: tops[layer].top(vector[layer]) for layer in layers}

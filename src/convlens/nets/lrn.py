@@ -1,0 +1,78 @@
+"""Contrast normalisation across feature maps (Krizhevsky 2012, section 3.3), exact and fast on CPU."""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.overrides import handle_torch_function, has_torch_function_unary
+
+
+def _inverse_power(scale: Tensor, beta: float) -> Tensor:
+    """``scale ** -beta``; square roots serve the usual exponents, since ``pow`` dominates the cost otherwise."""
+    if beta == 0.75:
+        root = scale.rsqrt()
+        return root.mul_(root.sqrt())
+    if beta == 0.5:
+        return scale.rsqrt()
+    return scale.pow(-beta)
+
+
+def _window_sum(x: Tensor, size: int) -> Tensor:
+    """Sum over a window of ``size`` neighbouring maps, clipped at the first and last map."""
+    before, after = size // 2, (size - 1) // 2
+    maps = x.shape[1]
+    total = x.clone()
+    for shift in range(1, min(max(before, after), maps - 1) + 1):
+        if shift <= before:
+            total[:, shift:] += x[:, :-shift]
+        if shift <= after:
+            total[:, :-shift] += x[:, shift:]
+    return total
+
+
+class _Lrn(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x: Tensor, size: int, alpha: float, beta: float, k: float) -> Tensor:  # type: ignore[no-untyped-def]
+        scale = _window_sum(x.square(), size).mul_(alpha / size).add_(k)
+        inverse = _inverse_power(scale, beta)
+        ctx.save_for_backward(x, scale, inverse)
+        ctx.constants = (size, alpha, beta)
+        return x * inverse
+
+    @staticmethod
+    def backward(ctx, grad: Tensor):  # type: ignore[no-untyped-def, override]
+        x, scale, inverse = ctx.saved_tensors
+        size, alpha, beta = ctx.constants
+        direct = grad * inverse
+        # The window of the adjoint is the mirrored one; for even sizes that differs from the forward window.
+        coupled = direct.mul(x).div_(scale)
+        coupled = _window_sum(coupled, size) if size % 2 else _window_sum(coupled.flip(1), size).flip(1)
+        return direct.addcmul_(coupled, x, value=-2 * alpha * beta / size), None, None, None, None
+
+
+def lrn(
+    x: Float[Tensor, "n c h w"], size: int = 5, alpha: float = 1e-4, beta: float = 0.75, k: float = 2.0
+) -> Float[Tensor, "n c h w"]:
+    """Divide each activation by a power of the energy in ``size`` neighbouring maps at the same place.
+
+    ``y = x / (k + alpha / size * sum(x_j ** 2)) ** beta``: the form of the authors' code and of
+    ``torch.nn.LocalResponseNorm``. The formula as printed has no ``/ size``: pass ``alpha * size`` for it.
+    """
+    if has_torch_function_unary(x):
+        return handle_torch_function(lrn, (x,), x, size=size, alpha=alpha, beta=beta, k=k)
+    return _Lrn.apply(x, size, alpha, beta, k)
+
+
+class ContrastNorm(nn.Module):
+    """``lrn`` as a layer; constants as in Krizhevsky 2012 (the 2013 paper gives none)."""
+
+    def __init__(self, size: int = 5, alpha: float = 1e-4, beta: float = 0.75, k: float = 2.0) -> None:
+        super().__init__()
+        self.size, self.alpha, self.beta, self.k = size, alpha, beta, k
+
+    def forward(self, x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n c h w"]:
+        """Normalise across maps; shape unchanged."""
+        return lrn(x, self.size, self.alpha, self.beta, self.k)
+
+    def extra_repr(self) -> str:
+        """Show the constants in ``print(net)``."""
+        return f"size={self.size}, alpha={self.alpha}, beta={self.beta}, k={self.k}"
