@@ -1,7 +1,7 @@
 """Layers of any network by name: finding them, reading their outputs, leaving the network as it was."""
 
 import difflib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -89,19 +89,23 @@ def check_outputs(net: nn.Module, images: Tensor, layers: Sequence[str | None]) 
     return shapes
 
 
-def forward_to(net: nn.Module, images: Tensor, layers: Sequence[str]) -> dict[str, Tensor]:
-    """Outputs of the layers, and no more of the network run than the last of them needs."""
-    outputs: dict[str, Tensor] = {}
+def forward_to(net: nn.Module, images: Tensor, consumers: Mapping[str, Callable[[Tensor], None]]) -> None:
+    """Run the network until each layer's output has been handed to its consumer, and no further.
 
-    def keep(name: str) -> Callable[..., None]:
+    Outputs are handed over at once and not kept: a later ReLU in place would change them, and memory stays small.
+    """
+    left = set(consumers)
+
+    def hand_over(name: str) -> Callable[..., None]:
         def hook(module: nn.Module, args: Any, output: Tensor) -> None:
-            outputs[name] = output
-            if len(outputs) == len(layers):
+            consumers[name](output)
+            left.discard(name)
+            if not left:
                 raise _Reached
 
         return hook
 
-    handles = [find_layer(net, name).register_forward_hook(keep(name)) for name in layers]
+    handles = [find_layer(net, name).register_forward_hook(hand_over(name)) for name in consumers]
     try:
         net(images)
     except _Reached:
@@ -109,7 +113,6 @@ def forward_to(net: nn.Module, images: Tensor, layers: Sequence[str]) -> dict[st
     finally:
         for handle in handles:
             handle.remove()
-    return outputs
 
 
 def like_parameters(net: nn.Module, images: Tensor) -> Tensor:

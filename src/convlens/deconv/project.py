@@ -66,11 +66,19 @@ def project(
             rules = DownwardRules(rule, unpool, lrn)
             with rules:
                 # A copy, since a network may begin by changing its input in place, which a leaf does not allow.
-                output = net(x.clone()) if layer is None else forward_to(net, x.clone(), [layer])[layer]
+                output = _output(net, x.clone(), layer)
             if rule != "gradient" and not rules.rectified and (rules.others or not whole.rectified):
                 raise InputError(_no_relu(rule, whole, net))
             parts.append(_down(output, x, chunk, seed))
     return torch.cat(parts)
+
+
+def _output(net: nn.Module, x: Tensor, layer: str | None) -> Tensor:
+    if layer is None:
+        return net(x)
+    kept: list[Tensor] = []
+    forward_to(net, x, {layer: kept.append})
+    return kept[0]
 
 
 def _down(output: Tensor, x: Tensor, units: Tensor, seed: Seed) -> Tensor:

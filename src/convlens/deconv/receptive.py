@@ -192,4 +192,4 @@ def receptive_fields(net: nn.Module, layers: list[str], input_size: Pair = (224,
     fields = {layer: trace.field(seen[layer][0]) for layer in layers}
     if missing := [layer for layer, field in fields.items() if field is None]:
         raise InputError(f"layer {missing[0]!r} does not depend on the image: name a layer that does")
-    return fields  # type: ignore[return-value]
+    return fields

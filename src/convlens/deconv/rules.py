@@ -28,7 +28,7 @@ _CLAMP_IN_PLACE = {torch.clamp_, Tensor.clamp_, torch.clip_, Tensor.clip_}
 _CLAMP_MIN = {torch.clamp_min, Tensor.clamp_min}
 _CLAMP_MIN_IN_PLACE = {torch.clamp_min_, Tensor.clamp_min_}
 _THRESHOLD = {F.threshold, torch.threshold}
-_THRESHOLD_IN_PLACE = {F.threshold_, torch.threshold_}
+_THRESHOLD_IN_PLACE = {torch.threshold_}
 _POOL = {F.max_pool2d, torch.max_pool2d, F.max_pool2d_with_indices}
 _POOL_ARGUMENTS = ("input", "kernel_size", "stride", "padding", "dilation", "ceil_mode", "return_indices")
 _ADAPTIVE_POOL = {F.adaptive_max_pool2d, F.adaptive_max_pool2d_with_indices}
@@ -54,7 +54,7 @@ class _Rectify(torch.autograd.Function):
         return y
 
     @staticmethod
-    def backward(ctx, signal: Tensor):  # type: ignore[no-untyped-def, override]
+    def backward(ctx, signal: Tensor):  # type: ignore[no-untyped-def]
         signal = signal.clamp(min=0)
         return (signal * ctx.saved_tensors[0] if ctx.guided else signal), None
 
@@ -67,7 +67,7 @@ class _Identity(torch.autograd.Function):
         return value.view_as(value)
 
     @staticmethod
-    def backward(ctx, signal: Tensor):  # type: ignore[no-untyped-def, override]
+    def backward(ctx, signal: Tensor):  # type: ignore[no-untyped-def]
         return signal, None
 
 
@@ -83,7 +83,7 @@ class _OverwritingPool(torch.autograd.Function):
         return y, switches
 
     @staticmethod
-    def backward(ctx, signal: Tensor, _: Tensor):  # type: ignore[no-untyped-def, override]
+    def backward(ctx, signal: Tensor, _: Tensor):  # type: ignore[no-untyped-def]
         return unpool_overwrite(signal, ctx.saved_tensors[0], ctx.size), None
 
 

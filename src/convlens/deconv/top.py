@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -70,7 +71,7 @@ class StrongestUnits(Metric):
         positions = self.positions.gather(1, keep.clamp(max=self.k - 1).unsqueeze(2).expand(-1, -1, 2)).clone()
         maps, ranks = new.nonzero(as_tuple=True)
         if outputs.dim() > 2 and len(maps):
-            # Positions are looked up for the few maps that enter the list only: finding them is dearer than the maximum.
+            # Positions are looked up for the few maps that enter the list: finding them is dearer than the maximum.
             planes = outputs[keep[maps, ranks] - self.k, maps]
             place = planes.flatten(1).argmax(1)
             width = planes.shape[-1]
@@ -94,7 +95,10 @@ class StrongestUnits(Metric):
         # torchmetrics squeezes a result of a single element.
         shape = (-1, self.k)
         return TopActivations(
-            found["values"].reshape(shape), found["images"].reshape(shape), found["positions"].reshape(*shape, 2), vector
+            found["values"].reshape(shape),
+            found["images"].reshape(shape),
+            found["positions"].reshape(*shape, 2),
+            vector,
         )
 
 
@@ -152,8 +156,7 @@ def top_activations(
                 for layer, shape in check_outputs(net, images, list(layers)).items():
                     assert layer is not None
                     tops[layer], vector[layer] = StrongestUnits(shape[0], k).to(images.device), len(shape) == 1
-            for layer, output in forward_to(net, images, layers).items():
-                tops[layer].update(output, numbers)
+            forward_to(net, images, {layer: partial(top.update, images=numbers) for layer, top in tops.items()})
     if not tops:
         raise InputError("the loader gave no images: give at least one")
     return {layer: tops[layer].top(vector[layer]) for layer in layers}

@@ -71,6 +71,7 @@ class ConvNet(nn.Module):
         bias = {row.name: row.bias for row in self.table}
         for name, module in self.named_modules():
             if isinstance(module, nn.Conv2d | nn.Linear):
+                assert module.bias is not None
                 if init == "gaussian":
                     nn.init.normal_(module.weight, std=0.01)
                     nn.init.constant_(module.bias, bias.get(name.partition(".")[0], 0.0))

@@ -39,7 +39,7 @@ class _Lrn(torch.autograd.Function):
         return x * inverse
 
     @staticmethod
-    def backward(ctx, grad: Tensor):  # type: ignore[no-untyped-def, override]
+    def backward(ctx, grad: Tensor):  # type: ignore[no-untyped-def]
         x, scale, inverse = ctx.saved_tensors
         size, alpha, beta = ctx.constants
         direct = grad * inverse

@@ -61,9 +61,8 @@ def remove(table: Table, layers: Iterable[int]) -> Table:
     wanted = set(layers)
     numbers = {number(row) for row in table}
     if wanted - numbers:
-        raise InputError(
-            f"cannot remove layer {min(wanted - numbers)}: the network's layers are {', '.join(map(str, sorted(numbers)))}"
-        )
+        there = ", ".join(map(str, sorted(numbers)))
+        raise InputError(f"cannot remove layer {min(wanted - numbers)}: the network's layers are {there}")
     left = tuple(row for row in table if number(row) not in wanted)
     if not any(row.is_conv for row in left):
         raise InputError(f"removing layers {sorted(wanted)} leaves no convolution: keep at least one of them")
@@ -90,7 +89,9 @@ def scale_width(table: Table, width: float) -> Table:
     return tuple(replace(row, maps=max(8, round(row.maps * width / 8) * 8)) for row in table)
 
 
-def edit(table: Table, *, removed: Iterable[int] = (), maps: Mapping[str, int] | None = None, width: float = 1) -> Table:
+def edit(
+    table: Table, *, removed: Iterable[int] = (), maps: Mapping[str, int] | None = None, width: float = 1
+) -> Table:
     """All of a network's edits: other numbers of maps, then layers removed, then everything scaled."""
     return scale_width(remove(set_maps(table, maps or {}), removed), width)
 
