@@ -1,0 +1,1 @@
+"""Analyses of a trained network: tensors in, small dataclasses of tensors out."""

@@ -1,0 +1,25 @@
+"""Arrays in, pictures out: the sheets of the paper's figures as PIL images, plots as matplotlib figures."""
+
+from convlens.figures.bar_plots import bars, rms_histogram
+from convlens.figures.evolution import evolution_sheet
+from convlens.figures.files import save_png
+from convlens.figures.filters import filters_sheet
+from convlens.figures.grid import MID_GREY, crop, panel_gain, signed_to_uint8, tile
+from convlens.figures.line_plots import Curve, curves
+from convlens.figures.projections import top9_sheet
+
+__all__ = [
+    "MID_GREY",
+    "Curve",
+    "bars",
+    "crop",
+    "curves",
+    "evolution_sheet",
+    "filters_sheet",
+    "panel_gain",
+    "rms_histogram",
+    "save_png",
+    "signed_to_uint8",
+    "tile",
+    "top9_sheet",
+]

@@ -1,0 +1,34 @@
+"""Pictures to PNG files, whole or not at all."""
+
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import UInt8
+from matplotlib.figure import Figure
+from PIL import Image
+
+from convlens.errors import InputError
+from convlens.files import replacing
+
+DOTS_PER_INCH = 160
+
+
+def save_png(image: Image.Image | Figure | UInt8[np.ndarray, "height width 3"], path: Path | str) -> Path:
+    """Writes a picture or plot under a temporary name beside its place, then renames it; makes missing folders.
+
+    Returns:
+        The path written to.
+
+    Raises:
+        InputError: the name does not end in .png.
+    """
+    path = Path(path)
+    if path.suffix.lower() != ".png":
+        raise InputError(f"{path}: pictures are written as PNG, give a name that ends in .png")
+    with replacing(path) as partial:
+        if isinstance(image, Figure):
+            image.savefig(partial, format="png", dpi=DOTS_PER_INCH)
+        else:
+            picture = image if isinstance(image, Image.Image) else Image.fromarray(image)
+            picture.save(partial, format="png", optimize=True)
+    return path

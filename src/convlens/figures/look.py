@@ -1,0 +1,77 @@
+"""The look shared by all plots: colours, line styles and axes, for light and for dark paper."""
+
+from collections.abc import Sequence
+from typing import Literal
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+Dashes = Literal["-", "--", ":", "-."]
+
+COLOURS = {
+    False: (
+        "#1f6fb4",
+        "#d95f02",
+        "#1b8a5a",
+        "#a6338f",
+        "#7a5c00",
+        "#c0392b",
+        "#4b5cc4",
+        "#5f6b76",
+        "#00838f",
+        "#8c564b",
+    ),
+    True: (
+        "#6cb6ff",
+        "#ff9f57",
+        "#5fd0a0",
+        "#e78bd6",
+        "#d9b84a",
+        "#ff8a80",
+        "#a5b0ff",
+        "#b4bfca",
+        "#4dd0e1",
+        "#d7a597",
+    ),
+}
+INK = {False: "#1f2937", True: "#d7dde5"}
+PAPER = {False: "#ffffff", True: "#14181d"}
+GRID = {False: "#e3e6ea", True: "#2c333b"}
+DASHES: tuple[Dashes, ...] = ("-", "--", ":", "-.")
+MARKERS = "osD^"
+
+
+def colour(index: int, dark: bool) -> str:
+    """The colour of the series of that number; they repeat after ten."""
+    return COLOURS[dark][index % len(COLOURS[dark])]
+
+
+def marker(index: int) -> str:
+    """The marker of the series of that number: another one each time the colours repeat."""
+    return MARKERS[index // len(COLOURS[False]) % len(MARKERS)]
+
+
+def panels(columns: int, width: float, height: float, dark: bool, rows: int = 1) -> tuple[Figure, list[Axes]]:
+    """A figure `columns * width` by `height` inches, and its axes in reading order."""
+    figure = Figure(figsize=(columns * width, height), layout="constrained", facecolor=PAPER[dark])
+    axes = list(figure.subplots(rows, columns, squeeze=False, sharex=rows > 1).flat)
+    for axis in axes:
+        axis.set_facecolor("none")
+        axis.set_axisbelow(True)
+        axis.grid(axis="y", color=GRID[dark], linewidth=0.8)
+        axis.tick_params(colors=INK[dark], labelsize=9)
+        axis.xaxis.label.set_color(INK[dark])
+        axis.yaxis.label.set_color(INK[dark])
+        axis.spines[["top", "right"]].set_visible(False)
+        axis.spines[["left", "bottom"]].set_color(INK[dark])
+    return figure, axes
+
+
+def finish(figure: Figure, title: str | None, handles: Sequence, dark: bool) -> None:
+    """The title over the figure and, below it, the legend of the handles, if there are any."""
+    if title:
+        figure.suptitle(title, color=INK[dark], fontsize=11, fontweight="bold")
+    if handles:
+        figure.legend(
+            handles=handles, loc="outside lower center", ncols=4, frameon=False, labelcolor=INK[dark], fontsize=9
+        )
