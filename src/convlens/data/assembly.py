@@ -1,0 +1,89 @@
+"""From a source to the rows of packed images that make up each split."""
+
+import logging
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Int64
+
+from convlens.data.packed import Packed, pack
+from convlens.data.sources.base import Source, listed
+from convlens.data.splits import Split, balanced, share_out
+from convlens.errors import InputError
+
+log = logging.getLogger(__name__)
+
+
+class PackedSplit(NamedTuple):
+    """Rows of a cache, in the order of the split."""
+
+    packed: Packed
+    rows: Int64[np.ndarray, " n"]
+
+    @property
+    def labels(self) -> Int64[np.ndarray, " n"]:
+        """Class of each image of the split."""
+        return self.packed.listing.labels[self.rows]
+
+
+def choose_rows(source: Source, *, val_share: float, seed: int, limit: int | None) -> dict[str, Split]:
+    """The splits `train`, `val` and `test`, at most `limit` images each, every beginning spread over the classes.
+
+    Only `val`, where it is taken from the training images, depends on the seed.
+    """
+    train, val, test = (source.split(name) for name in ("train", "val", "test"))
+    if train is None or test is None:
+        raise InputError(f"{type(source).__name__} has no training or no test images: a source needs both")
+    if val is None:
+        train, val = share_out(train, val_share, f"val {seed}")
+    splits = {"train": train, "val": val, "test": test}
+    ordered = {name: balanced(split, name) for name, split in splits.items()}
+    return {name: Split(split.listing, split.rows[:limit]) for name, split in ordered.items()}
+
+
+def pack_splits(
+    splits: dict[str, Split], size: int, cache_dir: Path, *, whole: bool, corrupt: str
+) -> dict[str, PackedSplit]:
+    """Packs each listing once, `whole` or only the rows that a split has, and leaves out what cannot be read.
+
+    Raises:
+        InputError: An image is unreadable and `corrupt` is `fatal`, or a split has no readable image.
+    """
+    packed: dict[str, PackedSplit] = {}
+    for listing in dict.fromkeys(split.listing for split in splits.values()):
+        sharing = {name: split.rows for name, split in splits.items() if split.listing is listing}
+        used = np.arange(len(listing)) if whole else np.unique(np.concatenate(list(sharing.values())))
+        cache = pack(listing if whole else listing.take(used), size, cache_dir)
+        _report(cache, corrupt)
+        for name, rows in sharing.items():
+            packed[name] = PackedSplit(cache, cache.usable(np.searchsorted(used, rows)))
+    for name, split in splits.items():
+        if len(split.rows) and not len(packed[name].rows):
+            raise InputError(f"none of the {len(split.rows)} {name} images of {split.listing.title} can be read")
+    return packed
+
+
+def check_training_classes(train: PackedSplit, class_names: tuple[str, ...]) -> None:
+    """Sees to it that every class can be learnt.
+
+    Raises:
+        InputError: A class has no training image that can be read.
+    """
+    missing = sorted(set(range(len(class_names))) - set(train.labels.tolist()))
+    if missing:
+        names = listed(class_names[label] for label in missing)
+        raise InputError(
+            f"no readable training image in {train.packed.listing.title} for {names}: add some, or take the class out"
+        )
+
+
+def _report(cache: Packed, corrupt: str) -> None:
+    """Names and counts the unreadable images."""
+    if not cache.unreadable:
+        return
+    names = listed(f"{cache.listing.names[row]} ({reason})" for row, reason in cache.unreadable.items())
+    what = f"{len(cache.unreadable)} of {len(cache.listing)} images of {cache.listing.title} are unreadable: {names}"
+    if corrupt == "fatal":
+        raise InputError(f"{what}; mend or remove them, or set data.corrupt=skip")
+    log.warning("%s; left out, all of them are in %s", what, cache.folder / "meta.json")

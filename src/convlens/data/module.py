@@ -1,0 +1,217 @@
+"""The one DataModule: a source of images, packed once, and handed out with the paper's preprocessing (Sec. 3)."""
+
+import logging
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import torch
+from jaxtyping import Float, UInt8
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from convlens.data.assembly import PackedSplit, check_training_classes, choose_rows, pack_splits
+from convlens.data.dataset import PackedImages, as_is
+from convlens.data.sampler import EpochSampler
+from convlens.data.sources.base import Source
+from convlens.data.transforms import TEN, centre_start, proportional
+from convlens.errors import InputError
+
+log = logging.getLogger(__name__)
+
+
+class ImageData(L.LightningDataModule):
+    """Images of a source as batches (float32 [n, 3, c, c], labels int64 [n]), the values (pixel - mean) / std.
+
+    The splits are `train`, `val` and `test`. `val` is the source's own or a seeded share of each class of the training
+    images; what ImageNet calls validation is our `test`. Each split has a fixed order, of which every beginning is
+    spread over the classes; an index means a position in it.
+
+    Args:
+        source: Names classes and images.
+        cache_dir: Folder for the decoded images: 3 x stored_size^2 bytes each.
+        image_size: Side of a crop in pixels.
+        stored_size: Side of the square to which images are scaled before they are cropped; None is the paper's
+            proportion of 256 to 224.
+        mean: What is subtracted, in pixel values of 0 to 255: `train` (the mean image of the training images, the
+            paper's way) or three numbers, of red, green and blue.
+        std: What is divided by after that: one number or three. 1 keeps the paper's range of about -128 to 128.
+        batch_size: Images in a batch (test batches with ten views hold a tenth, which is as much work).
+        train_crops: `random` (any place) or `ten_fixed` (corners, centre), mirrored or not; the paper speaks of both.
+        test_views: 10 (corners and centre, each mirrored too: batches [n, 10, 3, c, c]) or 1 (centre).
+        val_share: Share of the training images for `val`, from 0 to below 1.
+        seed: Decides over `val`, the order of the epochs and the crops.
+        num_workers: Processes that make batches.
+        corrupt: What to do with unreadable images: `skip` leaves them out and says so, `fatal` is an error.
+        limit: The most images in each split, for quick runs; only these are decoded.
+
+    Raises:
+        InputError: A value is not one of these.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        *,
+        cache_dir: str | Path,
+        image_size: int = 224,
+        stored_size: int | None = None,
+        mean: str | Sequence[float] = "train",
+        std: float | Sequence[float] = 1.0,
+        batch_size: int = 128,
+        train_crops: str = "random",
+        test_views: int = TEN,
+        val_share: float = 0.1,
+        seed: int = 0,
+        num_workers: int = 0,
+        corrupt: str = "skip",
+        limit: int | None = None,
+    ) -> None:
+        super().__init__()
+        _check_choice("train_crops", train_crops, ("random", "ten_fixed"))
+        _check_choice("test_views", test_views, (1, TEN))
+        _check_choice("corrupt", corrupt, ("skip", "fatal"))
+        _check_least("image_size", image_size, 1)
+        _check_least("batch_size", batch_size, 1)
+        _check_least("num_workers", num_workers, 0)
+        if limit is not None:
+            _check_least("limit", limit, 1)
+        if stored_size is not None:
+            _check_least("stored_size", stored_size, image_size)
+        if not 0 <= val_share < 1:
+            raise InputError(f"data.val_share is {val_share}: give a share from 0 to below 1")
+        self.source = source
+        self.cache_dir = Path(cache_dir).expanduser()
+        self.image_size = image_size
+        self.stored_size = stored_size or proportional(image_size)
+        self._given_mean = None if mean == "train" else _channels("mean", mean)
+        self.std = _channels("std", std)
+        if not (self.std > 0).all():
+            raise InputError(f"data.std is {std}: give numbers above 0")
+        self.batch_size = batch_size
+        self.train_crops = train_crops
+        self.test_views = test_views
+        self.val_share = val_share
+        self.seed = seed
+        self.num_workers = num_workers
+        self.corrupt = corrupt
+        self.limit = limit
+        self._packed: dict[str, PackedSplit] = {}
+
+    @cached_property
+    def class_names(self) -> tuple[str, ...]:
+        """Names of the classes; no image is decoded for this."""
+        return self.source.class_names()
+
+    @property
+    def num_classes(self) -> int:
+        """How many classes there are; no image is decoded for this."""
+        return len(self.class_names)
+
+    def label_name(self, label: int) -> str:
+        """Name of a class."""
+        return self.class_names[label]
+
+    def setup(self, stage: str | None = None) -> None:
+        """Packs all splits whatever the stage, so that nothing is found to be wrong after the training."""
+        if self._packed:
+            return
+        splits = choose_rows(self.source, val_share=self.val_share, seed=self.seed, limit=self.limit)
+        packed = pack_splits(splits, self.stored_size, self.cache_dir, whole=self.limit is None, corrupt=self.corrupt)
+        if self.limit is None:
+            check_training_classes(packed["train"], self.class_names)
+        self._packed = packed
+        counts = ", ".join(f"{len(split.rows)} {name}" for name, split in packed.items())
+        log.info("%s: %s images in %d classes", packed["train"].packed.listing.title, counts, self.num_classes)
+
+    def train_dataloader(self) -> DataLoader[Any]:
+        """Shuffled, with the crops of `train_crops`, which differ from epoch to epoch."""
+        return self._loader(self.dataset("train", self.train_crops), self.batch_size, shuffle=True)
+
+    def val_dataloader(self) -> DataLoader[Any] | list[Any]:
+        """The centre crops; an empty list where there is no `val`."""
+        dataset = self.dataset("val", "centre")
+        return self._loader(dataset, self.batch_size, shuffle=False) if len(dataset) else []
+
+    def test_dataloader(self) -> DataLoader[Any]:
+        """Ten crops of each image [n, 10, 3, c, c], or the centre crops."""
+        if self.test_views == 1:
+            return self._loader(self.dataset("test", "centre"), self.batch_size, shuffle=False)
+        return self._loader(self.dataset("test", "ten"), max(1, self.batch_size // TEN), shuffle=False)
+
+    def plain_dataloader(self, split: str, limit: int | None = None) -> DataLoader[Any]:
+        """The centre crops of the first `limit` images of a split, in the order of the split."""
+        return self._loader(self.dataset(split, "centre", limit), self.batch_size, shuffle=None)
+
+    def dataset(self, split: str, view: str = "centre", limit: int | None = None) -> PackedImages:
+        """The first `limit` images of a split as a torch data set; for the views see `PackedImages`."""
+        packed, rows = self._split(split)
+        labels = torch.from_numpy(packed.listing.labels[rows[:limit]])
+        return PackedImages(packed.images, rows[:limit], labels, self._stored_mean, self.std, self.image_size, view)
+
+    def image_id(self, split: str, index: int) -> str:
+        """What tells an image apart: its path below the root of the data set, or such as parts/123."""
+        packed, rows = self._split(split)
+        return packed.listing.names[rows[index]]
+
+    @property
+    def mean(self) -> Float[Tensor, "3 c c"]:
+        """What is subtracted from a centre crop."""
+        start = centre_start(self._stored_mean.shape[-1], self.image_size)
+        return self._stored_mean[:, start : start + self.image_size, start : start + self.image_size]
+
+    def to_display(self, images: Float[Tensor, "n 3 c c"]) -> UInt8[Tensor, "n 3 c c"]:
+        """Centre crops as they looked, as bytes."""
+        return (
+            (images * self.std[:, None, None].to(images) + self.mean.to(images)).round().clamp(0, 255).to(torch.uint8)
+        )
+
+    @cached_property
+    def _stored_mean(self) -> Float[Tensor, "3 s s"]:
+        if self._given_mean is not None:
+            return self._given_mean[:, None, None].expand(3, self.stored_size, self.stored_size).contiguous()
+        packed, rows = self._split("train")
+        return packed.mean(rows)
+
+    def _split(self, name: str) -> PackedSplit:
+        self.setup()
+        _check_choice("split", name, tuple(self._packed))
+        return self._packed[name]
+
+    def _loader(self, dataset: PackedImages, batch_size: int, *, shuffle: bool | None) -> DataLoader[Any]:
+        """A loader of whole batches; `shuffle` None is every image in order in every process."""
+        replicas, rank = (self.trainer.world_size, self.trainer.global_rank) if self.trainer else (1, 0)
+        sampler = None
+        if shuffle is not None:
+            sampler = EpochSampler(len(dataset), seed=self.seed, shuffle=shuffle, num_replicas=replicas, rank=rank)
+        return DataLoader(
+            dataset,
+            batch_size,
+            sampler=sampler,
+            num_workers=self.num_workers,
+            collate_fn=as_is,
+            pin_memory=torch.cuda.is_available(),
+            persistent_workers=self.num_workers > 0,
+        )
+
+
+def _channels(name: str, value: str | float | Sequence[float]) -> Float[Tensor, "3"]:
+    """One number for each channel."""
+    try:
+        numbers = torch.tensor(value, dtype=torch.float32).expand(3)
+    except (TypeError, ValueError, RuntimeError):
+        either = "train, or " if name == "mean" else "one number or "
+        raise InputError(f"data.{name} is {value}: give {either}three numbers") from None
+    return numbers.clone()
+
+
+def _check_choice(name: str, value: object, choices: tuple[object, ...]) -> None:
+    if value not in choices:
+        raise InputError(f"data.{name} is {value!r}: choose one of {', '.join(map(str, choices))}")
+
+
+def _check_least(name: str, value: int, least: int) -> None:
+    if value < least:
+        raise InputError(f"data.{name} is {value}: give at least {least}")

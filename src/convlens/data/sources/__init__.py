@@ -1,0 +1,11 @@
+"""Where images come from."""
+
+from convlens.data.sources.base import Source
+from convlens.data.sources.caltech101 import Caltech101
+from convlens.data.sources.cifar10 import Cifar10
+from convlens.data.sources.folder import ImageFolder
+from convlens.data.sources.imagenet import ImageNet
+from convlens.data.sources.parts import PartsImages
+from convlens.data.sources.tiny_imagenet import TinyImageNet
+
+__all__ = ["Caltech101", "Cifar10", "ImageFolder", "ImageNet", "PartsImages", "Source", "TinyImageNet"]

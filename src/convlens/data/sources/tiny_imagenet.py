@@ -1,0 +1,58 @@
+"""Tiny-ImageNet: 200 classes at 64 x 64 pixels, in the official layout."""
+
+from pathlib import Path
+
+from convlens.data.sources.base import Source, absent, everything, file_listing, image_files, listed
+from convlens.data.sources.imagenet import first_synonyms, labelled
+from convlens.data.splits import Split
+from convlens.errors import InputError
+
+_ORIGIN = "http://cs231n.stanford.edu/tiny-imagenet-200.zip"
+_LAYOUT = "<root>/{wnids.txt,words.txt,train/<wnid>/images/*.JPEG,val/images/*.JPEG,val/val_annotations.txt}"
+
+
+class TinyImageNet(Source):
+    """`wnids.txt`, `words.txt`, `train/<wnid>/images/`, `val/images/` with `val/val_annotations.txt`.
+
+    The official validation images are our test set: the official test images have no public labels. Labels follow
+    the sorted wnids, as elsewhere, not the order of the lines of `wnids.txt`.
+    """
+
+    def __init__(self, root: str | Path) -> None:
+        self.root = Path(root)
+
+    def class_names(self) -> tuple[str, ...]:
+        """The first synonym of each wnid in `words.txt`."""
+        lines = self._read("words.txt").splitlines()
+        return first_synonyms(self._wnids(), dict(line.split("\t", 1) for line in lines if "\t" in line))
+
+    def split(self, name: str) -> Split | None:
+        """Official training images as `train`, official validation images as `test`."""
+        if name == "val":
+            return None
+        return everything(file_listing("tiny-imagenet", self.root, self._train() if name == "train" else self._test()))
+
+    def _train(self) -> list[tuple[Path, int]]:
+        wnids = self._wnids()
+        files = [list(image_files(self.root / "train" / wnid)) for wnid in wnids]
+        if empty := [wnid for wnid, found in zip(wnids, files, strict=True) if not found]:
+            raise InputError(f"no image in {self.root}/train/<wnid>/images for {listed(empty)}: fill the folders")
+        return [(path, label) for label, found in enumerate(files) for path in found]
+
+    def _test(self) -> list[tuple[Path, int]]:
+        annotations = [line.split("\t") for line in self._read("val/val_annotations.txt").splitlines()]
+        answers = {Path(fields[0]).stem: fields[1] for fields in annotations if len(fields) > 1}
+        files = list(image_files(self.root / "val/images"))
+        if not files:
+            raise absent("Tiny-ImageNet", self.root / "val/images", _LAYOUT, _ORIGIN)
+        return labelled(files, answers, self._wnids(), self.root / "val/val_annotations.txt")
+
+    def _wnids(self) -> tuple[str, ...]:
+        return tuple(sorted(self._read("wnids.txt").split()))
+
+    def _read(self, name: str) -> str:
+        path = self.root / name
+        text = path.read_text() if path.is_file() else ""
+        if not text.strip():
+            raise absent("Tiny-ImageNet", path, _LAYOUT, _ORIGIN)
+        return text

@@ -1,0 +1,49 @@
+"""Files that are whole or not there: written under a temporary name, then renamed."""
+
+import errno
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from convlens.errors import InputError
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A temporary name beside ``path`` to write to; renamed to it at the end, removed after an exception.
+
+    Raises:
+        InputError: the disk is full.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        yield partial
+        os.replace(partial, path)
+    except OSError as error:
+        raise no_space(path.parent) if error.errno == errno.ENOSPC else error from error
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def no_space(folder: Path) -> InputError:
+    """What to say when a disk is full."""
+    free = shutil.disk_usage(folder).free / 1e6
+    return InputError(
+        f"the disk is full while writing to {folder} ({free:.0f} MB free): make room or choose another run_dir"
+    )
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file, whole or not at all."""
+    with replacing(path) as partial:
+        partial.write_bytes(content)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write a value as indented JSON, whole or not at all."""
+    write_bytes(path, (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode())

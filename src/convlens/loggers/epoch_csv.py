@@ -1,0 +1,65 @@
+"""One row of metrics per epoch in a csv file; survives a killed run."""
+
+import csv
+import io
+import math
+from argparse import Namespace
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch.loggers import Logger
+from lightning.pytorch.utilities import rank_zero_only
+
+from convlens.files import write_bytes
+
+
+class EpochCSV(Logger):
+    """Writes ``metrics.csv``: a row per 1-based epoch, columns named ``split/metric``, after each epoch, whole.
+
+    A run that is continued reads the rows it finds and goes on from them; rows of repeated epochs are replaced.
+    """
+
+    def __init__(self, save_dir: str, filename: str = "metrics.csv") -> None:
+        super().__init__()
+        self.path = Path(save_dir) / filename
+        self.rows: dict[int, dict[str, str]] = {}
+        if self.path.exists():
+            with self.path.open(newline="") as file:
+                self.rows = {int(row["epoch"]): row for row in csv.DictReader(file) if row.get("epoch")}
+
+    @property
+    def name(self) -> str:
+        """Of the logger."""
+        return "csv"
+
+    @property
+    def version(self) -> str:
+        """There is one file per run directory."""
+        return ""
+
+    def log_hyperparams(self, params: dict[str, Any] | Namespace, *args: Any, **kwargs: Any) -> None:
+        """The run directory holds the config already."""
+
+    @rank_zero_only
+    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        """Add the metrics to the row of their epoch; metrics without an epoch have no row."""
+        if "epoch" not in metrics:
+            return
+        row = self.rows.setdefault(int(metrics["epoch"]), {"epoch": str(int(metrics["epoch"]))})
+        row.update({name: _cell(value) for name, value in metrics.items() if name != "epoch"})
+        self.save()
+
+    @rank_zero_only
+    def save(self) -> None:
+        """Write all rows."""
+        columns = ["epoch", *sorted({name for row in self.rows.values() for name in row} - {"epoch"})]
+        text = io.StringIO()
+        writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(self.rows[epoch] for epoch in sorted(self.rows))
+        write_bytes(self.path, text.getvalue().encode())
+
+
+def _cell(value: float) -> str:
+    return "nan" if math.isnan(value) else f"{float(value):.6g}"

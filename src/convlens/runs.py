@@ -1,0 +1,210 @@
+"""Run directories: what a run was, how far it came, and its network and data back from it."""
+
+import json
+import logging
+import sys
+import time
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
+from torch import nn
+
+import convlens
+from convlens.data import ImageData
+from convlens.errors import InputError
+from convlens.files import write_bytes, write_json
+
+log = logging.getLogger(__name__)
+
+# Keys that do not change what a run computes: it may be continued with others.
+FREE_KEYS = ("logger", "trainer", "force", "cache_dir", "data_dir", "output_root", "run_dir", "job_name", "run", "task")
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A network to look at, with the data it reads."""
+
+    net: nn.Module
+    data: ImageData
+    name: str
+    weights: str
+
+
+def plain(cfg: DictConfig) -> dict[str, Any]:
+    """The resolved configuration as plain values."""
+    return OmegaConf.to_container(cfg, resolve=True)  # type: ignore[return-value]
+
+
+def _settings(cfg: dict[str, Any]) -> dict[str, Any]:
+    return json.loads(json.dumps({key: value for key, value in cfg.items() if key not in FREE_KEYS}))
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A json file's content; empty where there is none or it is damaged."""
+    try:
+        return json.loads(path.read_text())
+    except (OSError, ValueError):
+        return {}
+
+
+def status(run_dir: Path) -> str:
+    """``finished``, ``running``, ``failed``, or ``absent``."""
+    return read_json(run_dir / "run.json").get("status", "absent")
+
+
+def check_same(run_dir: Path, cfg: DictConfig) -> None:
+    """Refuse to continue a run with settings other than its own.
+
+    Raises:
+        InputError: names the first setting that differs.
+    """
+    path = run_dir / "config.yaml"
+    if not path.exists():
+        return
+    old, new = (_flat(_settings(plain(OmegaConf.create(c)))) for c in (OmegaConf.load(path), plain(cfg)))  # type: ignore[arg-type]
+    for key in sorted(old.keys() | new.keys()):
+        if old.get(key) != new.get(key):
+            raise InputError(
+                f"{run_dir} holds a run with {key}={old.get(key)}, not {new.get(key)}: "
+                "choose another run_dir, or force=true to do it anew"
+            )
+
+
+def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
+    if not isinstance(value, dict):
+        return {prefix: value}
+    flat: dict[str, Any] = {}
+    for key, item in value.items():
+        flat |= _flat(item, f"{prefix}.{key}" if prefix else str(key))
+    return flat
+
+
+@contextmanager
+def recorded(run_dir: Path, cfg: DictConfig, task: str, command: str) -> Iterator[None]:
+    """Keep ``config.yaml`` and ``run.json`` (status, command, seconds, error) while a job works in a run directory."""
+    write_bytes(run_dir / "config.yaml", OmegaConf.to_yaml(OmegaConf.create(plain(cfg))).encode())
+    before = read_json(run_dir / "run.json").get("seconds", 0.0)
+    started = time.monotonic()
+
+    def note(state: str, error: str | None = None) -> None:
+        seconds = round(before + time.monotonic() - started, 1)
+        record = {"task": task, "name": cfg.job_name, "status": state, "command": command, "seconds": seconds}
+        write_json(run_dir / "run.json", record | {"error": error, "version": convlens.__version__})
+
+    note("running")
+    try:
+        yield
+    except BaseException as error:
+        if not isinstance(error, InputError | KeyboardInterrupt):
+            write_bytes(run_dir / "traceback.txt", traceback.format_exc().encode())
+        note("failed", f"{type(error).__name__}: {error}".splitlines()[0])
+        raise
+    note("finished")
+
+
+@contextmanager
+def analysing(cfg: DictConfig, task: str) -> Iterator[Path]:
+    """The directory in which a task writes: the run's, which keeps its own record, or a new one of its own."""
+    run_dir = Path(cfg.run_dir)
+    if cfg.run is not None:
+        yield run_dir
+        return
+    with recorded(run_dir, cfg, task, command_line()):
+        yield run_dir
+
+
+def build(cfg: DictConfig) -> tuple[ImageData, nn.Module]:
+    """Data and network of a configuration; no image is read yet."""
+    data = instantiate(cfg.data)
+    return data, build_net(cfg, data.num_classes)
+
+
+def build_net(cfg: DictConfig, num_classes: int) -> nn.Module:
+    """The network, with the classes of the data where it is ours to choose."""
+    ours = str(cfg.model.net._target_).startswith("convlens.")
+    return instantiate(cfg.model.net, **({"num_classes": num_classes} if ours else {}))
+
+
+def load_weights(net: nn.Module, path: Path) -> None:
+    """Load a checkpoint of ours, a safetensors file or a state dict saved by torch, strictly.
+
+    Raises:
+        InputError: missing, unreadable, or of another network (the first parameter that does not fit is named).
+    """
+    if not path.exists():
+        raise InputError(f"no weights at {path}: give a checkpoint of a run, or a safetensors or pth file")
+    try:
+        if path.suffix == ".safetensors":
+            from safetensors.torch import load_file
+
+            state = load_file(path)
+        else:
+            state = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        raise InputError(
+            f"cannot read weights from {path} ({str(error).splitlines()[0]}): give a whole file"
+        ) from error
+    if isinstance(inner := state.get("state_dict"), dict):
+        state = {k.removeprefix("net."): v for k, v in inner.items() if k.startswith("net.")}
+    own = net.state_dict()
+    for name in [*own, *state]:
+        theirs = tuple(state[name].shape) if name in state else "missing"
+        mine = tuple(own[name].shape) if name in own else "missing"
+        if theirs != mine:
+            raise InputError(
+                f"{path} is of another network: {name} is {theirs} there and {mine} in {type(net).__name__}: "
+                "give this network's checkpoint, or the settings it was trained with"
+            )
+    net.load_state_dict(state)
+
+
+def checkpoint(run_dir: Path, name: str = "best") -> Path:
+    """The checkpoint of that name; without a best one (no validation images) the last.
+
+    Raises:
+        InputError: there is none; the message lists those there are.
+    """
+    folder = run_dir / "checkpoints"
+    for candidate in (name, "last") if name == "best" else (name,):
+        if (path := folder / f"{candidate}.ckpt").exists():
+            return path
+    there = ", ".join(sorted(p.stem for p in folder.glob("*.ckpt"))) or "none yet: let the run finish an epoch"
+    raise InputError(f"no checkpoint {name!r} in {folder}: there is {there}")
+
+
+def subject(cfg: DictConfig, overrides: list[str]) -> Subject:
+    """The network that a task is asked to look at: of a run, or of ``model`` with its weights.
+
+    With a run, the data are the run's unless the command names others.
+    """
+    if cfg.run is None:
+        data, net = build(cfg)
+        if cfg.model.weights:
+            load_weights(net, Path(cfg.model.weights).expanduser())
+        return Subject(net.eval(), data, str(cfg.model.name), str(cfg.model.weights or "random weights"))
+    run_dir = Path(cfg.run)
+    if not (run_dir / "config.yaml").exists():
+        raise InputError(f"{run_dir} is not a run directory (no config.yaml): give the directory of a training run")
+    theirs: DictConfig = OmegaConf.load(run_dir / "config.yaml")  # type: ignore[assignment]
+    data = instantiate(theirs.data)
+    net = build_net(theirs, data.num_classes)
+    path = checkpoint(run_dir)
+    load_weights(net, path)
+    given = [o.lstrip("+~") for o in overrides]
+    if any(o.startswith("data=") for o in given):
+        data = instantiate(cfg.data)
+    elif edits := [o for o in given if o.startswith("data.")]:
+        data = instantiate(OmegaConf.merge(theirs, OmegaConf.from_dotlist(edits)).data)
+    return Subject(net.eval(), data, str(theirs.model.name), str(path))
+
+
+def command_line() -> str:
+    """The command that was typed."""
+    return " ".join(["convlens", *(arg if " " not in arg else repr(arg) for arg in sys.argv[1:])])

@@ -1,0 +1,5 @@
+"""LightningModules."""
+
+from convlens.systems.classifier import Classifier
+
+__all__ = ["Classifier"]

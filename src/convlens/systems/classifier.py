@@ -1,0 +1,154 @@
+"""Training of a classifier; the network is known by its interface only: images in, class scores out."""
+
+import inspect
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import lightning as L
+import numpy as np
+import torch
+from lightning.pytorch.utilities.types import OptimizerLRScheduler
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.optim.lr_scheduler import ReduceLROnPlateau
+
+from convlens.metrics import TopKError
+from convlens.nets import renormalize_filters
+
+
+class Classifier(L.LightningModule):
+    """Cross-entropy training with top-1 and top-5 errors in percent; ten-crop images are averaged by softmax.
+
+    Batches are ``(images, labels)``, images [n, c, h, w] or, for testing on several views, [n, views, c, h, w].
+    The random numbers of an epoch (dropout) depend on the seed and the epoch alone, so that a run that was killed and
+    continued ends with the weights of one that was not.
+
+    Args:
+        net: the network.
+        optimizer: makes the optimiser from the parameters.
+        scheduler: makes the learning rate schedule from the optimiser; ``total_steps`` is filled in where it is asked
+            for, a plateau schedule watches the validation error.
+        max_filter_rms: conv filters whose RMS exceeds this are scaled back after each step (paper, section 3).
+        seed: of the run.
+    """
+
+    def __init__(
+        self,
+        net: nn.Module,
+        optimizer: Callable[[Iterator[nn.Parameter]], torch.optim.Optimizer],
+        scheduler: Callable[..., Any] | None = None,
+        *,
+        max_filter_rms: float | None = None,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        self.net = net
+        self.make_optimizer, self.make_scheduler = optimizer, scheduler
+        self.max_filter_rms, self.seed = max_filter_rms, seed
+        self._epoch_scheduler: Any = None
+        self._restored_scheduler: dict[str, Any] | None = None
+        self._predicted: list[tuple[Tensor, Tensor]] = []
+        self.errors = nn.ModuleDict(
+            {
+                split: nn.ModuleDict({f"top{k}": TopKError(k) for k in (1, 5)})
+                for split in ("train_split", "val_split", "test_split")
+            }
+        )
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Class scores [n, classes]; for several views [n, views, c, h, w], log of the mean softmax."""
+        if images.dim() == 4:
+            return self.net(images)
+        scores = self.net(images.flatten(0, 1)).unflatten(0, images.shape[:2])
+        return scores.softmax(2).mean(1).log()
+
+    def on_train_epoch_start(self) -> None:
+        """Make the epoch's random numbers a function of the seed and the epoch."""
+        torch.manual_seed(((self.seed + 1) * 1_000_003 + self.current_epoch) * 1_009 + self.global_rank)
+
+    def _step(self, batch: tuple[Tensor, Tensor], split: str) -> tuple[Tensor, Tensor]:
+        images, labels = batch[0], batch[1]
+        scores = self(images)
+        loss = F.cross_entropy(scores, labels)
+        self.log(f"{split}/loss", loss.detach(), on_step=False, on_epoch=True, batch_size=len(labels), sync_dist=True)
+        for k, metric in self.errors[f"{split}_split"].items():  # type: ignore[operator]
+            metric.update(scores.detach(), labels)
+            self.log(
+                f"{split}/{k}_error", metric, on_step=False, on_epoch=True, prog_bar=split == "val" and k == "top1"
+            )
+        return loss, scores
+
+    def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
+        """Loss of a batch."""
+        return self._step(batch, "train")[0]
+
+    def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
+        """Loss and errors of a batch."""
+        self._step(batch, "val")
+
+    def test_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
+        """Loss and errors of a batch, over all its views."""
+        scores = self._step(batch, "test")[1]
+        best = scores.topk(min(5, scores.shape[1]), dim=1).indices
+        self._predicted.append((batch[1].cpu(), best.cpu()))
+
+    def on_test_start(self) -> None:
+        """Forget the predictions of an earlier test."""
+        self._predicted = []
+
+    def predictions(self) -> tuple[np.ndarray, np.ndarray]:
+        """Of the last test: labels [n] and the five best classes [n, 5], best first."""
+        labels, best = zip(*self._predicted, strict=True)
+        return torch.cat(labels).numpy(), torch.cat(best).numpy()
+
+    def on_train_epoch_end(self) -> None:
+        """Log the 1-based epoch, which is the axis of every chart, and the learning rate; step a per-epoch schedule.
+
+        Lightning steps such schedules after the epoch's checkpoint is written, so that a run continued from it would
+        miss a step.
+        """
+        self.log("epoch", float(self.current_epoch + 1))
+        self.log("lr", self.trainer.optimizers[0].param_groups[0]["lr"])
+        if isinstance(self._epoch_scheduler, ReduceLROnPlateau):
+            if "val/top1_error" in self.trainer.callback_metrics:
+                self._epoch_scheduler.step(self.trainer.callback_metrics["val/top1_error"])
+        elif self._epoch_scheduler is not None:
+            self._epoch_scheduler.step()
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep the per-epoch schedule's state."""
+        if self._epoch_scheduler is not None:
+            state = self._epoch_scheduler.state_dict()
+            checkpoint["epoch_scheduler"] = {k: v.item() if isinstance(v, Tensor) else v for k, v in state.items()}
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Take the per-epoch schedule up again."""
+        self._restored_scheduler = checkpoint.get("epoch_scheduler")
+
+    def on_fit_start(self) -> None:
+        """Put a continued run's schedule where it was."""
+        if self._epoch_scheduler is not None and self._restored_scheduler is not None:
+            self._epoch_scheduler.load_state_dict(self._restored_scheduler)
+
+    def on_validation_epoch_end(self) -> None:
+        """Log the 1-based epoch."""
+        self.log("epoch", float(self.current_epoch + 1))
+
+    def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
+        """Step, then scale back the filters that grew too large."""
+        super().optimizer_step(*args, **kwargs)
+        if self.max_filter_rms is not None:
+            renormalize_filters(self.net, self.max_filter_rms)
+
+    def configure_optimizers(self) -> OptimizerLRScheduler:
+        """Optimiser and schedule; schedules that count steps are Lightning's to step, per-epoch ones ours."""
+        optimizer = self.make_optimizer(self.net.parameters())
+        if self.make_scheduler is None:
+            return optimizer
+        counts_steps = "total_steps" in inspect.signature(self.make_scheduler).parameters
+        given = {"total_steps": int(self.trainer.estimated_stepping_batches)} if counts_steps else {}
+        scheduler = self.make_scheduler(optimizer, **given)
+        if counts_steps:
+            return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+        self._epoch_scheduler = scheduler
+        return optimizer

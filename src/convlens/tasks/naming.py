@@ -1,0 +1,44 @@
+"""Names of jobs and run directories from the command's overrides: the same command, the same directory."""
+
+import hashlib
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+# Overrides that do not change what a run computes.
+SILENT = (
+    "logger",
+    "trainer.",
+    "hydra.",
+    "hydra/",
+    "force",
+    "output_root",
+    "run_dir",
+    "cache_dir",
+    "data_dir",
+    "job_name",
+    "run=",
+)
+LONGEST = 100
+
+
+def job_name(overrides: Sequence[str]) -> str:
+    """``train/zfnet-parts`` and whatever else the command changes, such as ``train/alexnet-parts-seed=1``.
+
+    Long names end in a hash instead of the rest.
+    """
+    given = dict(o.lstrip("+~").partition("=")[::2] for o in overrides)
+    task, model, data = (
+        given.pop(key, default) for key, default in (("task", "train"), ("model", "zfnet"), ("data", "parts"))
+    )
+    rest = sorted(f"{key}={value}" for key, value in given.items() if not f"{key}=".startswith(SILENT))
+    name = "-".join([model, data, *rest])
+    name = re.sub(r"[^\w.=,+-]+", "_", name)
+    if len(name) > LONGEST:
+        name = f"{name[: LONGEST - 9]}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
+    return f"{task}/{name}"
+
+
+def run_dir(output_root: str, name: str, run: str | None) -> str:
+    """The directory a job writes to: the run it works on, or its own."""
+    return str(run) if run else str(Path(output_root) / name)

@@ -1,0 +1,106 @@
+"""``task=train``: a classifier, from the first epoch or from where it stopped."""
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import numpy as np
+import torch
+from hydra.utils import instantiate
+from lightning.pytorch.callbacks import ModelCheckpoint
+from omegaconf import DictConfig
+
+from convlens import runs
+from convlens.callbacks.progress import RunProgress
+from convlens.figures.gallery import write_arrays
+from convlens.files import write_json
+from convlens.systems import Classifier
+
+log = logging.getLogger(__name__)
+
+
+def run(cfg: DictConfig, overrides: list[str]) -> int:
+    """Train, test the best epoch, write ``metrics.json``; does nothing where that is there already."""
+    run_dir = Path(cfg.run_dir)
+    if not cfg.force:
+        runs.check_same(run_dir, cfg)
+        if runs.status(run_dir) == "finished":
+            log.info("%s is finished: reused (force=true does it anew)", run_dir)
+            return 0
+    with runs.recorded(run_dir, cfg, "train", runs.command_line()):
+        metrics = fit_and_test(cfg, run_dir)
+        write_json(run_dir / "metrics.json", metrics)
+    log.info(
+        "test top-1 error %.2f %%, top-5 error %.2f %%; results in %s",
+        metrics["test/top1_error"],
+        metrics["test/top5_error"],
+        run_dir,
+    )
+    return 0
+
+
+def fit_and_test(cfg: DictConfig, run_dir: Path) -> dict[str, Any]:
+    """The work itself; loggers are closed whatever happens."""
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    L.seed_everything(cfg.seed, workers=True, verbose=False)
+    data, net = runs.build(cfg)
+    data.setup()
+    if cfg.model.weights:
+        runs.load_weights(net, Path(cfg.model.weights).expanduser())
+    system: Classifier = instantiate(cfg.system, net=net)
+    loggers = [instantiate(node) for node in cfg.logger.values()]
+    failed = True
+    try:
+        trainer = instantiate(
+            cfg.trainer,
+            callbacks=[*(instantiate(node) for node in cfg.callbacks.values()), RunProgress(), *checkpoints(run_dir)],
+            logger=loggers,
+            default_root_dir=str(run_dir),
+        )
+        for logger in loggers:
+            logger.log_hyperparams(runs.plain(cfg))
+        last = run_dir / "checkpoints" / "last.ckpt"
+        resumed = last.exists() and not cfg.force
+        if resumed:
+            log.info("continuing %s from epoch %d", run_dir, torch.load(last, weights_only=True)["epoch"] + 2)
+        trainer.fit(system, datamodule=data, ckpt_path=str(last) if resumed else None, weights_only=True)
+        metrics = test(trainer, system, data, run_dir)
+        failed = False
+    finally:
+        close(loggers, failed)
+    return metrics
+
+
+def checkpoints(run_dir: Path) -> list[L.Callback]:
+    """The best and the last epoch; two callbacks, since Lightning's own ``save_last`` follows the best only."""
+    shared: dict[str, Any] = {
+        "dirpath": run_dir / "checkpoints",
+        "enable_version_counter": False,
+        "save_on_train_epoch_end": True,
+        "auto_insert_metric_name": False,
+    }
+    best = ModelCheckpoint(monitor="val/top1_error", mode="min", filename="best", **shared)
+    last = ModelCheckpoint(monitor=None, filename="last", **shared)
+    return [best, last]
+
+
+def test(trainer: L.Trainer, system: Classifier, data: Any, run_dir: Path) -> dict[str, Any]:
+    """Test the best epoch, keep its predictions, and gather the run's numbers."""
+    best = runs.checkpoint(run_dir)
+    epoch = torch.load(best, weights_only=True)["epoch"] + 1
+    runs.load_weights(system.net, best)
+    results = trainer.test(system, datamodule=data, verbose=False)[0]
+    labels, top5 = system.predictions()
+    write_arrays(run_dir / "results" / "test" / "predictions.npz", {"labels": labels, "top5": top5.astype(np.int64)})
+    parameters = sum(p.numel() for p in system.net.parameters())
+    numbers = {key: value for key, value in results.items() if key.startswith("test/")}
+    return numbers | {"best_epoch": epoch, "epochs": trainer.max_epochs, "parameters": parameters}
+
+
+def close(loggers: list[Any], failed: bool) -> None:
+    """Finish each logger, so that the next run of a sweep begins a new one, and say whether the run failed."""
+    for logger in loggers:
+        logger.finalize("failed" if failed else "success")
+        if hasattr(logger, "finish"):
+            logger.finish(failed)

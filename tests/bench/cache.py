@@ -1,0 +1,66 @@
+"""An epoch of training batches from the cache of decoded images, against decoding the JPEG files each time."""
+
+import statistics
+import tempfile
+import time
+from collections.abc import Iterable
+from pathlib import Path
+
+import torch
+from torch.utils.data import DataLoader
+from torchvision import datasets
+from torchvision.transforms import v2
+
+from convlens.data import ImageData, ImageFolder
+from convlens.data.transforms import proportional
+
+DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
+BATCH, ROUNDS = 128, 5
+CASES = {"imagenette-224-subset": 224, "tiny-imagenet-200-subset": 56}
+
+
+def decoding_loader(train: Path, image_size: int) -> DataLoader:
+    """What one writes with torchvision: open, resize, crop, mirror, to a tensor."""
+    steps = [
+        v2.Resize(proportional(image_size)),
+        v2.RandomCrop(image_size),
+        v2.RandomHorizontalFlip(),
+        v2.PILToTensor(),
+        v2.ToDtype(torch.float32, scale=True),
+    ]
+    return DataLoader(datasets.ImageFolder(train, v2.Compose(steps)), BATCH, shuffle=True)
+
+
+def seconds(loader: Iterable) -> float:
+    """Time of one epoch."""
+    start = time.perf_counter()
+    for _ in loader:
+        pass
+    return time.perf_counter() - start
+
+
+def compare(name: str, image_size: int, cache_dir: str) -> dict:
+    """The two epochs in turn; medians."""
+    source = ImageFolder(DATA / name / "train", test_share=0.01)
+    data = ImageData(source, image_size=image_size, batch_size=BATCH, val_share=0.0, cache_dir=cache_dir)
+    ours, reference = data.train_dataloader(), decoding_loader(DATA / name / "train", image_size)
+    times = [(seconds(ours), seconds(reference)) for _ in range(ROUNDS)]
+    per_image = [
+        statistics.median(column) / count
+        for column, count in zip(zip(*times, strict=True), (len(ours.sampler), len(reference.dataset)), strict=True)
+    ]
+    total = len(ours.sampler)
+    return {
+        "name": f"epoch of {name} at {image_size} px",
+        "ours": per_image[0] * total,
+        "reference": per_image[1] * total,
+        "ratio": per_image[1] / per_image[0],
+        "bound": 5.0,
+        "note": f"{total} images, cache against JPEG decoding, batch {BATCH}, no workers, median of {ROUNDS}",
+    }
+
+
+def run() -> list[dict]:
+    """One row for each data set that is there."""
+    with tempfile.TemporaryDirectory() as cache_dir:
+        return [compare(name, size, cache_dir) for name, size in CASES.items() if (DATA / name).is_dir()]

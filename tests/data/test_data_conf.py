@@ -1,0 +1,44 @@
+import inspect
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hydra import compose, initialize_config_dir
+from hydra.utils import get_class
+from omegaconf import OmegaConf
+
+from convlens.tasks.main import register_resolvers
+
+CONF = Path(__file__).resolve().parents[2] / "conf"
+NAMES = sorted(path.stem for path in (CONF / "data").glob("*.yaml") if path.stem != "base")
+
+
+def composed(name: str) -> dict[str, Any]:
+    register_resolvers()
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        config = compose("config", [f"data={name}", "seed=3", "data_dir=/d", "cache_dir=/c", "recipe=paper"])
+    return OmegaConf.to_container(config.data, resolve=True)
+
+
+def test_there_is_a_file_for_every_source():
+    assert NAMES == ["caltech101", "cifar10", "image_folder", "imagenet", "parts", "tiny_imagenet"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_keys_are_those_of_the_constructors(name):
+    data = composed(name)
+    assert (data["seed"], data["cache_dir"]) == (3, "/c")
+    assert data["source"].get("root", "/d/").startswith("/d/")
+    for node in (data["source"], data):
+        target = get_class(node.pop("_target_"))
+        inspect.signature(target).bind(**node)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_values_are_the_constructors_own_defaults(name):
+    data = composed(name)
+    given_here = {"seed", "cache_dir", "source", "root", "image_size"}
+    for node in (data["source"], data):
+        parameters = inspect.signature(get_class(node.pop("_target_"))).parameters
+        for key in node.keys() - given_here:
+            assert node[key] == parameters[key].default, key

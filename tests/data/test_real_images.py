@@ -1,0 +1,46 @@
+import pytest
+import torch
+
+from convlens.data import Caltech101, ImageData, ImageNet, TinyImageNet
+
+pytestmark = pytest.mark.slow
+
+
+def test_tiny_imagenet(shared_data, tmp_path):
+    data = ImageData(
+        TinyImageNet(shared_data / "tiny-imagenet-200-subset"),
+        image_size=56,
+        limit=48,
+        cache_dir=tmp_path,
+        corrupt="fatal",
+    )
+    assert data.num_classes == 24
+    assert {"Chihuahua", "goldfish", "espresso"} < set(data.class_names)
+    assert [len(data.source.split(split).rows) for split in ("train", "test")] == [12_000, 1_200]
+    images, labels = next(iter(data.train_dataloader()))
+    assert images.shape == (48, 3, 56, 56)
+    assert labels.bincount().tolist() == [2] * 24
+    assert -200 < images.mean(dim=(0, 2, 3)).min() < images.mean(dim=(0, 2, 3)).max() < 200
+    assert 40 < images.std() < 100  # the range that the paper's learning rate and clipping are made for
+
+
+def test_imagenette_in_the_layout_of_imagenet(shared_data, tmp_path):
+    data = ImageData(ImageNet(shared_data / "imagenette-224-subset"), limit=20, cache_dir=tmp_path, corrupt="fatal")
+    assert [len(data.source.split(split).rows) for split in ("train", "test")] == [1_000, 400]
+    ids = [data.image_id("test", i) for i in range(20)]
+    assert sorted(path.split("/")[1] for path in ids) == sorted(2 * list(data.class_names))
+    assert data.mean.shape == (3, 224, 224)
+    assert all(60 < channel < 180 for channel in data.mean.mean(dim=(1, 2)))
+
+
+@pytest.mark.parametrize(("background", "classes", "images"), [(False, 101, 8_677), (True, 102, 9_144)])
+def test_caltech(shared_data, tmp_path, background, classes, images):
+    source = Caltech101(shared_data / "caltech101", include_background=background)
+    train, test = source.split("train"), source.split("test")
+    assert (len(source.class_names()), len(train.listing)) == (classes, images)
+    assert torch.from_numpy(train.listing.labels[train.rows]).bincount().tolist() == [30] * classes
+    per_class = torch.from_numpy(test.listing.labels[test.rows]).bincount()
+    assert (per_class.min(), per_class.max()) == (1, 50)
+    data = ImageData(source, image_size=112, limit=classes, cache_dir=tmp_path, corrupt="fatal")
+    _, labels = next(iter(data.plain_dataloader("test")))
+    assert labels.tolist() == list(range(classes))
