@@ -58,7 +58,7 @@ class Affine(NamedTuple):
 
 
 def place(x: float, y: float, width: float, height: float, angle: float = 0.0) -> Affine:
-    """Stretches the square [-1, 1]^2 to half-sizes `width` x `height`, turns it by `angle` radians, puts it to (x, y)."""
+    """Stretches [-1, 1]^2 to half-sizes `width` x `height`, turns it by `angle` radians, and puts it at (x, y)."""
     cos, sin = math.cos(angle), math.sin(angle)
     return Affine(cos * width, -sin * height, sin * width, cos * height, x, y)
 
