@@ -17,28 +17,31 @@ def replacing(path: Path) -> Iterator[Path]:
     """A temporary name beside ``path`` to write to; renamed to it at the end, removed after an exception.
 
     Raises:
-        InputError: the disk is full.
+        InputError: the disk, or the user's share of it, is full.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         yield partial
         os.replace(partial, path)
     except OSError as error:
-        raise no_space(path.parent) if error.errno == errno.ENOSPC else error from error
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise no_space(path.parent) from error
+        raise
     finally:
         partial.unlink(missing_ok=True)
 
 
 def no_space(folder: Path) -> InputError:
     """What to say when a disk is full."""
-    free = shutil.disk_usage(folder).free / 1e6
+    there = next(place for place in (folder, *folder.absolute().parents) if place.exists())
+    free = shutil.disk_usage(there).free / 1e6
     return InputError(
         f"the disk is full while writing to {folder} ({free:.0f} MB free): make room or choose another run_dir"
     )
 
 
-def write_bytes(path: Path, content: bytes) -> None:
+def write_bytes(path: Path, content: bytes | memoryview) -> None:
     """Write a file, whole or not at all."""
     with replacing(path) as partial:
         partial.write_bytes(content)

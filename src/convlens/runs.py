@@ -2,10 +2,10 @@
 
 import json
 import logging
-import sys
+import shlex
 import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +24,10 @@ from convlens.files import write_bytes, write_json
 log = logging.getLogger(__name__)
 
 # Keys that do not change what a run computes: it may be continued with others.
-FREE_KEYS = ("logger", "trainer", "force", "cache_dir", "data_dir", "output_root", "run_dir", "job_name", "run", "task")
+FREE_KEYS = (
+    *("logger", "trainer", "force", "cache_dir", "data_dir", "output_root", "run_dir", "job_name", "run", "task"),
+    *("data.cache_dir", "data.num_workers"),
+)
 
 
 @dataclass(frozen=True)
@@ -43,7 +46,8 @@ def plain(cfg: DictConfig) -> dict[str, Any]:
 
 
 def _settings(cfg: dict[str, Any]) -> dict[str, Any]:
-    return json.loads(json.dumps({key: value for key, value in cfg.items() if key not in FREE_KEYS}))
+    flat = _flat(json.loads(json.dumps(cfg)))
+    return {key: value for key, value in flat.items() if not {key, key.partition(".")[0]} & set(FREE_KEYS)}
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -68,7 +72,7 @@ def check_same(run_dir: Path, cfg: DictConfig) -> None:
     path = run_dir / "config.yaml"
     if not path.exists():
         return
-    old, new = (_flat(_settings(plain(OmegaConf.create(c)))) for c in (OmegaConf.load(path), plain(cfg)))  # type: ignore[arg-type]
+    old, new = (_settings(plain(OmegaConf.create(c))) for c in (OmegaConf.load(path), plain(cfg)))  # type: ignore[arg-type]
     for key in sorted(old.keys() | new.keys()):
         if old.get(key) != new.get(key):
             raise InputError(
@@ -92,6 +96,7 @@ def recorded(run_dir: Path, cfg: DictConfig, task: str, command: str) -> Iterato
     write_bytes(run_dir / "config.yaml", OmegaConf.to_yaml(OmegaConf.create(plain(cfg))).encode())
     before = read_json(run_dir / "run.json").get("seconds", 0.0)
     started = time.monotonic()
+    (run_dir / "traceback.txt").unlink(missing_ok=True)
 
     def note(state: str, error: str | None = None) -> None:
         seconds = round(before + time.monotonic() - started, 1)
@@ -110,13 +115,13 @@ def recorded(run_dir: Path, cfg: DictConfig, task: str, command: str) -> Iterato
 
 
 @contextmanager
-def analysing(cfg: DictConfig, task: str) -> Iterator[Path]:
+def analysing(cfg: DictConfig, overrides: Sequence[str], task: str) -> Iterator[Path]:
     """The directory in which a task writes: the run's, which keeps its own record, or a new one of its own."""
     run_dir = Path(cfg.run_dir)
     if cfg.run is not None:
         yield run_dir
         return
-    with recorded(run_dir, cfg, task, command_line()):
+    with recorded(run_dir, cfg, task, command_line(overrides)):
         yield run_dir
 
 
@@ -148,21 +153,25 @@ def load_weights(net: nn.Module, path: Path) -> None:
         else:
             state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
-        raise InputError(
-            f"cannot read weights from {path} ({str(error).splitlines()[0]}): give a whole file"
-        ) from error
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise InputError(f"cannot read weights from {path} ({reason}): give a whole file") from error
+    if not isinstance(state, dict):
+        raise InputError(f"{path} holds a {type(state).__name__}, not weights: give a checkpoint or a state dict")
     if isinstance(inner := state.get("state_dict"), dict):
         state = {k.removeprefix("net."): v for k, v in inner.items() if k.startswith("net.")}
     own = net.state_dict()
     for name in [*own, *state]:
-        theirs = tuple(state[name].shape) if name in state else "missing"
-        mine = tuple(own[name].shape) if name in own else "missing"
+        theirs, mine = (_shape(values[name]) if name in values else "missing" for values in (state, own))
         if theirs != mine:
             raise InputError(
                 f"{path} is of another network: {name} is {theirs} there and {mine} in {type(net).__name__}: "
                 "give this network's checkpoint, or the settings it was trained with"
             )
     net.load_state_dict(state)
+
+
+def _shape(value: Any) -> tuple[int, ...] | str:
+    return tuple(value.shape) if isinstance(value, torch.Tensor) else f"of type {type(value).__name__}"
 
 
 def checkpoint(run_dir: Path, name: str = "best") -> Path:
@@ -205,6 +214,6 @@ def subject(cfg: DictConfig, overrides: list[str]) -> Subject:
     return Subject(net.eval(), data, str(theirs.model.name), str(path))
 
 
-def command_line() -> str:
-    """The command that was typed."""
-    return " ".join(["convlens", *(arg if " " not in arg else repr(arg) for arg in sys.argv[1:])])
+def command_line(overrides: Sequence[str]) -> str:
+    """The command that does this job alone."""
+    return shlex.join(["convlens", *overrides])

@@ -44,8 +44,12 @@ class EpochCSV(Logger):
     @rank_zero_only
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
         """Add the metrics to the row of their epoch; metrics without an epoch have no row."""
-        if "epoch" not in metrics:
-            return
+        if "epoch" in metrics:
+            self.keep_row(metrics)
+
+    @rank_zero_only
+    def keep_row(self, metrics: Mapping[str, float]) -> None:
+        """Write metrics to the row of their ``epoch``, beside what is there."""
         row = self.rows.setdefault(int(metrics["epoch"]), {"epoch": str(int(metrics["epoch"]))})
         row.update({name: _cell(value) for name, value in metrics.items() if name != "epoch"})
         self.save()

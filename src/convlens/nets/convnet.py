@@ -19,7 +19,7 @@ class ConvNet(nn.Module):
     on after pool and normalisation, ``fc6`` and ``fc7`` the rectified vectors, ``fc8`` the class scores.
 
     Raises:
-        InputError: the images are smaller than the table can take.
+        InputError: the images are smaller than the table can take, or groups do not divide the maps.
     """
 
     def __init__(
@@ -102,6 +102,11 @@ class ConvNet(nn.Module):
 
 
 def _conv(row: LayerSpec, channels: int) -> nn.Conv2d:
+    if channels % row.groups or row.maps % row.groups:
+        raise InputError(
+            f"layer {row.name!r} reads {channels} maps and gives {row.maps}, which its {row.groups} groups must divide: "
+            "choose multiples of them"
+        )
     return nn.Conv2d(channels, row.maps, row.kernel, row.stride, row.padding, groups=row.groups)
 
 

@@ -1,6 +1,7 @@
 """Training of a classifier; the network is known by its interface only: images in, class scores out."""
 
 import inspect
+import math
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -60,7 +61,8 @@ class Classifier(L.LightningModule):
         if images.dim() == 4:
             return self.net(images)
         scores = self.net(images.flatten(0, 1)).unflatten(0, images.shape[:2])
-        return scores.softmax(2).mean(1).log()
+        # Not the log of a mean: a probability that underflows in all views would make the loss infinite.
+        return scores.log_softmax(2).logsumexp(1) - math.log(images.shape[1])
 
     def on_train_epoch_start(self) -> None:
         """Make the epoch's random numbers a function of the seed and the epoch."""

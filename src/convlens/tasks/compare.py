@@ -21,13 +21,13 @@ def run(cfg: DictConfig, overrides: list[str], *, runs: Sequence[str]) -> int:
     """Write ``results/compare`` with the paired differences of top-1 and top-5 error."""
     if len(runs) != 2:
         raise InputError(f"task.runs has {len(runs)} entries: give the directories of two finished runs")
-    compare(cfg, Path(runs[0]), Path(runs[1]))
+    compare(cfg, overrides, Path(runs[0]), Path(runs[1]))
     return 0
 
 
-def compare(cfg: DictConfig, first: Path, second: Path) -> None:
+def compare(cfg: DictConfig, overrides: list[str], first: Path, second: Path) -> None:
     """The work itself."""
-    with runs.analysing(cfg, "compare") as run_dir:
+    with runs.analysing(cfg, overrides, "compare") as run_dir:
         names, wrong = zip(*(predictions(path) for path in (first, second)), strict=True)
         differences = {k: paired_difference(wrong[0][k], wrong[1][k]) for k in (1, 5)}
         write_json(run_dir / "results" / "compare" / "result.json", result(names, differences, len(wrong[0][1])))

@@ -16,7 +16,7 @@ log = logging.getLogger(__name__)
 
 def run(cfg: DictConfig, overrides: list[str], *, split: str, images: int | None) -> int:
     """Draw the filters, measure them, write ``results/filters``."""
-    with runs.analysing(cfg, "diagnose") as run_dir:
+    with runs.analysing(cfg, overrides, "diagnose") as run_dir:
         subject = runs.subject(cfg, overrides)
         name, conv = first_conv(subject.net)
         health = filter_health(conv.weight)

@@ -19,6 +19,8 @@ def dispatch(cfg: DictConfig, overrides: list[str]) -> int:
 
 def quiet_lightning() -> None:
     """Leave out Lightning's announcements and advice: our own lines say what the user needs."""
+    import lightning  # noqa: F401  first, since it sets these levels itself when it is imported
+
     for name in ("lightning.pytorch", "lightning.fabric", "lightning"):
         logging.getLogger(name).setLevel(logging.WARNING)
     for message in (

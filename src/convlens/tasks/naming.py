@@ -19,21 +19,22 @@ SILENT = (
     "job_name",
     "run=",
 )
+ONE_NETWORK = ("train", "project", "diagnose")  # tasks that have a model by default
 LONGEST = 100
 
 
 def job_name(overrides: Sequence[str]) -> str:
-    """``train/zfnet-parts`` and whatever else the command changes, such as ``train/alexnet-parts-seed=1``.
+    """``train/zfnet-parts`` and whatever else the command changes, such as ``train/alexnet-parts-seed_1``.
 
     Long names end in a hash instead of the rest.
     """
     given = dict(o.lstrip("+~").partition("=")[::2] for o in overrides)
-    task, model, data = (
-        given.pop(key, default) for key, default in (("task", "train"), ("model", "zfnet"), ("data", "parts"))
-    )
-    rest = sorted(f"{key}={value}" for key, value in given.items() if not f"{key}=".startswith(SILENT))
-    name = "-".join([model, data, *rest])
-    name = re.sub(r"[^\w.=,+-]+", "_", name)
+    task, data = given.pop("task", "train"), given.pop("data", "parts")
+    model = given.pop("model", "zfnet" if task in ONE_NETWORK else "")
+    rest = sorted(f"{key}_{value}" for key, value in given.items() if not f"{key}=".startswith(SILENT))
+    name = "-".join([*filter(None, [model]), data, *rest])
+    # Only what Hydra's grammar takes without quotes, so that `run=` can be given the directory as it is.
+    name = re.sub(r"[^A-Za-z0-9_.+-]+", "_", name)
     if len(name) > LONGEST:
         name = f"{name[: LONGEST - 9]}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
     return f"{task}/{name}"

@@ -28,7 +28,7 @@ def run(
     rules: dict[str, Any],
 ) -> int:
     """Search the split, project, write ``results/projections``."""
-    with runs.analysing(cfg, "project") as run_dir:
+    with runs.analysing(cfg, overrides, "project") as run_dir:
         subject = runs.subject(cfg, overrides)
         folder = run_dir / "results" / "projections"
         when = f"{subject.name}, {split} images"

@@ -1,6 +1,7 @@
 """``task=study``: both networks trained, projected, diagnosed, compared; then the report."""
 
 import logging
+import re
 import time
 import traceback
 from collections.abc import Mapping, Sequence
@@ -19,18 +20,30 @@ from convlens.tasks.dispatch import dispatch
 log = logging.getLogger(__name__)
 
 
-def run(cfg: DictConfig, overrides: list[str], *, title: str, parts: Sequence[Mapping[str, Any]]) -> int:
+def run(
+    cfg: DictConfig, overrides: list[str], *, title: str, scale: Sequence[str], parts: Sequence[Mapping[str, Any]]
+) -> int:
     """Do the parts one after the other; a part that fails is shown as failed and the rest goes on.
 
     Each part is a job of its own, with the study's overrides and then its own; what is finished is reused.
+
+    Raises:
+        InputError: the command chooses a model.
     """
     folder = Path(cfg.run_dir)
-    shared = [o for o in overrides if not o.startswith(("task", "run_dir=", "experiment="))]
+    shared = shared_overrides(overrides, scale)
+    places = {part["run"]: quotable(folder / part["run"]) for part in parts}
+    parts = [{**part, "overrides": [o.format_map(places) for o in part["overrides"]]} for part in parts]
+    before = {part["name"]: part for part in runs.read_json(folder / "study.json").get("parts", [])}
     done: list[dict[str, Any]] = []
     for number, part in enumerate(parts, 1):
         log.info("[%d/%d] %s", number, len(parts), part["name"])
-        done.append(do_part(folder, part, shared, cfg))
-        write_json(folder / "study.json", {"title": title, "command": runs.command_line(), "parts": done})
+        done.append(do_part(folder, part, shared, cfg, before.get(part["name"], {})))
+        # What was done before stays noted, or a study that is stopped half-way would do it again.
+        later = [before[p["name"]] for p in parts[number:] if p["name"] in before]
+        write_json(
+            folder / "study.json", {"title": title, "command": runs.command_line(overrides), "parts": [*done, *later]}
+        )
     failed = [part["name"] for part in done if part["status"] == "failed"]
     path = write_report(folder)
     if failed:
@@ -42,17 +55,42 @@ def run(cfg: DictConfig, overrides: list[str], *, title: str, parts: Sequence[Ma
     return 1 if failed else 0
 
 
-def do_part(folder: Path, part: Mapping[str, Any], shared: list[str], cfg: DictConfig) -> dict[str, Any]:
-    """One part as a job; what became of it."""
+def shared_overrides(overrides: Sequence[str], scale: Sequence[str]) -> list[str]:
+    """What every part is given: the study's scale, unless an experiment brings its own, and what was typed."""
+    typed = [o for o in overrides if not o.startswith(("task", "run_dir=", "job_name="))]
+    keys = {key(o) for o in typed}
+    if "model" in keys:
+        raise InputError("task=study trains alexnet and zfnet itself: leave out model=, or use task=train")
+    return ([] if "experiment" in keys else [o for o in scale if key(o) not in keys]) + typed
+
+
+def key(override: str) -> str:
+    """What an override sets."""
+    return override.lstrip("+~").partition("=")[0]
+
+
+def quotable(path: Path) -> str:
+    """A path as a value in an override: in quotes where Hydra's grammar would stumble."""
+    text = str(path)
+    if re.fullmatch(r"[A-Za-z0-9_./+-]+", text):
+        return text
+    escaped = text.replace("\\", "\\\\").replace("'", "\\'")
+    return f"'{escaped}'"
+
+
+def do_part(
+    folder: Path, part: Mapping[str, Any], shared: list[str], cfg: DictConfig, before: Mapping[str, Any]
+) -> dict[str, Any]:
+    """One part as a job, unless the same command did it before; what became of it."""
     run_dir = folder / part["run"]
-    own = [*shared, *part["overrides"], f"run_dir={run_dir}", f"job_name={run_dir.name}", f"cache_dir={cfg.cache_dir}"]
-    record = {"name": part["name"], "run": part["run"], "command": f"convlens {' '.join(own)}"}
+    own = [*shared, *part["overrides"], f"run_dir={quotable(run_dir)}", f"job_name={run_dir.name}"]
+    record = {"name": part["name"], "run": part["run"], "command": runs.command_line(own)}
     record |= {"status": "finished", "seconds": 0.0, "error": None, "traceback": None}
     marker = run_dir / "results" / part["result"] / "result.json" if part.get("result") else run_dir / "metrics.json"
-    if marker.exists() and not cfg.force and fresh(marker, run_dir):
-        before = {p["name"]: p for p in runs.read_json(folder / "study.json").get("parts", [])}
+    same = before.get("command") == record["command"] and before["status"] != "failed"
+    if not cfg.force and same and fresh(marker, run_dir):
         log.info("%s is finished: reused", part["name"])
-        return record | {"status": "reused", "seconds": before.get(part["name"], {}).get("seconds", 0.0)}
+        return record | {"status": "reused", "seconds": before["seconds"]}
     started = time.monotonic()
     try:
         dispatch(hydra.compose("config", own), own)
@@ -68,6 +106,6 @@ def do_part(folder: Path, part: Mapping[str, Any], shared: list[str], cfg: DictC
 
 
 def fresh(marker: Path, run_dir: Path) -> bool:
-    """Whether a result is newer than the weights it was made from."""
+    """Whether there is a result, newer than the weights it was made from."""
     best = run_dir / "checkpoints" / "best.ckpt"
-    return not best.exists() or marker.stat().st_mtime >= best.stat().st_mtime
+    return marker.exists() and (not best.exists() or marker.stat().st_mtime >= best.stat().st_mtime)

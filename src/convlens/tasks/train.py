@@ -12,6 +12,7 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from omegaconf import DictConfig
 
 from convlens import runs
+from convlens.callbacks.checkpoints import EpochCheckpoint, WholeCheckpoints
 from convlens.callbacks.progress import RunProgress
 from convlens.figures.gallery import write_arrays
 from convlens.files import write_json
@@ -28,7 +29,7 @@ def run(cfg: DictConfig, overrides: list[str]) -> int:
         if runs.status(run_dir) == "finished":
             log.info("%s is finished: reused (force=true does it anew)", run_dir)
             return 0
-    with runs.recorded(run_dir, cfg, "train", runs.command_line()):
+    with runs.recorded(run_dir, cfg, "train", runs.command_line(overrides)):
         metrics = fit_and_test(cfg, run_dir)
         write_json(run_dir / "metrics.json", metrics)
     log.info(
@@ -58,6 +59,7 @@ def fit_and_test(cfg: DictConfig, run_dir: Path) -> dict[str, Any]:
             logger=loggers,
             default_root_dir=str(run_dir),
         )
+        trainer.strategy.checkpoint_io = WholeCheckpoints()
         for logger in loggers:
             logger.log_hyperparams(runs.plain(cfg))
         last = run_dir / "checkpoints" / "last.ckpt"
@@ -81,7 +83,7 @@ def checkpoints(run_dir: Path) -> list[L.Callback]:
         "auto_insert_metric_name": False,
     }
     best = ModelCheckpoint(monitor="val/top1_error", mode="min", filename="best", **shared)
-    last = ModelCheckpoint(monitor=None, filename="last", **shared)
+    last = EpochCheckpoint(monitor=None, filename="last", **shared)
     return [best, last]
 
 

@@ -1,0 +1,45 @@
+"""Checkpoints that are whole or not there, and never ahead of the metrics on disk."""
+
+import io
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import torch
+from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.plugins.io import TorchCheckpointIO
+
+from convlens.files import write_bytes
+
+
+class WholeCheckpoints(TorchCheckpointIO):
+    """Writes beside the target, then renames.
+
+    Lightning's own writes to the system's temporary folder and moves from there: across file systems that is a copy,
+    and a run killed in it could never be continued.
+    """
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
+        """Save, whole or not at all.
+
+        Raises:
+            InputError: the disk is full.
+        """
+        content = io.BytesIO()
+        torch.save(checkpoint, content)
+        write_bytes(Path(path), content.getbuffer())
+
+
+class EpochCheckpoint(ModelCheckpoint):
+    """Hands the epoch's metrics to the loggers that keep rows before it saves.
+
+    Lightning does so afterwards: a run killed in between would go on without the row of an epoch that it has.
+    """
+
+    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Rows, then the checkpoint."""
+        row = {name: float(value) for name, value in trainer.callback_metrics.items()}
+        for logger in trainer.loggers:
+            if hasattr(logger, "keep_row"):
+                logger.keep_row(row)
+        super().on_train_epoch_end(trainer, pl_module)
