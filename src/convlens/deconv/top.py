@@ -63,20 +63,21 @@ class StrongestUnits(Metric):
         if bool(strongest.isnan().any()):
             raise InputError(f"NaN among the activations of image {int(images[strongest.isnan().any(1)][0])}")
         images = images.to(strongest.device)
-        # Sorting by image first makes the stable sort by value break ties by image, whatever the order of arrival.
-        values = torch.cat([self.values, strongest.T.to(self.values.dtype)], 1)
-        numbers = torch.cat([self.images, images.expand(len(self.values), -1)], 1)
+        strongest = strongest.to(self.values.dtype)
+        tied = (strongest == self.values[:, -1]) & (images[:, None] < self.images[:, -1])
+        changed = ((strongest > self.values[:, -1]) | tied).any(0).nonzero().flatten()
+        values = torch.cat([self.values[changed], strongest.T[changed]], 1)
+        numbers = torch.cat([self.images[changed], images.expand(len(changed), -1)], 1)
         keep = _order(values, numbers)[:, : self.k]
-        new = keep >= self.k
-        positions = self.positions.gather(1, keep.clamp(max=self.k - 1).unsqueeze(2).expand(-1, -1, 2)).clone()
-        maps, ranks = new.nonzero(as_tuple=True)
-        if outputs.dim() > 2 and len(maps):
-            # Positions are looked up for the few maps that enter the list: finding them is dearer than the maximum.
-            planes = outputs[keep[maps, ranks] - self.k, maps]
-            place = planes.flatten(1).argmax(1)
-            width = planes.shape[-1]
-            positions[maps, ranks] = torch.stack([place // width, place % width], 1)
-        self.values, self.images, self.positions = values.gather(1, keep), numbers.gather(1, keep), positions
+        old = keep.clamp(max=self.k - 1).unsqueeze(2).expand(-1, -1, 2)
+        positions = self.positions[changed].gather(1, old)
+        rows, ranks = (keep >= self.k).nonzero(as_tuple=True)
+        if outputs.dim() > 2:
+            # Places are looked up for what enters the list only: finding them is dearer than the maximum.
+            positions[rows, ranks] = _places(outputs[keep[rows, ranks] - self.k, changed[rows]])
+        self.values[changed] = values.gather(1, keep)
+        self.images[changed] = numbers.gather(1, keep)
+        self.positions[changed] = positions
 
     def compute(self) -> dict[str, Tensor]:
         """The fields of `TopActivations` over all images of all processes."""
@@ -100,6 +101,13 @@ class StrongestUnits(Metric):
             found["positions"].reshape(*shape, 2),
             vector,
         )
+
+
+def _places(planes: Float[Tensor, "m h w"]) -> Int[Tensor, "m 2"]:
+    """Row and column of each plane's first maximum; its row first, since maxima are found faster than places."""
+    rows = planes.amax(2).argmax(1)
+    lines = planes.gather(1, rows[:, None, None].expand(-1, 1, planes.shape[2])).squeeze(1)
+    return torch.stack([rows, lines.argmax(1)], 1)
 
 
 def _order(values: Tensor, images: Tensor) -> Tensor:
@@ -156,7 +164,9 @@ def top_activations(
                 for layer, shape in check_outputs(net, images, list(layers)).items():
                     assert layer is not None
                     tops[layer], vector[layer] = StrongestUnits(shape[0], k).to(images.device), len(shape) == 1
-            forward_to(net, images, {layer: partial(top.update, images=numbers) for layer, top in tops.items()})
+            consumers = {layer: partial(top.update, images=numbers) for layer, top in tops.items()}
+            # A copy, since a network may begin by changing its input in place and the batch is the caller's.
+            forward_to(net, images.clone(), consumers)
     if not tops:
         raise InputError("the loader gave no images: give at least one")
     return {layer: tops[layer].top(vector[layer]) for layer in layers}
