@@ -13,6 +13,7 @@ from torchvision.transforms import v2
 
 from convlens.data import ImageData, ImageFolder
 from convlens.data.transforms import proportional
+from tests.bench.timing import row
 
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
 BATCH, ROUNDS = 128, 5
@@ -50,14 +51,8 @@ def compare(name: str, image_size: int, cache_dir: str) -> dict:
         for column, count in zip(zip(*times, strict=True), (len(ours.sampler), len(reference.dataset)), strict=True)
     ]
     total = len(ours.sampler)
-    return {
-        "name": f"epoch of {name} at {image_size} px",
-        "ours": per_image[0] * total,
-        "reference": per_image[1] * total,
-        "ratio": per_image[1] / per_image[0],
-        "bound": 5.0,
-        "note": f"{total} images, cache against JPEG decoding, batch {BATCH}, no workers, median of {ROUNDS}",
-    }
+    note = f"{total} images, cache against JPEG decoding, batch {BATCH}, no workers, median of {ROUNDS}"
+    return row(f"epoch of {name} at {image_size} px", per_image[0] * total, per_image[1] * total, 5.0, note)
 
 
 def run() -> list[dict]:

@@ -65,7 +65,11 @@ class ConvNet(nn.Module):
         self.steps.append(name)
 
     def initialise(self, init: Literal["gaussian", "he"]) -> None:
-        """Weights N(0, 0.01) with the table's biases (paper, section 3), or scaled to the fan-in with zero biases."""
+        """Weights N(0, 0.01) with the table's biases (paper, section 3), or scaled to the fan-in with zero biases.
+
+        With ``he`` the first layer begins a hundredth as large. Adam moves weights by the learning rate whatever their
+        size; in few epochs that is less than the noise they would start from, which filters would then still show.
+        """
         if init not in ("gaussian", "he"):
             raise InputError(f"init={init!r} is unknown: choose gaussian (the paper's) or he")
         bias = {row.name: row.bias for row in self.table}
@@ -78,6 +82,9 @@ class ConvNet(nn.Module):
                 else:
                     nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
                     nn.init.zeros_(module.bias)
+        if init == "he":
+            with torch.no_grad():
+                self.filters(self.conv_names()[0]).mul_(0.01)
 
     def forward(self, images: Float[Tensor, "n c h w"]) -> Float[Tensor, "n classes"]:
         """Class scores of mean-subtracted images with values of about +-128."""
@@ -104,8 +111,8 @@ class ConvNet(nn.Module):
 def _conv(row: LayerSpec, channels: int) -> nn.Conv2d:
     if channels % row.groups or row.maps % row.groups:
         raise InputError(
-            f"layer {row.name!r} reads {channels} maps and gives {row.maps}, which its {row.groups} groups must divide: "
-            "choose multiples of them"
+            f"layer {row.name!r} reads {channels} maps and gives {row.maps}, which its {row.groups} groups do not "
+            f"divide: choose multiples of {row.groups}"
         )
     return nn.Conv2d(channels, row.maps, row.kernel, row.stride, row.padding, groups=row.groups)
 

@@ -41,11 +41,7 @@ class LayerSpec:
         size = self.conv_size(size)
         if not self.pool or size < 1:
             return size
-        if not self.ceil_pool:
-            return (size - 3) // 2 + 1
-        pooled = math.ceil((size - 3) / 2) + 1
-        # torch drops a last window that would begin outside the map.
-        return pooled - 1 if (pooled - 1) * 2 >= size else pooled
+        return (math.ceil if self.ceil_pool else math.floor)((size - 3) / 2) + 1
 
 
 Table = tuple[LayerSpec, ...]
