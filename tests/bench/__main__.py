@@ -1,4 +1,4 @@
-"""Runs the benchmarks, ours and the reference in turn within one run: ``make bench``, or ``python -m tests.bench lrn top``.
+"""Runs the benchmarks, ours and the reference in turn within one run: ``make bench`` or ``python -m tests.bench lrn``.
 
 Prints a table and writes ``outputs/bench.json``. A missed bound is said, but is no error: machines differ.
 """
@@ -17,7 +17,7 @@ OUTPUT = Path("outputs") / "bench.json"
 
 
 def met(row: dict) -> bool:
-    """Whether a row keeps its bound: `ratio` is reference / ours where more is better, ours / reference where less is."""
+    """Whether a row keeps its bound; the ratio is ours / reference where less is better, else reference / ours."""
     return row["ratio"] <= row["bound"] if row["less_is_better"] else row["ratio"] >= row["bound"]
 
 

@@ -3,6 +3,7 @@
 import resource
 import subprocess
 import sys
+from functools import partial
 
 import torch
 import torchvision
@@ -47,11 +48,8 @@ def run() -> list[dict]:
     rows = []
     for name, (net, layers, size) in networks().items():
         batches = [(torch.randn(BATCH, 3, size, size), torch.zeros(BATCH)) for _ in range(BATCHES)]
-        times = in_turn(
-            lambda: top_activations(net, batches, layers, k=9),
-            lambda: forward(net, layers[-1], batches),
-            ROUNDS,
-        )
+        search = partial(top_activations, net, batches, layers, k=9)
+        times = in_turn(search, partial(forward, net, layers[-1], batches), ROUNDS)
         note = f"{BATCHES * BATCH} images, {len(layers)} layers, all maps, k = 9, median of {ROUNDS}"
         rows.append(row(f"top_activations, {name}", *times, 1.05, note, less_is_better=True))
     few, many = (peak_memory(count) for count in IMAGES)
@@ -67,7 +65,7 @@ def peak_memory(count: int) -> float:
     return float(done.stdout)
 
 
-def search(count: int) -> None:
+def search_once(count: int) -> None:
     """What the process does: one search, then its peak."""
     net = zfnet(10, input_size=64, width=0.25).eval()
     batches = ((torch.randn(BATCH, 3, 64, 64), torch.zeros(BATCH)) for _ in range(count // BATCH))
@@ -76,4 +74,4 @@ def search(count: int) -> None:
 
 
 if __name__ == "__main__":
-    search(int(sys.argv[1]))
+    search_once(int(sys.argv[1]))

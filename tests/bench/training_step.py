@@ -1,5 +1,6 @@
 """A training step of ``Classifier`` under Lightning, the default callbacks waiting, against a bare PyTorch loop."""
 
+import itertools
 import statistics
 import tempfile
 import time
@@ -82,7 +83,7 @@ def bare_steps(batches: DataLoader) -> list[float]:
 
 def gaps(ends: list[float]) -> list[float]:
     """Times between neighbours."""
-    return [later - earlier for earlier, later in zip(ends, ends[1:], strict=False)]
+    return [later - earlier for earlier, later in itertools.pairwise(ends)]
 
 
 def run() -> list[dict]:
