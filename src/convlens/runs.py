@@ -3,6 +3,7 @@
 import json
 import logging
 import shlex
+import shutil
 import time
 import traceback
 from collections.abc import Iterator, Sequence
@@ -11,8 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import hydra
 import torch
-from hydra.utils import instantiate
+from hydra.errors import InstantiationException
 from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
@@ -25,8 +27,9 @@ log = logging.getLogger(__name__)
 
 # Keys that do not change what a run computes: it may be continued with others.
 FREE_KEYS = (
-    *("logger", "trainer", "force", "cache_dir", "data_dir", "output_root", "run_dir", "job_name", "run", "task"),
-    *("data.cache_dir", "data.num_workers"),
+    *("logger", "force", "cache_dir", "data_dir", "output_root", "run_dir", "job_name", "run", "task"),
+    *("data.cache_dir", "data.num_workers", "trainer.accelerator", "trainer.devices", "trainer.enable_model_summary"),
+    *("trainer.enable_progress_bar", "trainer.log_every_n_steps", "trainer.num_sanity_val_steps", "trainer.profiler"),
 )
 
 
@@ -64,13 +67,14 @@ def status(run_dir: Path) -> str:
 
 
 def check_same(run_dir: Path, cfg: DictConfig) -> None:
-    """Refuse to continue a run with settings other than its own.
+    """Refuse to continue a run with settings other than its own; one that never trained binds nobody.
 
     Raises:
         InputError: names the first setting that differs.
     """
     path = run_dir / "config.yaml"
-    if not path.exists():
+    trained = status(run_dir) == "finished" or any(run_dir.glob("checkpoints/*.ckpt"))
+    if not (path.exists() and trained):
         return
     old, new = (_settings(plain(OmegaConf.create(c))) for c in (OmegaConf.load(path), plain(cfg)))  # type: ignore[arg-type]
     for key in sorted(old.keys() | new.keys()):
@@ -107,7 +111,7 @@ def recorded(run_dir: Path, cfg: DictConfig, task: str, command: str) -> Iterato
     try:
         yield
     except BaseException as error:
-        if not isinstance(error, InputError | KeyboardInterrupt):
+        if not isinstance(error, InputError | KeyboardInterrupt | SystemExit):
             write_bytes(run_dir / "traceback.txt", traceback.format_exc().encode())
         note("failed", f"{type(error).__name__}: {error}".splitlines()[0])
         raise
@@ -123,6 +127,33 @@ def analysing(cfg: DictConfig, overrides: Sequence[str], task: str) -> Iterator[
         return
     with recorded(run_dir, cfg, task, command_line(overrides)):
         yield run_dir
+
+
+def clear(run_dir: Path) -> None:
+    """Remove what an earlier run left, so that nothing of it is continued or reported as the new one's."""
+    for name in ("checkpoints", "results", "tensorboard"):
+        shutil.rmtree(run_dir / name, ignore_errors=True)
+    for name in ("metrics.csv", "metrics.json"):
+        (run_dir / name).unlink(missing_ok=True)
+
+
+def instantiate(node: DictConfig, **given: Any) -> Any:
+    """What a node of the configuration describes.
+
+    Raises:
+        InputError: its values do not fit; the message names the node.
+    """
+    try:
+        return hydra.utils.instantiate(node, **given)
+    except InstantiationException as error:
+        cause = error.__cause__
+        if isinstance(cause, InputError):
+            raise cause from error
+        if not isinstance(cause, TypeError | ValueError | ImportError):
+            raise
+        where = str(error).rpartition("full_key: ")[2].splitlines()[0]
+        said = (str(cause).splitlines() or [type(cause).__name__])[0]
+        raise InputError(f"{where} cannot be made from its settings ({said}): compare them with --cfg job") from error
 
 
 def build(cfg: DictConfig) -> tuple[ImageData, nn.Module]:

@@ -11,8 +11,10 @@ SHAPES = {
     "zfnet layer 1, 224 px": (16, 96, 55, 55),
     "alexnet layer 2, 224 px": (16, 256, 27, 27),
     "zfnet layer 2, 224 px": (16, 256, 13, 13),
+    "layer 1, 224 px, twice the batch": (32, 96, 55, 55),
     "layer 1, 64 px": (128, 96, 15, 15),
-    "layer 2, 64 px": (128, 256, 7, 7),
+    "alexnet layer 2, 64 px": (128, 256, 7, 7),
+    "zfnet layer 2, 64 px": (128, 256, 3, 3),
 }
 ROUNDS = 9
 

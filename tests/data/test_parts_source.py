@@ -1,8 +1,14 @@
+import multiprocessing
+import sys
+import time
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 
-from convlens.data import ImageData, PartsImages
+from convlens.data import ImageData, PartsImages, packing
+from convlens.data.packed import pack
 from convlens.data.parts import CLASS_NAMES, render_images
 from convlens.errors import InputError
 
@@ -42,3 +48,113 @@ def test_the_seed_of_the_images_makes_another_cache(tmp_path):
 def test_numbers_that_cannot_be_are_refused(numbers):
     with pytest.raises(InputError, match=r"parts with train=\d+, test=\d+"):
         PartsImages(**numbers)
+
+
+RANGES = [range(start, min(start + 3, 29)) for start in range(0, 29, 3)]
+linux = pytest.mark.skipif(sys.platform != "linux", reason="images are drawn in one process elsewhere")
+
+
+@pytest.fixture
+def three_cores(monkeypatch):
+    monkeypatch.setattr("convlens.data.sources.parts.cores", lambda: 3)
+
+
+@linux
+def test_blocks_drawn_in_processes_are_those_drawn_one_by_one(three_cores):
+    listing = PartsImages(seed=2, train=29, test=1).split("train").listing
+    found, helpers = [], 0
+    for block in listing.blocks(RANGES, 16):
+        helpers = max(helpers, len(multiprocessing.active_children()))
+        found.append(block)
+    assert helpers == 3
+    assert not multiprocessing.active_children()
+    expected = [listing.read(rows, 16) for rows in RANGES]
+    assert [block.unreadable for block in found] == [{}] * len(RANGES)
+    assert all(np.array_equal(a.images, b.images) for a, b in zip(found, expected, strict=True))
+
+
+def test_one_core_draws_the_same_blocks_without_a_second_process(monkeypatch):
+    monkeypatch.setattr("convlens.data.sources.parts.cores", lambda: 1)
+    listing = PartsImages(seed=2, train=29, test=1).split("train").listing
+    blocks = listing.blocks(RANGES, 16)
+    np.testing.assert_array_equal(next(blocks).images, listing.read(RANGES[0], 16).images)
+    assert not multiprocessing.active_children()
+
+
+@linux
+def test_who_stops_asking_for_blocks_leaves_no_process_behind(three_cores):
+    blocks = PartsImages(train=29, test=1).split("train").listing.blocks(RANGES, 16)
+    next(blocks)
+    assert multiprocessing.active_children()
+    blocks.close()
+    assert not multiprocessing.active_children()
+
+
+@linux
+def test_a_killed_drawing_process_is_said_and_not_waited_for(three_cores):
+    blocks = PartsImages(train=29, test=1).split("train").listing.blocks(RANGES, 16)
+    next(blocks)
+    for process in multiprocessing.active_children():
+        process.kill()
+    with pytest.raises(InputError, match=r"a process that draws the images of parts was killed.*start again"):
+        list(blocks)
+    assert not multiprocessing.active_children()
+
+
+@linux
+def test_an_interrupted_drawing_goes_on_where_it_was(three_cores, tmp_path, monkeypatch):
+    monkeypatch.setattr(packing, "BLOCK", 3)
+    listing = PartsImages(seed=4, train=29, test=1).split("train").listing
+    write_json = packing.write_json
+
+    def interrupted(path, value):
+        write_json(path, value)
+        if value.get("done") == 12:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(packing, "write_json", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            pack(listing, 16, tmp_path)
+    assert not multiprocessing.active_children()
+    asked, blocks = [], type(listing).blocks
+
+    def noted(self, ranges, size):
+        asked.extend(ranges)
+        return blocks(self, ranges, size)
+
+    monkeypatch.setattr(type(listing), "blocks", noted)
+    packed = pack(listing, 16, tmp_path)
+    assert [rows.start for rows in asked] == list(range(12, 29, 3))
+    np.testing.assert_array_equal(np.load(packed.images), listing.read(range(29), 16).images)
+
+
+def _draw_forever(listing, queue):
+    blocks = listing.blocks(RANGES, 16)
+    next(blocks)
+    queue.put([process.pid for process in multiprocessing.active_children()])
+    time.sleep(600)
+
+
+def _runs(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+@linux
+def test_the_drawing_processes_end_with_a_killed_parent(three_cores):
+    fork = multiprocessing.get_context("fork")
+    queue = fork.Queue()
+    parent = fork.Process(target=_draw_forever, args=(PartsImages(train=29, test=1).split("train").listing, queue))
+    parent.start()
+    pids = queue.get(timeout=60)
+    assert len(pids) == 3
+    assert all(map(_runs, pids))
+    parent.kill()
+    parent.join()
+    deadline = time.monotonic() + 20
+    while any(map(_runs, pids)):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)

@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass
 
-import torch
+import numpy as np
 from jaxtyping import Bool
 from torch import Tensor
 
@@ -30,7 +30,7 @@ class PairedDifference:
 
 
 def paired_difference(
-    first_wrong: Bool[Tensor, " n"], second_wrong: Bool[Tensor, " n"], *, resamples: int = 2000, seed: int = 0
+    first_wrong: Bool[Tensor, " n"], second_wrong: Bool[Tensor, " m"], *, resamples: int = 2000, seed: int = 0
 ) -> PairedDifference:
     """Compare two networks image by image.
 
@@ -41,14 +41,16 @@ def paired_difference(
         raise InputError(
             f"{len(first_wrong)} and {len(second_wrong)} predictions: both networks must be tested on the same images"
         )
-    gap = first_wrong.double() - second_wrong.double()
-    draws = torch.randint(len(gap), (resamples, len(gap)), generator=torch.Generator().manual_seed(seed))
-    low, high = gap[draws].mean(1).quantile(torch.tensor([0.025, 0.975], dtype=torch.float64)).tolist()
-    only_first, only_second = int((gap > 0).sum()), int((gap < 0).sum())
+    images = len(first_wrong)
+    only_first, only_second = int((first_wrong & ~second_wrong).sum()), int((second_wrong & ~first_wrong).sum())
+    # Images drawn with replacement differ only in how many of the two kinds there are among them.
+    shares = np.array([only_first, only_second, images - only_first - only_second]) / images
+    drawn = np.random.default_rng(seed).multinomial(images, shares, resamples)
+    low, high = np.quantile((drawn[:, 0] - drawn[:, 1]) / images, [0.025, 0.975])
     return PairedDifference(
-        100 * float(gap.mean()),
-        100 * low,
-        100 * high,
+        100 * (only_first - only_second) / images,
+        100 * float(low),
+        100 * float(high),
         sign_test(min(only_first, only_second), only_first + only_second),
     )
 

@@ -27,7 +27,7 @@ class FilterHealth:
     @property
     def spread(self) -> float:
         """Greatest RMS over the median: 1 where all filters are equally strong, large where one dominates."""
-        return float(self.rms.max() / self.rms.median())
+        return float(self.rms.max() / self.rms.quantile(0.5))
 
     @property
     def dead_share(self) -> float:
@@ -40,8 +40,11 @@ def filter_health(weight: Float[Tensor, "maps in kh kw"]) -> FilterHealth:
     weight = weight.detach().float()
     rms = weight.square().mean((1, 2, 3)).sqrt()
     spread = weight.flatten(2).std(2, correction=0).mean(1)
-    dead = (rms < 0.1 * rms.median()) | (spread < 0.1 * spread.median())
-    return FilterHealth(rms, dead if weight[0, 0].numel() > 1 else rms < 0.1 * rms.median())
+    # torch's own median is the lower of the two middle values.
+    dead = rms < 0.1 * rms.quantile(0.5)
+    if weight[0, 0].numel() > 1:
+        dead = dead | (spread < 0.1 * spread.quantile(0.5))
+    return FilterHealth(rms, dead)
 
 
 @torch.no_grad()

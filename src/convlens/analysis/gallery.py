@@ -43,10 +43,9 @@ def crop(images: Tensor, box: Sequence[int], fill: float) -> Tensor:
     window = torch.full(
         (*images.shape[:-2], bottom - top, right - left), fill, dtype=images.dtype, device=images.device
     )
-    rows, columns = slice(max(top, 0), min(bottom, height)), slice(max(left, 0), min(right, width))
-    window[..., rows.start - top : rows.stop - top, columns.start - left : columns.stop - left] = images[
-        ..., rows, columns
-    ]
+    y0, y1, x0, x1 = max(top, 0), min(bottom, height), max(left, 0), min(right, width)
+    if y0 < y1 and x0 < x1:
+        window[..., y0 - top : y1 - top, x0 - left : x1 - left] = images[..., y0:y1, x0:x1]
     return window
 
 

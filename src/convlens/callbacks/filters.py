@@ -37,7 +37,9 @@ class FilterHealthLog(AtEpochs):
 
     def epochs(self, trainer: L.Trainer) -> list[int]:
         """All epochs unless some were chosen: these numbers cost nothing."""
-        return super().epochs(trainer) if self.chosen else list(range(1, (trainer.max_epochs or 1) + 1))
+        if self.chosen is None:
+            return list(range(1, (trainer.max_epochs or 1) + 1))
+        return super().epochs(trainer)
 
     def act(self, trainer: L.Trainer, pl_module: Any, epoch: int) -> None:
         """Log."""

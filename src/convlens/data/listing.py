@@ -2,7 +2,7 @@
 
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -51,6 +51,10 @@ class Listing(ABC):
     def read(self, rows: Sequence[int], size: int) -> Block:
         """Pixels of some rows as squares of `size` pixels."""
 
+    def blocks(self, ranges: Iterable[range], size: int) -> Iterator[Block]:
+        """Pixels of many rows, one block for each range of rows."""
+        return (self.read(rows, size) for rows in ranges)
+
     def take(self: AnyListing, rows: Int64[np.ndarray, " k"]) -> AnyListing:
         """The listing of some rows only."""
         return replace(self, names=[self.names[row] for row in rows], labels=self.labels[rows])
@@ -91,11 +95,11 @@ class FileListing(Listing):
             except UnreadableImage as error:
                 unreadable[place] = str(error)
 
-        with ThreadPoolExecutor(_cores()) as pool:
+        with ThreadPoolExecutor(cores()) as pool:
             list(pool.map(decode, range(len(rows))))
         return Block(images, dict(sorted(unreadable.items())))
 
 
-def _cores() -> int:
+def cores() -> int:
     """Cores that this process may use, which in a container or a batch job are fewer than the machine has."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

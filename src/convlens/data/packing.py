@@ -69,14 +69,14 @@ def _write_images(listing: Listing, size: int, partial: Path, progress: dict[str
             file.write(header)
         file.truncate(len(header) + progress["done"] * 3 * size**2)
         file.seek(0, io.SEEK_END)
-        for start in range(progress["done"], len(listing), BLOCK):
-            rows = range(start, min(start + BLOCK, len(listing)))
-            block = listing.read(rows, size)
+        starts = range(progress["done"], len(listing), BLOCK)
+        ranges = [range(start, min(start + BLOCK, len(listing))) for start in starts]
+        for rows, block in zip(ranges, listing.blocks(ranges, size), strict=True):
             file.write(block.images.data)
             file.flush()
             os.fsync(file.fileno())
             progress["done"] = rows.stop
-            progress["unreadable"] += [[start + place, reason] for place, reason in block.unreadable.items()]
+            progress["unreadable"] += [[rows.start + place, reason] for place, reason in block.unreadable.items()]
             write_json(partial / "progress.json", progress)
             bar.update(len(rows))
 

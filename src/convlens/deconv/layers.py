@@ -70,7 +70,8 @@ def check_outputs(net: nn.Module, images: Tensor, layers: Sequence[str | None]) 
     """
     named = [layer for layer in layers if layer is not None]
     with evaluating(net), torch.no_grad(), reading(net, named) as seen:
-        result = net(images[:1])
+        # A copy, since a network may begin by changing its input in place.
+        result = net(images[:1].clone())
     shapes: dict[str | None, torch.Size] = {}
     for layer in layers:
         outputs = [result] if layer is None else seen[layer]

@@ -2,13 +2,14 @@
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from convlens.deconv.layers import check_outputs, evaluating, reading
+from convlens.deconv.layers import check_outputs, evaluating, forward_to
 from convlens.errors import InputError
 
 Pair = tuple[int, int]
@@ -114,6 +115,8 @@ class _Tracing(TorchFunctionMode):
         if not all(field.local for field in known):
             return None
         if name in _POINTWISE:
+            if any(size != output.shape[-2:] for size in sizes):
+                return None  # spread over space, or joined along it
             field: ReceptiveField | None = known[0]
             for other in known[1:]:
                 field = field._union(other) if field else None
@@ -163,7 +166,9 @@ def _window(name: str, args: Any, kwargs: Any, size: torch.Size, output: Tensor)
         step = (size[0] // out[0], size[1] // out[1])
         return step, step, (0, 0)
     if name == "pad":
-        given = dict(zip(("input", "pad"), args, strict=False)) | kwargs
+        given = dict(zip(("input", "pad", "mode"), args, strict=False)) | kwargs
+        if given.get("mode", "constant") != "constant":
+            return None
         left, _, top, _ = (*given["pad"], 0, 0)[:4]
         return (1, 1), (1, 1), (top, left)
     return None
@@ -187,9 +192,14 @@ def receptive_fields(net: nn.Module, layers: list[str], input_size: Pair = (224,
     channels = next((m.in_channels for m in net.modules() if isinstance(m, nn.Conv2d)), 3)
     images = torch.zeros(1, channels, *input_size, device=reference.device, dtype=reference.dtype)
     check_outputs(net, images, layers)
-    with evaluating(net), torch.no_grad(), reading(net, layers) as seen, _Tracing(images) as trace:
-        net(images)
-    fields = {layer: trace.field(seen[layer][0]) for layer in layers}
-    if missing := [layer for layer, field in fields.items() if field is None]:
-        raise InputError(f"layer {missing[0]!r} does not depend on the image: name a layer that does")
-    return fields
+    fields: dict[str, ReceptiveField] = {}
+    with evaluating(net), torch.no_grad(), _Tracing(images) as trace:
+
+        def note(layer: str, output: Tensor) -> None:
+            # At once, since an operation in place may change the output, and its field, later on.
+            if (field := trace.field(output)) is None:
+                raise InputError(f"layer {layer!r} does not depend on the image: name a layer that does")
+            fields[layer] = field
+
+        forward_to(net, images, {layer: partial(note, layer) for layer in layers})
+    return {layer: fields[layer] for layer in layers}

@@ -137,7 +137,9 @@ class DownwardRules(TorchFunctionMode):
                 value = func(*args, **kwargs)
             return _Identity.apply(x, value)
         if func in _OTHERS:
-            self.others[_OTHERS[func]] += 1
+            bounds = _argument(args, kwargs, 1, "min_val"), _argument(args, kwargs, 2, "max_val")
+            # nn.ReLU6 is written as a hardtanh; it is named as the user knows it.
+            self.others["relu6" if _OTHERS[func] == "hardtanh" and bounds == (0, 6) else _OTHERS[func]] += 1
         return func(*args, **kwargs)
 
     @staticmethod
@@ -181,4 +183,5 @@ class DownwardRules(TorchFunctionMode):
 
 
 def _is_zero(value: Any) -> bool:
-    return isinstance(value, int | float) and value == 0
+    constant = isinstance(value, int | float) or (isinstance(value, Tensor) and value.numel() == 1)
+    return constant and bool(value == 0)

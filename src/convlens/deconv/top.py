@@ -60,15 +60,21 @@ class StrongestUnits(Metric):
     def update(self, outputs: Float[Tensor, "n maps *space"], images: Int[Tensor, " n"]) -> None:
         """Take in a layer's outputs for a batch, and the numbers of its images."""
         strongest = outputs.flatten(2).amax(2) if outputs.dim() > 2 else outputs
-        if bool(strongest.isnan().any()):
-            raise InputError(f"NaN among the activations of image {int(images[strongest.isnan().any(1)][0])}")
-        images = images.to(strongest.device)
         strongest = strongest.to(self.values.dtype)
-        tied = (strongest == self.values[:, -1]) & (images[:, None] < self.images[:, -1])
-        changed = ((strongest > self.values[:, -1]) | tied).any(0).nonzero().flatten()
-        values = torch.cat([self.values[changed], strongest.T[changed]], 1)
+        # Most batches change few lists. A tie may, by the image's number; NaN passes here, to be found below.
+        changed = (strongest.amax(0) < self.values[:, -1]).logical_not_().nonzero().flatten()
+        if not len(changed):
+            return
+        found = strongest.T[changed]
+        if bool(found.isnan().any()):
+            raise InputError(f"NaN among the activations of image {int(images[strongest.isnan().any(1).cpu()][0])}")
+        values = torch.cat([self.values[changed], found], 1)
+        images = images.to(found.device)
         numbers = torch.cat([self.images[changed], images.expand(len(changed), -1)], 1)
-        keep = _order(values, numbers)[:, : self.k]
+        # The lists are in order, and where the new images come after the old ones in order, one stable sort does.
+        later = bool((images.diff() > 0).all()) and bool(images[0] > self.images.max())
+        order = values.argsort(dim=1, descending=True, stable=True) if later else _order(values, numbers)
+        keep = order[:, : self.k]
         old = keep.clamp(max=self.k - 1).unsqueeze(2).expand(-1, -1, 2)
         positions = self.positions[changed].gather(1, old)
         rows, ranks = (keep >= self.k).nonzero(as_tuple=True)

@@ -20,9 +20,16 @@ class EpochWandb(WandbLogger):
     def __init__(self, *, save_dir: str, offline: bool | None = None, **options: Any) -> None:
         if offline is None:
             mode = os.environ.get("WANDB_MODE")
-            offline = mode in ("offline", "dryrun") if mode else wandb.api.api_key is None
+            offline = mode in ("offline", "dryrun") if mode else not wandb.login(prompt=False, verify=False)
         Path(save_dir).mkdir(parents=True, exist_ok=True)
+        if offline:
+            options["mode"] = "offline"
+            # W&B's reports about itself go out even so.
+            os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
         super().__init__(save_dir=save_dir, offline=offline, **options)
+        # Lightning's way to go offline is a variable of the environment, which comes too late for W&B, whose settings
+        # are read by now, and stays for the jobs that follow.
+        self._offline = False
         self._epoch: float | None = None
 
     @property

@@ -6,6 +6,13 @@ from torch import Tensor, nn
 from torch.overrides import handle_torch_function, has_torch_function_unary
 
 
+_PART = 2**18  # values, of which four buffers fit in a core's cache
+
+
+def _parts(x: Tensor) -> tuple[Tensor, ...]:
+    return x.split(max(1, _PART // max(1, x[0].numel() if len(x) else 1)))
+
+
 def _inverse_power(scale: Tensor, beta: float) -> Tensor:
     """``scale ** -beta``; square roots serve the usual exponents, since ``pow`` dominates the cost otherwise."""
     if beta == 0.75:
@@ -30,23 +37,32 @@ def _window_sum(x: Tensor, size: int) -> Tensor:
 
 
 class _Lrn(torch.autograd.Function):
+    """A few images at a time: buffers for the whole batch would leave the cache, and be paged in at each call."""
+
     @staticmethod
     def forward(ctx, x: Tensor, size: int, alpha: float, beta: float, k: float) -> Tensor:  # type: ignore[no-untyped-def]
-        scale = _window_sum(x.square(), size).mul_(alpha / size).add_(k)
-        inverse = _inverse_power(scale, beta)
-        ctx.save_for_backward(x, scale, inverse)
+        y, scales = torch.empty_like(x), []
+        for part, out in zip(_parts(x), _parts(y), strict=True):
+            scale = _window_sum(part.square(), size).mul_(alpha / size).add_(k)
+            torch.mul(part, _inverse_power(scale, beta), out=out)
+            if ctx.needs_input_grad[0]:
+                scales.append(scale)
+        ctx.save_for_backward(x, *scales)
         ctx.constants = (size, alpha, beta)
-        return x * inverse
+        return y
 
     @staticmethod
     def backward(ctx, grad: Tensor):  # type: ignore[no-untyped-def]
-        x, scale, inverse = ctx.saved_tensors
+        whole, *scales = ctx.saved_tensors
         size, alpha, beta = ctx.constants
-        direct = grad * inverse
-        # The window of the adjoint is the mirrored one; for even sizes that differs from the forward window.
-        coupled = direct.mul(x).div_(scale)
-        coupled = _window_sum(coupled, size) if size % 2 else _window_sum(coupled.flip(1), size).flip(1)
-        return direct.addcmul_(coupled, x, value=-2 * alpha * beta / size), None, None, None, None
+        result = torch.empty_like(whole)
+        for x, signal, out, scale in zip(_parts(whole), _parts(grad), _parts(result), scales, strict=True):
+            torch.mul(signal, _inverse_power(scale, beta), out=out)
+            coupled = out.mul(x).div_(scale)
+            # The window of the adjoint is the mirrored one; for even sizes that differs from the forward window.
+            coupled = _window_sum(coupled, size) if size % 2 else _window_sum(coupled.flip(1), size).flip(1)
+            out.addcmul_(coupled, x, value=-2 * alpha * beta / size)
+        return result, None, None, None, None
 
 
 def lrn(

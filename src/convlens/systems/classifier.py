@@ -2,7 +2,7 @@
 
 import inspect
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import lightning as L
@@ -64,33 +64,38 @@ class Classifier(L.LightningModule):
         # Not the log of a mean: a probability that underflows in all views would make the loss infinite.
         return scores.log_softmax(2).logsumexp(1) - math.log(images.shape[1])
 
-    def on_train_epoch_start(self) -> None:
-        """Make the epoch's random numbers a function of the seed and the epoch."""
-        torch.manual_seed(((self.seed + 1) * 1_000_003 + self.current_epoch) * 1_009 + self.global_rank)
+    def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
+        """Make the epoch's random numbers a function of the seed and the epoch.
 
-    def _step(self, batch: tuple[Tensor, Tensor], split: str) -> tuple[Tensor, Tensor]:
+        Not at the epoch's start: iterators of loaders draw a number, in a continued run's first epoch after that.
+        """
+        if batch_idx == 0:
+            torch.manual_seed(((self.seed + 1) * 1_000_003 + self.current_epoch) * 1_009 + self.global_rank)
+
+    def _step(self, batch: Sequence[Tensor], batch_idx: int, split: str) -> tuple[Tensor, Tensor]:
         images, labels = batch[0], batch[1]
         scores = self(images)
         loss = F.cross_entropy(scores, labels)
         self.log(f"{split}/loss", loss.detach(), on_step=False, on_epoch=True, batch_size=len(labels), sync_dist=True)
         for k, metric in self.errors[f"{split}_split"].items():  # type: ignore[operator]
             metric.update(scores.detach(), labels)
-            self.log(
-                f"{split}/{k}_error", metric, on_step=False, on_epoch=True, prog_bar=split == "val" and k == "top1"
-            )
+            # Lightning keeps the metric itself: to name it again at each step would change nothing and take time.
+            if batch_idx == 0:
+                in_bar = split == "val" and k == "top1"
+                self.log(f"{split}/{k}_error", metric, on_step=False, on_epoch=True, prog_bar=in_bar)
         return loss, scores
 
-    def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
+    def training_step(self, batch: Sequence[Tensor], batch_idx: int) -> Tensor:
         """Loss of a batch."""
-        return self._step(batch, "train")[0]
+        return self._step(batch, batch_idx, "train")[0]
 
-    def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
+    def validation_step(self, batch: Sequence[Tensor], batch_idx: int) -> None:
         """Loss and errors of a batch."""
-        self._step(batch, "val")
+        self._step(batch, batch_idx, "val")
 
-    def test_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
+    def test_step(self, batch: Sequence[Tensor], batch_idx: int) -> None:
         """Loss and errors of a batch, over all its views."""
-        scores = self._step(batch, "test")[1]
+        scores = self._step(batch, batch_idx, "test")[1]
         best = scores.topk(min(5, scores.shape[1]), dim=1).indices
         self._predicted.append((batch[1].cpu(), best.cpu()))
 
@@ -120,8 +125,7 @@ class Classifier(L.LightningModule):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep the per-epoch schedule's state."""
         if self._epoch_scheduler is not None:
-            state = self._epoch_scheduler.state_dict()
-            checkpoint["epoch_scheduler"] = {k: v.item() if isinstance(v, Tensor) else v for k, v in state.items()}
+            checkpoint["epoch_scheduler"] = self._epoch_scheduler.state_dict()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Take the per-epoch schedule up again."""

@@ -17,10 +17,11 @@ from convlens.files import write_json
 log = logging.getLogger(__name__)
 
 
-def run(cfg: DictConfig, overrides: list[str], *, runs: Sequence[str]) -> int:
+def run(cfg: DictConfig, overrides: list[str], *, runs: Sequence[str] | str) -> int:
     """Write ``results/compare`` with the paired differences of top-1 and top-5 error."""
+    runs = [runs] if isinstance(runs, str) else runs
     if len(runs) != 2:
-        raise InputError(f"task.runs has {len(runs)} entries: give the directories of two finished runs")
+        raise InputError(f"task.runs={list(runs)}: give the directories of two finished runs, task.runs=[DIR,DIR]")
     compare(cfg, overrides, Path(runs[0]), Path(runs[1]))
     return 0
 
@@ -28,15 +29,20 @@ def run(cfg: DictConfig, overrides: list[str], *, runs: Sequence[str]) -> int:
 def compare(cfg: DictConfig, overrides: list[str], first: Path, second: Path) -> None:
     """The work itself."""
     with runs.analysing(cfg, overrides, "compare") as run_dir:
-        names, wrong = zip(*(predictions(path) for path in (first, second)), strict=True)
+        names, labels, wrong = zip(*(predictions(path) for path in (first, second)), strict=True)
+        if not np.array_equal(*labels):
+            raise InputError(
+                f"{first} and {second} were tested on different images ({len(labels[0])} and {len(labels[1])}, "
+                "or of other classes): give two runs with the same data"
+            )
         differences = {k: paired_difference(wrong[0][k], wrong[1][k]) for k in (1, 5)}
         write_json(run_dir / "results" / "compare" / "result.json", result(names, differences, len(wrong[0][1])))
         for k, gap in differences.items():
             log.info("top-%d error, %s", k, sentence(names, gap))
 
 
-def predictions(path: Path) -> tuple[str, dict[int, torch.Tensor]]:
-    """A run's name, and which test images it got wrong at top-1 and top-5.
+def predictions(path: Path) -> tuple[str, np.ndarray, dict[int, torch.Tensor]]:
+    """A run's name, the labels of its test images, and which of them it got wrong at top-1 and top-5.
 
     Raises:
         InputError: the run has no test predictions.
@@ -46,7 +52,8 @@ def predictions(path: Path) -> tuple[str, dict[int, torch.Tensor]]:
         raise InputError(f"no test predictions at {file}: give the directory of a finished training run")
     arrays = np.load(file)
     hits = torch.from_numpy(arrays["top5"] == arrays["labels"][:, None])
-    return runs.read_json(path / "run.json").get("name", path.name), {k: ~hits[:, :k].any(1) for k in (1, 5)}
+    name = runs.read_json(path / "run.json").get("name", path.name)
+    return name, arrays["labels"], {k: ~hits[:, :k].any(1) for k in (1, 5)}
 
 
 def sentence(names: Sequence[str], gap: PairedDifference) -> str:

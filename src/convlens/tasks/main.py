@@ -3,19 +3,23 @@
 Nothing heavy is imported before a task starts, so that ``--help`` and ``--cfg job`` are quick.
 """
 
-import logging
+import contextlib
+import io
+import os
 import sys
 from pathlib import Path
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
-from hydra.types import RunMode
+from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 from convlens.errors import InputError
+from convlens.tasks.mistakes import explain
 from convlens.tasks.naming import job_name, run_dir
 
-log = logging.getLogger(__name__)
+INTERRUPTED, TERMINATED = 130, 143  # what a shell shows for a process that Ctrl-C or SIGTERM ended
 
 
 def conf_dir() -> Path:
@@ -25,47 +29,92 @@ def conf_dir() -> Path:
     return installed if installed.exists() else package.parents[1] / "conf"
 
 
+def groups() -> list[str]:
+    """Names of the configuration's groups."""
+    return [path.name for path in conf_dir().iterdir() if path.is_dir() and path.name != "hydra"]
+
+
 def register_resolvers() -> None:
     """Names that the configuration uses."""
     OmegaConf.register_new_resolver("convlens.job_name", job_name, replace=True)
     OmegaConf.register_new_resolver("convlens.run_dir", run_dir, replace=True)
 
 
-def _job(cfg: DictConfig) -> None:
+def do_job(cfg: DictConfig) -> int:
+    """One job; returns its exit code."""
     from convlens.tasks.dispatch import dispatch
 
     hydra_cfg = HydraConfig.get()
-    single = hydra_cfg.mode == RunMode.RUN
     try:
-        code = dispatch(cfg, list(hydra_cfg.overrides.task))
+        return dispatch(cfg, list(hydra_cfg.overrides.task))
     except InputError as error:
+        if _wants_traceback():
+            raise
         print(f"convlens: {error}", file=sys.stderr)
-        if single:
-            raise SystemExit(2) from None
-        raise
-    if code and single:
-        raise SystemExit(code)
-    if code:
-        raise RuntimeError(f"{hydra_cfg.job.name} ended with code {code}")
+        _remove_empty(Path(hydra_cfg.runtime.output_dir), Path(cfg.output_root).resolve())
+        return 2
+    except (KeyboardInterrupt, SystemExit) as stop:
+        # Lightning turns both into exits, of which one looks like a success.
+        print("convlens: stopped; the same command goes on from the last epoch", file=sys.stderr)
+        by_key = isinstance(stop, KeyboardInterrupt) or isinstance(stop.__context__, KeyboardInterrupt)
+        raise SystemExit(INTERRUPTED if by_key else TERMINATED) from None
+
+
+def _remove_empty(folder: Path, root: Path) -> None:
+    """Take away the directory that Hydra made for a job that wrote nothing, and those above it up to ``root``."""
+    with contextlib.suppress(OSError):
+        folder.rmdir()
+        for parent in folder.parents:
+            if parent.is_relative_to(root):
+                parent.rmdir()
+
+
+def _wants_traceback() -> bool:
+    return os.environ.get("HYDRA_FULL_ERROR") == "1"
+
+
+class HeldBack(io.StringIO):
+    """Takes what is written to stderr until it is released."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stderr = sys.stderr
+        sys.stderr = self
+
+    def release(self, show: bool = True) -> None:
+        """Give stderr back, and what was written meanwhile unless it is better said otherwise."""
+        if sys.stderr is self:
+            sys.stderr = self.stderr
+            sys.stderr.write(self.getvalue() if show else "")
 
 
 def main() -> None:
     """Entry point of the console script; exit code 2 for what the user can mend, 1 for what failed."""
     register_resolvers()
+    codes: list[int] = []
     started = False
+    # Hydra prints composition errors over many lines, which are said in one instead.
+    composing = HeldBack()
 
     def job(cfg: DictConfig) -> None:
         nonlocal started
         started = True
-        _job(cfg)
+        composing.release()
+        codes.append(do_job(cfg))
 
     try:
         hydra.main(config_path=str(conf_dir()), config_name="config", version_base="1.3")(job)()
-    except SystemExit as stop:
-        # Hydra ends with 1 when the configuration cannot be composed: the user's mistake.
-        if stop.code == 1 and not started:
+    except (SystemExit, OmegaConfBaseException) as stop:
+        error = stop.__context__ if isinstance(stop, SystemExit) else stop
+        if not started and not _wants_traceback() and isinstance(error, HydraException | OmegaConfBaseException):
+            composing.release(show=False)
+            print(f"convlens: {explain(error, sys.argv[1:], groups())}", file=sys.stderr)
             raise SystemExit(2) from None
         raise
+    finally:
+        composing.release()
+    if any(codes):
+        raise SystemExit(max(codes))
 
 
 if __name__ == "__main__":

@@ -8,7 +8,13 @@ from pathlib import Path
 # Overrides that do not change what a run computes.
 SILENT = (
     "logger",
-    "trainer.",
+    "trainer.accelerator",
+    "trainer.devices",
+    "trainer.enable_",
+    "trainer.log_every_n_steps",
+    "trainer.num_sanity_val_steps",
+    "trainer.profiler",
+    "data.num_workers",
     "hydra.",
     "hydra/",
     "force",

@@ -20,7 +20,7 @@ def run(
     cfg: DictConfig,
     overrides: list[str],
     *,
-    layers: Sequence[str] | None,
+    layers: Sequence[str] | str | None,
     maps: int | None,
     split: str,
     images: int | None,
@@ -35,7 +35,7 @@ def run(
         drawn = draw_galleries(
             subject.net,
             subject.data,
-            list(layers or default_layers(subject.net)),
+            [layers] if isinstance(layers, str) else list(layers or default_layers(subject.net)),
             folder / "best",
             title=when,
             split=split,

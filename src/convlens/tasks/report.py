@@ -12,10 +12,12 @@ from convlens.report import report_runs, write_report
 log = logging.getLogger(__name__)
 
 
-def run(cfg: DictConfig, overrides: list[str], *, runs: Sequence[str] | None) -> int:
+def run(cfg: DictConfig, overrides: list[str], *, runs: Sequence[str] | str | None) -> int:
     """Write ``report.html`` into the run, or several runs' into this job's directory."""
     if runs:
-        path = report_runs([Path(r) for r in runs], Path(cfg.run_dir) / "report.html")
+        path = report_runs(
+            [Path(r) for r in ([runs] if isinstance(runs, str) else runs)], Path(cfg.run_dir) / "report.html"
+        )
     elif cfg.run:
         path = write_report(Path(cfg.run))
     else:

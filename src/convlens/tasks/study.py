@@ -9,13 +9,17 @@ from pathlib import Path
 from typing import Any
 
 import hydra
+from hydra.errors import HydraException
 from omegaconf import DictConfig
+from omegaconf.errors import OmegaConfBaseException
 
 from convlens import runs
 from convlens.errors import InputError
 from convlens.files import write_json
 from convlens.report import write_report
 from convlens.tasks.dispatch import dispatch
+from convlens.tasks.main import groups
+from convlens.tasks.mistakes import explain
 
 log = logging.getLogger(__name__)
 
@@ -93,7 +97,7 @@ def do_part(
         return record | {"status": "reused", "seconds": before["seconds"]}
     started = time.monotonic()
     try:
-        dispatch(hydra.compose("config", own), own)
+        dispatch(compose(own), own)
     except Exception as error:
         log.error("%s failed: %s", part["name"], error)
         trace = None if isinstance(error, InputError) else traceback.format_exc()
@@ -103,6 +107,18 @@ def do_part(
             "traceback": trace,
         }
     return record | {"seconds": round(time.monotonic() - started, 1)}
+
+
+def compose(overrides: list[str]) -> DictConfig:
+    """The configuration of a part.
+
+    Raises:
+        InputError: the overrides cannot be composed.
+    """
+    try:
+        return hydra.compose("config", overrides)
+    except (HydraException, OmegaConfBaseException) as error:
+        raise InputError(explain(error, overrides, groups())) from error
 
 
 def fresh(marker: Path, run_dir: Path) -> bool:

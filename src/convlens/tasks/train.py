@@ -7,13 +7,15 @@ from typing import Any
 import lightning as L
 import numpy as np
 import torch
-from hydra.utils import instantiate
 from lightning.pytorch.callbacks import ModelCheckpoint
 from omegaconf import DictConfig
+from torch import nn
 
 from convlens import runs
 from convlens.callbacks.checkpoints import EpochCheckpoint, WholeCheckpoints
 from convlens.callbacks.progress import RunProgress
+from convlens.data import ImageData
+from convlens.errors import InputError
 from convlens.figures.gallery import write_arrays
 from convlens.files import write_json
 from convlens.systems import Classifier
@@ -22,15 +24,26 @@ log = logging.getLogger(__name__)
 
 
 def run(cfg: DictConfig, overrides: list[str]) -> int:
-    """Train, test the best epoch, write ``metrics.json``; does nothing where that is there already."""
+    """Train, test the best epoch, write ``metrics.json``; does nothing where that is there already.
+
+    Raises:
+        InputError: the number of epochs is none, or ``run`` is not a run.
+    """
     run_dir = Path(cfg.run_dir)
+    epochs = cfg.trainer.max_epochs
+    if not isinstance(epochs, int) or epochs < 1:
+        raise InputError(f"recipe.max_epochs={epochs}: give a whole number of at least 1")
+    if cfg.run is not None and not (run_dir / "config.yaml").exists():
+        raise InputError(f"{run_dir} is not a run directory (no config.yaml): give a run's, or run_dir= for a new one")
     if not cfg.force:
         runs.check_same(run_dir, cfg)
         if runs.status(run_dir) == "finished":
             log.info("%s is finished: reused (force=true does it anew)", run_dir)
             return 0
+    # Before anything is written: settings that do not work must not touch a finished run.
+    data, net = build(cfg)
     with runs.recorded(run_dir, cfg, "train", runs.command_line(overrides)):
-        metrics = fit_and_test(cfg, run_dir)
+        metrics = fit_and_test(cfg, run_dir, data, net)
         write_json(run_dir / "metrics.json", metrics)
     log.info(
         "test top-1 error %.2f %%, top-5 error %.2f %%; results in %s",
@@ -41,21 +54,32 @@ def run(cfg: DictConfig, overrides: list[str]) -> int:
     return 0
 
 
-def fit_and_test(cfg: DictConfig, run_dir: Path) -> dict[str, Any]:
-    """The work itself; loggers are closed whatever happens."""
+def build(cfg: DictConfig) -> tuple[ImageData, nn.Module]:
+    """Data and network, with the weights the run begins from."""
     torch.use_deterministic_algorithms(True, warn_only=True)
     L.seed_everything(cfg.seed, workers=True, verbose=False)
     data, net = runs.build(cfg)
-    data.setup()
     if cfg.model.weights:
         runs.load_weights(net, Path(cfg.model.weights).expanduser())
-    system: Classifier = instantiate(cfg.system, net=net)
-    loggers = [instantiate(node) for node in cfg.logger.values()]
+    return data, net
+
+
+def fit_and_test(cfg: DictConfig, run_dir: Path, data: ImageData, net: nn.Module) -> dict[str, Any]:
+    """The work itself; loggers are closed whatever happens."""
+    data.setup()
+    if cfg.force:
+        runs.clear(run_dir)
+    system: Classifier = runs.instantiate(cfg.system, net=net)
+    loggers = [runs.instantiate(node) for node in cfg.logger.values()]
     failed = True
     try:
-        trainer = instantiate(
+        trainer = runs.instantiate(
             cfg.trainer,
-            callbacks=[*(instantiate(node) for node in cfg.callbacks.values()), RunProgress(), *checkpoints(run_dir)],
+            callbacks=[
+                *(runs.instantiate(node) for node in cfg.callbacks.values()),
+                RunProgress(),
+                *checkpoints(run_dir),
+            ],
             logger=loggers,
             default_root_dir=str(run_dir),
         )

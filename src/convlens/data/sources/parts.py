@@ -1,6 +1,13 @@
 """The built-in `parts` images: rendered instead of decoded, then kept in the same cache."""
 
-from collections.abc import Iterator, Sequence
+import ctypes
+import multiprocessing
+import signal
+import sys
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
@@ -8,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from convlens.data import parts
-from convlens.data.listing import Block, Listing
+from convlens.data.listing import Block, Listing, cores
 from convlens.data.parts import CLASS_NAMES, label_of, render_images
 from convlens.data.sources.base import Source
 from convlens.data.splits import Split
@@ -36,8 +43,52 @@ class RenderedListing(Listing):
 
     def read(self, rows: Sequence[int], size: int) -> Block:
         """Renders at `size` pixels."""
-        images, _ = render_images([_index(self.names[row]) for row in rows], seed=self.seed, size=size)
-        return Block(images.numpy(), {})
+        return _draw(self._indices(rows), self.seed, size)
+
+    def blocks(self, ranges: Iterable[range], size: int) -> Iterator[Block]:
+        """Renders in as many processes as there are cores, at most two blocks for each in advance.
+
+        Only on Linux, where a process can be split off at once: elsewhere each would first import all the libraries,
+        which takes longer than the few thousand images.
+
+        Raises:
+            InputError: One of the processes was killed.
+        """
+        tasks = [(self._indices(rows), self.seed, size) for rows in ranges]
+        processes = min(cores(), len(tasks))
+        if processes < 2 or sys.platform != "linux":
+            yield from (_draw(*task) for task in tasks)
+            return
+        pool = ProcessPoolExecutor(processes, multiprocessing.get_context("fork"), _follow_parent)
+        waiting: deque[Future[Block]] = deque()
+        try:
+            for task in tasks:
+                waiting.append(pool.submit(_draw, *task))
+                if len(waiting) == 2 * processes:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        except BrokenProcessPool as error:
+            raise InputError(
+                f"a process that draws the images of {self.title} was killed, perhaps for want of memory: "
+                "start again, what is done is kept"
+            ) from error
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+    def _indices(self, rows: Sequence[int]) -> list[int]:
+        return [int(self.names[row].rpartition("/")[2]) for row in rows]
+
+
+def _follow_parent() -> None:
+    """Leaves Ctrl-C to the parent, and has the system end this process when the parent dies, however it dies."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG
+
+
+def _draw(indices: Sequence[int], seed: int, size: int) -> Block:
+    images, _ = render_images(indices, seed=seed, size=size)
+    return Block(images.numpy(), {})
 
 
 class PartsImages(Source):
@@ -67,7 +118,3 @@ class PartsImages(Source):
         names = [f"parts/{index}" for index in indices]
         labels = np.array([label_of(index, seed=self.seed) for index in indices], np.int64)
         return Split(RenderedListing("parts", names, labels, self.seed), np.arange(len(indices)))
-
-
-def _index(name: str) -> int:
-    return int(name.rpartition("/")[2])

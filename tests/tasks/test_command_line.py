@@ -1,0 +1,311 @@
+import errno
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from lightning.pytorch.utilities.exceptions import SIGTERMException
+from PIL import Image
+
+from convlens import files
+from convlens.systems import Classifier
+
+COMMAND = [sys.executable, "-c", "from convlens.tasks.main import main; main()"]
+
+
+def type_in(folder: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """`convlens` in a process of its own, as a user has it."""
+    return subprocess.run(
+        [*COMMAND, *arguments], cwd=folder, capture_output=True, text=True, env={**os.environ, **environment}
+    )
+
+
+@pytest.fixture
+def images(tmp_path) -> Callable[..., Path]:
+    """A folder of small pictures, `count` of each class."""
+
+    def make(**count: int) -> Path:
+        rng = np.random.default_rng(0)
+        for name, number in count.items():
+            folder = tmp_path / "images" / name
+            folder.mkdir(parents=True)
+            for i in range(number):
+                Image.fromarray(rng.integers(0, 256, (72, 72, 3), np.uint8)).save(folder / f"{i}.png")
+        return tmp_path / "images"
+
+    return make
+
+
+# ---- what is quick ----------------------------------------------------------------------------------------------
+
+HEAVY = ("torch", "lightning", "torchvision", "numpy", "matplotlib", "wandb", "PIL")
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["--cfg", "job"], ["--info", "defaults"], ["recipe.max_epoch=1"]])
+def test_a_question_loads_nothing_heavy_and_writes_nothing(tmp_path, arguments):
+    code = (
+        "import sys\n"
+        "from convlens.tasks.main import main\n"
+        "try:\n    main()\n"
+        f"finally:\n    print('HEAVY', [name for name in {HEAVY} if name in sys.modules])\n"
+    )
+    began = time.monotonic()
+    done = subprocess.run([sys.executable, "-c", code, *arguments], cwd=tmp_path, capture_output=True, text=True)
+    assert done.stdout.splitlines()[-1] == "HEAVY []"
+    assert time.monotonic() - began < 10  # half a second on an idle machine; torch alone takes four
+    assert not list(tmp_path.iterdir())
+
+
+def test_help_shows_the_groups_with_their_options_and_how_to_go_on(tmp_path):
+    said = type_in(tmp_path, "--help").stdout
+    assert "task: compare, diagnose, project, report, study, train\n" in said
+    assert "convlens task=study" in said
+    assert "convlens --cfg job" in said
+    assert "$" not in said  # nothing of the template is left
+
+
+# ---- commands that cannot be composed ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("argument", "said"),
+    [
+        (
+            "model=zfnett",
+            "model=zfnett is unknown: did you mean zfnet or zfnet_wide? "
+            "there is alexnet, torchvision, zfnet, zfnet_wide",
+        ),
+        ("experiment=smok", "experiment=smok is unknown: did you mean smoke? there is smoke"),
+        ("task=wobble", "task=wobble is unknown: there is compare, diagnose, project, report, study, train"),
+        (
+            "recipe.max_epoch=3",
+            "recipe.max_epoch=3: there is no max_epoch in recipe: did you mean max_epochs? there is init, dropout, "
+            "max_filter_rms, batch_size, max_epochs, input_std, optimizer, scheduler",
+        ),
+        ("task.layers=[conv1]", "task.layers=[conv1]: there is no layers in task: there is nothing to set"),
+        ("train", "cannot read 'train': write key=value, such as task=train; "),
+        ("seed=[", "cannot read 'seed=[': write key=value, "),
+    ],
+)
+def test_what_cannot_be_composed_is_said_in_one_line(refused, tmp_path, argument, said):
+    # Not a run, or a mistake that goes unnoticed would train for an hour before the test fails.
+    assert refused("--cfg", "job", argument).startswith(said)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("argument", "said"),
+    [
+        ("ablaton=wide", "there is no ablaton in the configuration: did you mean ablation?"),
+        ("modle.net.width=2", "there is no modle in the configuration: did you mean model?"),
+        ("+model=alexnet", "Multiple values for model."),
+        ("~recipe.foo", "'recipe.foo' does not exist"),
+        ("seed=1,2", "add --multirun"),
+        ("output_root=${nowhere}", "Interpolation key 'nowhere' not found"),
+    ],
+)
+def test_rarer_mistakes_are_one_line_too(refused, tmp_path, argument, said):
+    assert said in refused(argument)
+    assert not list(tmp_path.iterdir())
+
+
+def test_hydras_own_account_is_there_for_who_asks(tmp_path):
+    done = type_in(tmp_path, "model=zfnett", HYDRA_FULL_ERROR="1")
+    assert done.returncode == 1
+    assert "Traceback" in done.stderr
+    assert "MissingConfigException" in done.stderr
+
+
+# ---- settings that do not work ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["data.image_size=32"], "images of 32 px are too small for this network: give at least 47 px"),
+        (["model.net.width=0"], "width=0 is not possible: give a factor above 0, such as 0.5"),
+        (["model.net.width=abc"], "model.net cannot be made from its settings ("),
+        (["ablation=wide", "model=torchvision"], "model.net cannot be made from its settings ("),
+        (["recipe.max_epochs=0"], "recipe.max_epochs=0: give a whole number of at least 1"),
+        (["recipe.max_epochs=abc"], "recipe.max_epochs=abc: give a whole number of at least 1"),
+        (["data.val_share=1"], "data.val_share is 1: give a share from 0 to below 1"),
+        (["data.source.train=5"], "parts with train=5, test=24: train from 12 (one of each class)"),
+        (["model.weights=no.ckpt"], "no weights at no.ckpt: give a checkpoint of a run, or a safetensors or pth file"),
+        (["run=nowhere"], "nowhere is not a run directory (no config.yaml): "),
+        (["task=project", "run=nowhere"], "nowhere is not a run directory (no config.yaml): "),
+        (["task=diagnose", "run=nowhere"], "nowhere is not a run directory (no config.yaml): "),
+        (["task=report"], "nothing to report: give run=DIR, or task.runs=[DIR,DIR] for several side by side"),
+        (["task=report", "run=nowhere"], "nowhere: found neither a study.json nor a run directory"),
+        (["task=study", "model=alexnet"], "task=study trains alexnet and zfnet itself: leave out model="),
+    ],
+)
+def test_settings_that_do_not_work_are_refused_before_anything_is_written(refused, small, tmp_path, arguments, said):
+    if arguments[0].startswith("ablation"):
+        small = small[:2]  # torchvision's networks have no width
+    said_now = refused(*small, *arguments)
+    assert said_now.startswith(said)
+    assert not list(tmp_path.iterdir())
+
+
+def test_epochs_beyond_the_run_are_refused_before_the_first(refused, small, tmp_path):
+    said = refused(*small, "callbacks.projections.epochs=[99]", "run_dir=run")
+    assert said.startswith("TopProjections: epoch 99 is outside the run's epochs 1..2: change the callback's epochs")
+    assert not list(tmp_path.rglob("*.ckpt"))
+    assert not list(tmp_path.rglob("*.png"))
+
+
+# ---- data sets --------------------------------------------------------------------------------------------------
+
+
+def test_a_missing_folder_of_images_is_named_with_the_layout_that_would_be_right(refused, tmp_path):
+    said = refused("data=image_folder", "data.source.root=nowhere")
+    assert said.startswith("nowhere is missing; <root>/train/<class>/*.jpg and ")
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_empty_folder_of_images_is_named(refused, tmp_path):
+    (tmp_path / "images").mkdir()
+    assert refused("data=image_folder", "data.source.root=images").startswith("images has no class folders; <root>/")
+    assert [path.name for path in tmp_path.iterdir()] == ["images"]
+
+
+def test_a_class_without_an_image_is_named(refused, images, tmp_path):
+    images(cat=3, dog=0, newt=0)
+    said = refused("data=image_folder", "data.source.root=images", "run_dir=run", "model.net.width=0.1")
+    assert said == "class folders without an image in images: dog, newt; fill or remove them"
+    assert not list(tmp_path.rglob("*.ckpt"))
+
+
+# ---- run directories --------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def copied(trained, tmp_path) -> Path:
+    shutil.copytree(trained, tmp_path / "run")
+    return tmp_path / "run"
+
+
+def contents(folder: Path) -> dict[Path, int]:
+    return {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.name != "run.log"}
+
+
+@pytest.mark.parametrize("asked", ["[conv9]", "conv9", "[conv1,conv9]"])
+def test_an_unknown_layer_is_answered_with_those_there_are_near_names_first(refused, copied, asked):
+    before = contents(copied)
+    said = refused("task=project", "run=run", f"task.layers={asked}")
+    assert said.startswith(
+        "unknown layer 'conv9' in ConvNet: did you mean conv5 or conv4 or conv3? its layers are conv1,"
+    )
+    assert contents(copied) == before
+
+
+def test_an_unknown_split_is_answered_with_those_there_are(refused, copied):
+    assert refused("task=diagnose", "run=run", "task.split=dev") == (
+        "data.split is 'dev': choose one of train, val, test"
+    )
+
+
+def test_weights_of_another_network_are_refused(refused, trained, small, tmp_path):
+    said = refused(*small, "model=alexnet", f"model.weights={trained}/checkpoints/best.ckpt")
+    assert f"{trained}/checkpoints/best.ckpt is of another network: conv1.filter.weight is (8, 3, 7, 7) there" in said
+    assert "(8, 3, 11, 11) in ConvNet" in said
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_damaged_checkpoint_is_refused(refused, copied):
+    file = copied / "checkpoints" / "best.ckpt"
+    file.write_bytes(file.read_bytes()[:5000])
+    before = contents(copied)
+    said = refused("task=project", "run=run")
+    assert said.startswith("cannot read weights from run/checkpoints/best.ckpt (")
+    assert said.endswith("): give a whole file")
+    assert contents(copied) == before
+
+
+def test_a_folder_that_is_no_run_is_refused_and_left_as_it_is(refused, tmp_path):
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "me.jpg").touch()
+    said = refused("task=project", "run=photos")
+    assert said.startswith("photos is not a run directory (no config.yaml): ")
+    assert [path.name for path in (tmp_path / "photos").iterdir()] == ["me.jpg"]
+
+
+@pytest.mark.parametrize(
+    ("runs", "said"),
+    [
+        ("[]", "task.runs=[]: give the directories of two finished runs"),
+        ("[run]", "task.runs=['run']: give the directories of two finished runs"),
+        ("run", "task.runs=['run']: give the directories of two finished runs"),
+        ("[run,nowhere]", "no test predictions at nowhere/results/test/predictions.npz: give the directory of a "),
+    ],
+)
+def test_a_comparison_needs_two_runs(refused, copied, runs, said):
+    assert refused("task=compare", f"task.runs={runs}").startswith(said)
+
+
+# ---- the disk ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["metrics.json", ".png", ".npz", ".ckpt"])
+def test_a_full_disk_ends_the_run_in_one_line_and_leaves_nothing_half_written(
+    refused, small, tmp_path, monkeypatch, kind
+):
+    replace = os.replace
+
+    def full(source, target):
+        if str(target).endswith(kind):
+            raise OSError(errno.ENOSPC, "No space left on device")
+        replace(source, target)
+
+    monkeypatch.setattr(files.os, "replace", full)
+    pictures = [f"callbacks.{name}.maps=1" for name in ("projections", "evolution")]
+    said = refused(*small, *pictures, "recipe.max_epochs=1", "run_dir=run")
+    assert said.startswith("the disk is full while writing to run")
+    assert said.endswith("make room or choose another run_dir")
+    left = [path.name for path in (tmp_path / "run").rglob("*")]
+    assert "metrics.json" not in left
+    assert not [name for name in left if name.endswith((".partial", ".tmp", kind))]
+
+
+# ---- several jobs, and the process ------------------------------------------------------------------------------
+
+
+def test_a_sweep_gives_each_job_a_directory_and_goes_on_after_a_mistake(convlens, small, tmp_path):
+    options = ["callbacks=none", "recipe.max_epochs=1", "output_root=out"]
+    outcome = convlens("-m", *small[:-1], *options, "model.net.width=0,0.1")
+    assert outcome.code == 2
+    assert outcome.err == "convlens: width=0 is not possible: give a factor above 0, such as 0.5\n"
+    made = [path.name for path in (tmp_path / "out" / "train").iterdir()]
+    assert len(made) == 1
+    assert "width_0.1" in made[0]
+
+
+@pytest.mark.parametrize(("stop", "code"), [(SIGTERMException, 143), (KeyboardInterrupt, 130)])
+def test_a_run_that_is_stopped_neither_succeeded_nor_failed(convlens, small, tmp_path, monkeypatch, stop, code):
+    def raise_it(*_):
+        raise stop
+
+    monkeypatch.setattr(Classifier, "validation_step", raise_it)
+    outcome = convlens(*small, "callbacks=none", "run_dir=run")
+    assert (outcome.code, outcome.err) == (code, "convlens: stopped; the same command goes on from the last epoch\n")
+    assert not (tmp_path / "run" / "traceback.txt").exists()
+
+
+def test_in_a_process_of_its_own_bad_input_is_one_line_as_well(tmp_path, cache):
+    done = type_in(tmp_path, "data.image_size=32", f"cache_dir={cache}")
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert done.stderr.startswith("convlens: images of 32 px are too small")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.slow
+def test_in_a_process_of_its_own_a_run_says_nothing_but_its_progress(tmp_path, cache, small):
+    done = type_in(tmp_path, *small, "callbacks=none", f"cache_dir={cache}")
+    assert (done.returncode, done.stderr) == (0, "")
+    said = done.stdout.splitlines()
+    assert [line.split(" ")[0] for line in said] == ["parts:", "epoch", "epoch", "test"]

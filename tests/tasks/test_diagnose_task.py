@@ -1,0 +1,48 @@
+import json
+import shutil
+
+import pytest
+import torch
+from PIL import Image
+
+from convlens.analysis.diagnosis import filter_health
+
+
+def numbers(result: dict) -> dict[str, float]:
+    return {number["name"]: number["value"] for number in result["numbers"]}
+
+
+def test_the_first_filters_of_a_run_are_drawn_and_measured(convlens, trained, tmp_path):
+    run = tmp_path / "run"
+    shutil.copytree(trained, run)
+    # One filter four times as strong as it was and one flat one: what the diagnosis is there to find.
+    file = run / "checkpoints" / "best.ckpt"
+    content = torch.load(file, weights_only=True)
+    weight = content["state_dict"]["net.conv1.filter.weight"]
+    weight[0] *= 4
+    weight[1] = 0
+    torch.save(content, file)
+    record = (run / "run.json").read_bytes()
+    outcome = convlens("task=diagnose", "run=run", "task.images=5")
+    assert (outcome.code, outcome.err) == (0, ""), outcome
+    folder = run / "results" / "filters"
+    result = json.loads((folder / "result.json").read_text())
+    health = filter_health(weight)
+    assert numbers(result)["strongest filter's RMS over the median"] == pytest.approx(health.spread, rel=1e-6)
+    assert health.spread > 2
+    assert numbers(result)["flat filters"] == 12.5  # one of eight
+    said = outcome.out.splitlines()[-1]
+    assert said.startswith(f"conv1 of zfnet: strongest filter {health.spread:.1f} times the median, 12.5 % flat, ")
+    assert said.endswith("pictures in run/results/filters")
+    for figure in result["figures"]:
+        with Image.open(folder / figure["file"]) as picture:
+            assert min(picture.size) > 10
+    assert (run / "run.json").read_bytes() == record
+
+
+def test_any_network_is_diagnosed_by_the_convolution_that_reads_the_image(convlens, tmp_path):
+    options = ("model=torchvision", "model.net.name=squeezenet1_1", "data.source.train=48", "data.source.test=24")
+    outcome = convlens("task=diagnose", *options, "task.images=3", "run_dir=here")
+    assert outcome.code == 0, outcome
+    assert outcome.out.splitlines()[-1].startswith("features.0 of squeezenet1_1: strongest filter ")
+    assert json.loads((tmp_path / "here" / "run.json").read_text())["task"] == "diagnose"

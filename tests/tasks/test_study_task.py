@@ -1,0 +1,178 @@
+import json
+import shlex
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from convlens.errors import InputError
+from convlens.systems import Classifier
+from convlens.tasks.study import shared_overrides
+
+QUICK = ("data.source.train=48", "data.source.test=24", "model.net.width=0.1", "recipe.max_epochs=1", "callbacks=none")
+DEFAULT_PARTS = [
+    *("train alexnet", "train zfnet", "project alexnet", "project zfnet"),
+    *("diagnose alexnet", "diagnose zfnet", "compare"),
+]
+PARTS = [name for name in DEFAULT_PARTS if name not in ("project alexnet", "diagnose alexnet")]
+
+
+def read(study: Path) -> dict:
+    return json.loads((study / "study.json").read_text())
+
+
+def statuses(study: Path) -> dict[str, str]:
+    return {part["name"]: part["status"] for part in read(study)["parts"]}
+
+
+def part(name: str, run: str, *overrides: str, result: str | None = None) -> str:
+    """A part of a study as it is typed."""
+    given = ",".join(f'"{override}"' for override in overrides)
+    return f"{{name:{name},run:{run},overrides:[{given}]" + (f",result:{result}}}" if result else "}")
+
+
+def of_each_kind() -> str:
+    """The default study with fewer analyses, each of them small."""
+    parts = [part(f"train {name}", name, "task=train", f"model={name}") for name in ("alexnet", "zfnet")]
+    few = ("task.maps=1", "task.k=1")
+    parts.append(part("project zfnet", "zfnet", "task=project", "run={zfnet}", *few, result="projections"))
+    parts.append(part("diagnose zfnet", "zfnet", "task=diagnose", "run={zfnet}", "task.images=2", result="filters"))
+    parts.append(part("compare", "compare", "task=compare", "task.runs=[{alexnet},{zfnet}]", result="compare"))
+    return f"task.parts=[{','.join(parts)}]"
+
+
+@pytest.fixture(scope="session")
+def whole(tmp_path_factory: pytest.TempPathFactory, convlens_in: Callable) -> tuple[Path, Any]:
+    """A study with a part of each kind, which nobody changes."""
+    folder = tmp_path_factory.mktemp("whole")
+    return folder / "a study", convlens_in(folder, "task=study", *QUICK, of_each_kind(), "run_dir=a study")
+
+
+# ---- a whole study ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+def test_the_default_study_does_all_its_parts(convlens, tmp_path):
+    outcome = convlens("task=study", *QUICK, "run_dir=study")
+    assert (outcome.code, outcome.err) == (0, ""), outcome
+    assert statuses(tmp_path / "study") == dict.fromkeys(DEFAULT_PARTS, "finished")
+    page = (tmp_path / "study" / "report.html").read_text()
+    assert all(name in page for name in DEFAULT_PARTS)
+
+
+def test_all_parts_finish_and_the_report_is_the_last_line(whole):
+    study, outcome = whole
+    assert (outcome.code, outcome.err) == (0, ""), outcome
+    assert statuses(study) == dict.fromkeys(PARTS, "finished")
+    said = outcome.out.splitlines()
+    assert said[0] == "[1/5] train alexnet"
+    assert said[-1] == f"report: {study / 'report.html'}"
+    page = (study / "report.html").read_text()
+    assert all(name in page for name in PARTS)
+
+
+def test_the_parts_were_given_the_studys_settings_and_those_of_their_own(whole):
+    study, _ = whole
+    for name, results in (("alexnet", set()), ("zfnet", {"projections", "filters"})):
+        config = yaml.safe_load((study / name / "config.yaml").read_text())
+        assert (config["model"]["net"]["width"], config["model"]["name"]) == (0.1, name)
+        assert json.loads((study / name / "metrics.json").read_text())["epochs"] == 1
+        assert {path.parent.name for path in (study / name).glob("results/*/result.json")} == results
+    result = json.loads((study / "compare/results/compare/result.json").read_text())
+    assert result["title"] == "alexnet against zfnet"
+
+
+def test_the_record_names_each_parts_command_and_time(whole):
+    study, _ = whole
+    record = read(study)
+    assert record["title"] == "AlexNet and ZFNet, trained and explained"
+    assert record["command"].startswith("convlens task=study data.source.train=48")
+    for item in record["parts"]:
+        assert item["command"].startswith("convlens data.source.train=48")
+        assert item["error"] is item["traceback"] is None
+        assert item["run"] in ("alexnet", "zfnet", "compare")
+    train = record["parts"][0]
+    typed = shlex.split(train["command"])
+    assert {"task=train", "model=alexnet", "run_dir='a study/alexnet'", "job_name=alexnet"} <= set(typed)
+    assert train["seconds"] > 0
+
+
+def test_a_second_time_everything_is_reused_and_that_is_said(convlens, whole, tmp_path):
+    study = tmp_path / "a study"
+    shutil.copytree(whole[0], study)
+    seconds = [item["seconds"] for item in read(study)["parts"]]
+    outcome = convlens("task=study", *QUICK, of_each_kind(), "run_dir=a study")
+    assert (outcome.code, outcome.err) == (0, ""), outcome
+    assert statuses(study) == dict.fromkeys(PARTS, "reused")
+    assert [item["seconds"] for item in read(study)["parts"]] == seconds  # what it took, not the look
+    assert "epoch" not in outcome.out
+    said = "5 of 5 parts were finished before and reused (force=true does them anew)"
+    assert said in outcome.out.splitlines()
+
+
+# ---- parts that fail --------------------------------------------------------------------------------------------
+
+
+def test_a_part_that_fails_is_shown_as_failed_and_the_rest_goes_on(convlens, tmp_path):
+    parts = [
+        part("bad epochs", "bad", "task=train", "recipe.max_epochs=0"),
+        part("bad word", "worse", "task=train", "recipe.max_epoch=1"),
+        part("good one", "good", "task=train"),
+        part("lost", "lost", "task=project", "run=nowhere", result="projections"),
+    ]
+    outcome = convlens("task=study", *QUICK, f"task.parts=[{','.join(parts)}]", "run_dir=study")
+    assert outcome.code == 1
+    assert outcome.err == ""
+    study = tmp_path / "study"
+    assert statuses(study) == {"bad epochs": "failed", "bad word": "failed", "good one": "finished", "lost": "failed"}
+    errors = {item["name"]: item["error"] for item in read(study)["parts"]}
+    assert errors["bad epochs"] == "recipe.max_epochs=0: give a whole number of at least 1"
+    assert errors["bad word"].startswith(
+        "recipe.max_epoch=1: there is no max_epoch in recipe: did you mean max_epochs?"
+    )
+    assert errors["good one"] is None
+    assert errors["lost"].startswith("nowhere is not a run directory")
+    assert [item["traceback"] for item in read(study)["parts"]] == [None] * 4  # all of these are the user's to mend
+    assert "3 of 4 parts failed: bad epochs, bad word, lost" in outcome.out
+    page = (study / "report.html").read_text()
+    assert errors["lost"] in page
+    assert (study / "good" / "metrics.json").exists()
+
+
+def test_a_failure_that_is_not_the_users_keeps_its_traceback(convlens, tmp_path, monkeypatch):
+    def fail(*_):
+        raise RuntimeError("the pen is empty")
+
+    monkeypatch.setattr(Classifier, "training_step", fail)
+    parts = part("one", "one", "task=train")
+    assert convlens("task=study", *QUICK, f"task.parts=[{parts}]", "run_dir=study").code == 1
+    (item,) = read(tmp_path / "study")["parts"]
+    assert (item["status"], item["error"]) == ("failed", "the pen is empty")
+    assert "in fail" in item["traceback"]
+    monkeypatch.undo()
+    assert convlens("task=study", *QUICK, f"task.parts=[{parts}]", "run_dir=study").code == 0
+    assert statuses(tmp_path / "study") == {"one": "finished"}  # tried again, not reused
+
+
+# ---- what is handed to the parts --------------------------------------------------------------------------------
+
+SCALE = ["model.net.width=0.5", "recipe.max_epochs=8"]
+
+
+def test_what_is_typed_goes_before_the_scale_of_the_default_study():
+    assert shared_overrides(["task=study", "seed=1"], SCALE) == [*SCALE, "seed=1"]
+    assert shared_overrides(["task=study", "recipe.max_epochs=2"], SCALE) == [SCALE[0], "recipe.max_epochs=2"]
+    assert shared_overrides(["experiment=smoke"], SCALE) == ["experiment=smoke"]
+
+
+def test_what_belongs_to_the_study_alone_is_not_handed_on():
+    typed = ["task=study", "task.title=mine", "run_dir=here", "job_name=x", "+trainer.precision=32"]
+    assert shared_overrides(typed, []) == ["+trainer.precision=32"]
+
+
+def test_a_study_does_not_take_a_model():
+    with pytest.raises(InputError, match="leave out model="):
+        shared_overrides(["model=alexnet"], SCALE)

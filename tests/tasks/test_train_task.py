@@ -1,0 +1,209 @@
+import csv
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import yaml
+
+import convlens as package
+from convlens.callbacks import FirstFilters
+
+
+def read(run: Path, name: str) -> dict:
+    return json.loads((run / name).read_text())
+
+
+@pytest.fixture
+def copied(trained, tmp_path) -> Path:
+    """The finished run, to be changed."""
+    shutil.copytree(trained, tmp_path / "run")
+    return tmp_path / "run"
+
+
+@pytest.fixture
+def same(small) -> tuple[str, ...]:
+    """The overrides that made the finished run."""
+    return (*small, "callbacks.projections.maps=2", "callbacks.evolution.maps=2", "run_dir=run", "job_name=tiny zfnet")
+
+
+# ---- what a run leaves ------------------------------------------------------------------------------------------
+
+
+def test_a_run_says_how_far_it_is_and_where_its_results_are(first_run):
+    run, outcome = first_run
+    assert outcome.err == ""
+    said = outcome.out.splitlines()
+    metrics = read(run, "metrics.json")
+    assert said[0] == "parts: 36 train, 12 val, 24 test images in 12 classes"
+    assert [line.split(",")[0] for line in said[1:-1]] == ["epoch 1/2", "epoch 2/2"]
+    assert said[-1] == (
+        f"test top-1 error {metrics['test/top1_error']:.2f} %, top-5 error {metrics['test/top5_error']:.2f} %; "
+        "results in run"
+    )
+
+
+def test_the_metrics_are_those_of_the_predictions_that_are_kept(trained):
+    metrics = read(trained, "metrics.json")
+    kept = np.load(trained / "results/test/predictions.npz")
+    labels, top5 = kept["labels"], kept["top5"]
+    assert (labels.shape, top5.shape) == ((24,), (24, 5))
+    assert sorted(set(labels)) == list(range(12))
+    assert all(len(set(row)) == 5 for row in top5)
+    hit = top5 == labels[:, None]
+    assert metrics["test/top1_error"] == pytest.approx(100 * (1 - hit[:, 0].mean()), abs=1e-4)
+    assert metrics["test/top5_error"] == pytest.approx(100 * (1 - hit.any(1).mean()), abs=1e-4)
+    assert metrics["test/loss"] > 0
+
+
+def test_the_metrics_say_what_was_tested(trained):
+    metrics = read(trained, "metrics.json")
+    with (trained / "metrics.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row["epoch"] for row in rows] == ["1", "2"]
+    errors = [float(row["val/top1_error"]) for row in rows]
+    assert metrics["best_epoch"] == 1 + int(np.argmin(errors))
+    assert metrics["epochs"] == 2
+    weights = torch.load(trained / "checkpoints/best.ckpt", weights_only=True)["state_dict"]
+    assert metrics["parameters"] == sum(v.numel() for k, v in weights.items() if k.startswith("net."))
+    assert set(metrics) == {"test/loss", "test/top1_error", "test/top5_error", "best_epoch", "epochs", "parameters"}
+
+
+def test_the_record_says_what_was_done(trained):
+    record = read(trained, "run.json")
+    assert record.pop("seconds") > 0
+    command = record.pop("command")
+    assert command.startswith("convlens data.source.train=48 ")
+    assert "'job_name=tiny zfnet'" in command  # can be typed as it is
+    assert record == {
+        "task": "train",
+        "name": "tiny zfnet",
+        "status": "finished",
+        "error": None,
+        "version": package.__version__,
+    }
+
+
+def test_the_configuration_is_kept_resolved(trained):
+    text = (trained / "config.yaml").read_text()
+    assert "${" not in text
+    config = yaml.safe_load(text)
+    assert config["model"]["net"]["input_size"] == config["data"]["image_size"] == 64
+    assert config["trainer"]["max_epochs"] == 2
+
+
+def test_nothing_half_written_is_left(trained):
+    assert {p.name for p in (trained / "checkpoints").iterdir()} == {"best.ckpt", "last.ckpt"} | {
+        f"epoch_{epoch:03d}.ckpt" for epoch in (1, 2)
+    }
+    assert not [path for path in trained.rglob("*") if path.name.endswith((".partial", ".tmp"))]
+    assert {p.name for p in trained.iterdir()} == {
+        *("checkpoints", "config.yaml", "metrics.csv", "metrics.json", "results", "run.json", "run.log")
+    }
+
+
+def test_the_callbacks_drew_their_pictures(trained):
+    results = {path.parent.name for path in trained.glob("results/*/result.json")}
+    assert {"projections", "evolution"} <= results
+    assert (trained / "results/filters/epoch_002.png").exists()
+
+
+# ---- the same command again -------------------------------------------------------------------------------------
+
+
+def test_a_finished_run_is_reused_and_that_is_said_in_one_line(convlens, copied, same):
+    before = {path: path.stat().st_mtime_ns for path in copied.rglob("*") if path.name != "run.log"}
+    outcome = convlens(*same)
+    assert (outcome.code, outcome.err) == (0, "")
+    assert outcome.out == "run is finished: reused (force=true does it anew)\n"
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+
+
+def test_a_finished_run_is_reused_with_another_logger_or_device(convlens, copied, same):
+    assert "reused" in convlens(*same, "logger.csv.save_dir=elsewhere", "trainer.accelerator=cpu").out
+
+
+@pytest.mark.parametrize(
+    ("setting", "said"),
+    [
+        ("seed=1", "run holds a run with data.seed=0, not 1: choose another run_dir, or force=true to do it anew"),
+        ("recipe.max_epochs=3", "run holds a run with recipe.max_epochs=2, not 3"),
+        ("trainer.max_epochs=3", "run holds a run with trainer.max_epochs=2, not 3"),
+        ("model=alexnet", "run holds a run with model.name=zfnet, not alexnet"),
+    ],
+)
+def test_a_run_directory_of_other_settings_is_refused(refused, copied, same, setting, said):
+    before = (copied / "config.yaml").read_text()
+    assert refused(*same, setting).startswith(said)
+    assert (copied / "config.yaml").read_text() == before
+
+
+def test_force_does_a_finished_run_anew_and_leaves_nothing_of_it(convlens, copied, small):
+    (copied / "metrics.csv").write_text("epoch,train/loss\n7,1.0\n")
+    (copied / "results" / "evolution" / "epoch_009.npz").touch()
+    metrics = read(copied, "metrics.json")
+    outcome = convlens(*small, "run_dir=run", "callbacks=none", "recipe.max_epochs=1", "force=true")
+    assert outcome.code == 0, outcome
+    with (copied / "metrics.csv").open() as file:
+        assert [row["epoch"] for row in csv.DictReader(file)] == ["1"]
+    assert {path.name for path in (copied / "results").iterdir()} == {"test"}
+    assert read(copied, "metrics.json") != metrics
+    assert read(copied, "metrics.json")["epochs"] == 1
+    assert yaml.safe_load((copied / "config.yaml").read_text())["recipe"]["max_epochs"] == 1
+
+
+def test_a_typing_error_beside_force_leaves_the_finished_run_alone(refused, copied, same):
+    before = {path: path.read_bytes() for path in copied.rglob("*") if path.is_file()}
+    assert "too small" in refused(*same, "force=true", "data.image_size=32")
+    assert {path: path.read_bytes() for path in before} == before
+
+
+def test_the_same_run_gives_the_same_numbers(convlens, trained, small, tmp_path):
+    # Other pictures are drawn meanwhile, and none of that may touch the training.
+    outcome = convlens(*small, "callbacks=none", "run_dir=again")
+    assert outcome.code == 0, outcome
+    assert read(tmp_path / "again", "metrics.json") == read(trained, "metrics.json")
+
+
+# ---- failures ---------------------------------------------------------------------------------------------------
+
+
+def test_a_run_that_fails_says_so_and_keeps_the_traceback(convlens, small, tmp_path, monkeypatch):
+    def fail(*_):
+        raise RuntimeError("the pen is empty\nand more")
+
+    monkeypatch.setattr(FirstFilters, "act", fail)
+    outcome = convlens(*small, "callbacks.projections.maps=1", "callbacks.evolution.maps=1", "run_dir=run")
+    assert outcome.code == 1
+    assert "the pen is empty" in outcome.err
+    record = read(tmp_path / "run", "run.json")
+    assert (record["status"], record["error"]) == ("failed", "RuntimeError: the pen is empty")
+    trace = (tmp_path / "run" / "traceback.txt").read_text()
+    assert trace.startswith("Traceback (most recent call last)")
+    assert "in fail" in trace
+    assert not (tmp_path / "run" / "metrics.json").exists()
+
+
+def test_settings_that_never_trained_bind_nobody(convlens, refused, small, tmp_path):
+    refused(*small, "run_dir=run", "callbacks.projections.epochs=[99]")
+    assert read(tmp_path / "run", "run.json")["status"] == "failed"
+    outcome = convlens(*small, "run_dir=run", "callbacks=none", "recipe.max_epochs=1")
+    assert outcome.code == 0, outcome
+    assert read(tmp_path / "run", "run.json")["status"] == "finished"
+
+
+# ---- several runs -----------------------------------------------------------------------------------------------
+
+
+def test_a_sweep_makes_a_directory_for_each_run_and_reuses_them_all(convlens, small, tmp_path):
+    sweep = ("-m", *small[:-1], "recipe.max_epochs=1", "callbacks=none", "output_root=out", "seed=0,1")
+    assert convlens(*sweep).code == 0
+    folders = sorted((tmp_path / "out" / "train").iterdir())
+    assert len(folders) == 2
+    assert {yaml.safe_load((folder / "config.yaml").read_text())["seed"] for folder in folders} == {0, 1}
+    assert read(folders[0], "metrics.json")["test/loss"] != read(folders[1], "metrics.json")["test/loss"]
+    outcome = convlens(*sweep)
+    assert outcome.code == 0
+    assert outcome.out.count("is finished: reused") == 2
