@@ -47,9 +47,12 @@ def processor() -> str:
 def main() -> None:
     """Run the named benchmarks, all without names."""
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
-    parser.add_argument("names", nargs="*", choices=[*MODULES, []], metavar="name", help=", ".join(MODULES))
+    parser.add_argument("names", nargs="*", metavar="name", help=", ".join(MODULES))
+    names = parser.parse_args().names or MODULES
+    if unknown := set(names) - set(MODULES):
+        parser.error(f"no benchmark {', '.join(sorted(unknown))}: there are {', '.join(MODULES)}")
     rows, start = [], time.monotonic()
-    for name in parser.parse_args().names or MODULES:
+    for name in names:
         print(f"{name} ... ", end="", file=sys.stderr, flush=True)
         rows += importlib.import_module(f"tests.bench.{name}").run()
         print(f"done, {time.monotonic() - start:.0f} s since the start", file=sys.stderr)

@@ -1,6 +1,7 @@
 """The built-in images: what is drawn, and whether it is the task it claims to be (parts, not pixels)."""
 
 import hashlib
+import itertools
 import subprocess
 import sys
 
@@ -192,7 +193,7 @@ def small_cnn_accuracy(train: Tensor, labels: Tensor, test: Tensor, test_labels:
     widths = [3, 16, 32, 64, 96]
     blocks = [
         [nn.Conv2d(a, b, 3, padding=1, bias=False), nn.BatchNorm2d(b), nn.ReLU(), nn.MaxPool2d(2)]
-        for a, b in zip(widths, widths[1:], strict=False)
+        for a, b in itertools.pairwise(widths)
     ]
     net = nn.Sequential(*(op for block in blocks for op in block), nn.Flatten(), nn.Linear(96 * 16, BLOCK))
     optimizer = torch.optim.AdamW(net.parameters(), weight_decay=0.05)

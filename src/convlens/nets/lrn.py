@@ -3,14 +3,15 @@
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 from torch.overrides import handle_torch_function, has_torch_function_unary
 
-
-_PART = 2**18  # values, of which four buffers fit in a core's cache
+_PART = 2**20  # values: small enough for a CPU's cache, large enough to keep a GPU busy
 
 
 def _parts(x: Tensor) -> tuple[Tensor, ...]:
-    return x.split(max(1, _PART // max(1, x[0].numel() if len(x) else 1)))
+    """A few images at a time: buffers for a whole batch would leave the cache, and be paged in anew at each call."""
+    return x.split(max(1, _PART // max(1, x[:1].numel())))
 
 
 def _inverse_power(scale: Tensor, beta: float) -> Tensor:
@@ -37,8 +38,6 @@ def _window_sum(x: Tensor, size: int) -> Tensor:
 
 
 class _Lrn(torch.autograd.Function):
-    """A few images at a time: buffers for the whole batch would leave the cache, and be paged in at each call."""
-
     @staticmethod
     def forward(ctx, x: Tensor, size: int, alpha: float, beta: float, k: float) -> Tensor:  # type: ignore[no-untyped-def]
         y, scales = torch.empty_like(x), []
@@ -52,6 +51,7 @@ class _Lrn(torch.autograd.Function):
         return y
 
     @staticmethod
+    @once_differentiable
     def backward(ctx, grad: Tensor):  # type: ignore[no-untyped-def]
         whole, *scales = ctx.saved_tensors
         size, alpha, beta = ctx.constants
