@@ -88,10 +88,18 @@ def test_networks_that_agree_differ_by_nothing():
 
 
 @pytest.mark.parametrize(
-    ("low", "high", "decided"), [(0.1, 2, True), (-2, -0.1, True), (-1, 1, False), (0.0, 1, False), (-1, 0.0, False)]
+    ("low", "high", "p", "decided"),
+    [
+        (0.1, 2, 0.049, True),
+        (-2, -0.1, 0.049, True),
+        (0.1, 2, 0.05, False),
+        (-1, 1, 0.01, False),
+        (0.0, 1, 0.01, False),
+        (-1, 0.0, 0.01, False),
+    ],
 )
-def test_a_difference_is_decided_where_the_interval_leaves_zero_out(low, high, decided):
-    assert PairedDifference(1.0, low, high, 0.5).decided is decided
+def test_a_difference_is_decided_where_interval_and_split_both_say_so(low, high, p, decided):
+    assert PairedDifference(1.0, low, high, p).decided is decided
 
 
 @pytest.mark.parametrize(("first", "second"), [(3, 4), (0, 0)])

@@ -16,8 +16,9 @@ def test_a_plain_command_is_named_by_its_task_model_and_data():
     assert job_name(["data=cifar10", "model=alexnet", "task=project"]) == "project/alexnet-cifar10"
 
 
-def test_other_overrides_follow_in_alphabetical_order():
-    assert job_name(["seed=1", "recipe=paper", "model=alexnet"]) == "train/alexnet-parts-recipe_paper-seed_1"
+def test_other_overrides_follow_in_alphabetical_order_after_the_seed():
+    given = ["recipe=paper", "model=alexnet", "seed=1", "callbacks=none"]
+    assert job_name(given) == "train/alexnet-parts-seed_1-callbacks_none-recipe_paper"
 
 
 def test_tasks_on_several_networks_do_not_name_one():

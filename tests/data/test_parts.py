@@ -5,7 +5,6 @@ import itertools
 import subprocess
 import sys
 
-import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -167,7 +166,7 @@ def linear_accuracies(train: Tensor, labels: Tensor, test: Tensor, test_labels: 
         weights = (features.T @ targets) / (squares[kept] + penalty * squares[-1])[:, None]
         found[f"squares {penalty:g}"] = accuracy(test_features @ weights, test_labels)
     # softmax on whitened leading directions: the count is a second kind of penalty
-    for directions in (50, 200, 800):
+    for directions in (50, 300):
         x, y = (f[:, -directions:] / scale[-directions:] * len(train) ** 0.5 for f in (features, test_features))
         for penalty in (1e-3, 1e-2, 1e-1):
             layer = nn.Linear(directions, BLOCK)
@@ -211,17 +210,14 @@ def small_cnn_accuracy(train: Tensor, labels: Tensor, test: Tensor, test_labels:
 
 
 @pytest.mark.slow
-def test_a_small_cnn_tells_the_creatures_apart_and_no_linear_model_on_pixels_does(record_property):
+def test_a_small_cnn_tells_the_creatures_apart_and_no_linear_model_on_pixels_does():
     torch.manual_seed(0)
     train, labels = render_images(range(4000), seed=0, size=64)
     test, test_labels = render_images(range(1_000_000, 1_001_000), seed=0, size=64)
     train, test = train / 127.5 - 1, test / 127.5 - 1
     linear = linear_accuracies(train.flatten(1), labels, test.flatten(1), test_labels)
-    cnn = small_cnn_accuracy(train, labels, test, test_labels, epochs=8)
-    record_property("linear", linear)
-    record_property("cnn", cnn)
+    cnn = small_cnn_accuracy(train, labels, test, test_labels, epochs=4)
     print(f"linear models: {linear}; small CNN: {cnn:.1f} %")
     assert max(linear.values()) < 60
     assert max(linear.values()) > 2 * 100 / BLOCK  # the linear models did learn
     assert cnn > 90
-    assert np.isfinite(cnn)

@@ -25,8 +25,8 @@ class PairedDifference:
 
     @property
     def decided(self) -> bool:
-        """Whether the interval leaves zero out."""
-        return self.low > 0 or self.high < 0
+        """Whether the interval leaves zero out and so uneven a split is rarer than 5 %; with few images one may not."""
+        return self.p < 0.05 and (self.low > 0 or self.high < 0)
 
 
 def paired_difference(

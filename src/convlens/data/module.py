@@ -204,6 +204,8 @@ def _channels(name: str, value: str | float | Sequence[float]) -> Float[Tensor, 
     except (TypeError, ValueError, RuntimeError):
         either = "train, or " if name == "mean" else "one number or "
         raise InputError(f"data.{name} is {value}: give {either}three numbers") from None
+    if not numbers.isfinite().all():
+        raise InputError(f"data.{name} is {value}: give finite numbers")
     return numbers.clone()
 
 

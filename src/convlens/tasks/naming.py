@@ -37,7 +37,9 @@ def job_name(overrides: Sequence[str]) -> str:
     given = dict(o.lstrip("+~").partition("=")[::2] for o in overrides)
     task, data = given.pop("task", "train"), given.pop("data", "parts")
     model = given.pop("model", "zfnet" if task in ONE_NETWORK else "")
-    rest = sorted(f"{key}_{value}" for key, value in given.items() if not f"{key}=".startswith(SILENT))
+    loud = [key for key in given if not f"{key}=".startswith(SILENT)]
+    # The seed first: long names are cut, and the runs of a sweep should still be told apart.
+    rest = [f"{key}_{given[key]}" for key in sorted(loud, key=lambda key: (key != "seed", key))]
     name = "-".join([*filter(None, [model]), data, *rest])
     # Only what Hydra's grammar takes without quotes, so that `run=` can be given the directory as it is.
     name = re.sub(r"[^A-Za-z0-9_.+-]+", "_", name)
