@@ -21,7 +21,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "analysis": {"convlens.nets", "convlens.deconv", "convlens.metrics", "torch", "numpy", "tqdm"},
     "transfer": {"convlens.nets", "convlens.deconv", "convlens.metrics", "torch", "numpy", "sklearn", "tqdm"},
     "figures": {"numpy", "matplotlib", "PIL"},
-    "report": {"convlens.figures", "numpy", "matplotlib", "PIL", "jinja2"},
+    "report": {"convlens.figures", "numpy", "matplotlib", "PIL", "jinja2", "yaml"},
     "systems": {"convlens.metrics", "convlens.nets", "lightning", "torch", "numpy"},
     "loggers": {"lightning", "wandb", "PIL"},
     "callbacks": {

@@ -222,15 +222,19 @@ def test_torchs_own_normalisation_follows_the_same_choice():
 
 @pytest.mark.parametrize("build", [alexnet, zfnet])
 def test_the_gradient_rule_is_autograds_gradient_in_our_networks(build):
+    torch.manual_seed(0)
     net = build(7, input_size=67, width=0.1, init="he").double().eval()
     images = torch.randn(2, 3, 67, 67, dtype=torch.float64) * 60
     ours = project(net, images, None, [(1, 3), (0, 0)], rule="gradient", seed="one")
     for (image, unit), projection in zip([(1, 3), (0, 0)], ours, strict=True):
         x = images[image : image + 1].clone().requires_grad_()
-        torch.testing.assert_close(projection, torch.autograd.grad(net(x)[0, unit], x)[0][0], rtol=1e-12, atol=0)
+        expected = torch.autograd.grad(net(x)[0, unit], x)[0][0]
+        # A batch of another size adds in another order.
+        torch.testing.assert_close(projection, expected, rtol=1e-9, atol=1e-12 * expected.abs().max().item())
 
 
 def test_the_gradient_rule_is_autograds_gradient_in_a_residual_network():
+    torch.manual_seed(0)
     net = resnet18(weights=None).eval()
     images = torch.randn(2, 3, 40, 40)
     ours = project(net, images, None, [(1, 3), (0, 999)], rule="gradient", seed="one")
@@ -272,4 +276,4 @@ def test_the_activation_scales_what_comes_down_from_one(seed, rule, unpool, unit
     options = {"rule": rule, "unpool": unpool}
     from_one = project(net, images, "5", [(0, *unit)], seed="one", **options)
     scaled = project(net, images, "5", [(0, *unit)], **options)
-    torch.testing.assert_close(scaled, activation * from_one, rtol=1e-12, atol=1e-15)
+    torch.testing.assert_close(scaled, activation * from_one, rtol=1e-9, atol=1e-13)

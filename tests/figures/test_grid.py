@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from convlens.errors import InputError
-from convlens.figures.grid import crop, fitted, panel_gain, resize, saturation, signed_to_uint8, tile, to_rgb
+from convlens.figures.grid import fitted, panel_gain, resize, saturation, signed_to_uint8, tile, to_rgb
 
 
 def f32(*values: float) -> np.ndarray:
@@ -63,24 +63,6 @@ def test_panel_gain_of_sparse_and_empty_panels():
     assert panel_gain(f32(1e-45)) == 1.0
     with pytest.raises(InputError, match="percentile is 0"):
         panel_gain(sparse, 0)
-
-
-def test_crop_inside_and_over_each_border():
-    image = np.arange(1, 13, dtype=np.uint8).reshape(1, 3, 4)  # rows 1-4, 5-8, 9-12
-    assert crop(image, 1, 1, (2, 2), fill=0).tolist() == [[[6, 7], [10, 11]]]
-    assert crop(image, -1, -2, (3, 3), fill=0).tolist() == [[[0, 0, 0], [0, 0, 1], [0, 0, 5]]]
-    assert crop(image, 2, 3, (2, 2)).tolist() == [[[12, 128], [128, 128]]]
-    assert crop(image, -1, -1, (5, 6), fill=0)[0, 1:4, 1:5].tolist() == image[0].tolist()
-    assert (crop(image, 40, 0, (2, 3)) == 128).all()
-    assert (crop(image, 0, -9, (2, 3)) == 128).all()
-
-
-def test_crop_keeps_the_type_and_copies():
-    image = np.ones((3, 4, 4), np.float32)
-    part = crop(image, 0, 0, (2, 2), fill=0)
-    part[:] = 9
-    assert part.dtype == np.float32
-    assert (image == 1).all()
 
 
 def test_tile_by_hand():

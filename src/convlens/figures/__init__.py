@@ -4,7 +4,7 @@ from convlens.figures.bar_plots import bars, rms_histogram
 from convlens.figures.evolution import evolution_sheet
 from convlens.figures.files import save_png
 from convlens.figures.filters import filters_sheet
-from convlens.figures.grid import MID_GREY, crop, panel_gain, signed_to_uint8, tile
+from convlens.figures.grid import MID_GREY, panel_gain, signed_to_uint8, tile
 from convlens.figures.line_plots import Curve, curves
 from convlens.figures.projections import top9_sheet
 
@@ -12,7 +12,6 @@ __all__ = [
     "MID_GREY",
     "Curve",
     "bars",
-    "crop",
     "curves",
     "evolution_sheet",
     "filters_sheet",

@@ -1,9 +1,9 @@
-"""Signed values to grey levels, receptive-field crops, and equal tiles laid out in a grid."""
+"""Signed values to grey levels, and equal tiles laid out in a grid."""
 
 import math
 
 import numpy as np
-from jaxtyping import Float, Shaped, UInt8
+from jaxtyping import Float, UInt8
 from PIL import Image
 
 from convlens.errors import InputError
@@ -56,27 +56,6 @@ def to_rgb(
         grey = np.rint(images.mean(axis=-3, keepdims=True)).astype(np.uint8)
         images = np.repeat(grey, 3, axis=-3)
     return np.moveaxis(images, -3, -1)
-
-
-def crop(
-    image: Shaped[np.ndarray, "channels height width"],
-    top: int,
-    left: int,
-    size: tuple[int, int],
-    fill: int | float = MID_GREY,
-) -> Shaped[np.ndarray, "channels crop_height crop_width"]:
-    """The window of `size` (height, width) at (top, left); what hangs over the border holds `fill`.
-
-    A receptive field near the border keeps its full size. Use 128 for pictures and 0 for projections: both
-    are drawn mid-grey.
-    """
-    channels, height, width = image.shape
-    out = np.full((channels, *size), fill, dtype=image.dtype)
-    y0, y1 = max(top, 0), min(top + size[0], height)
-    x0, x1 = max(left, 0), min(left + size[1], width)
-    if y0 < y1 and x0 < x1:
-        out[:, y0 - top : y1 - top, x0 - left : x1 - left] = image[:, y0:y1, x0:x1]
-    return out
 
 
 def fitted(size: tuple[int, int], box: int) -> tuple[int, int]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from matplotlib import rc_context
-from PIL import Image
+from PIL import Image, features
 
 from convlens.figures import Curve, curves
 from convlens.report.records import Run
@@ -16,6 +16,11 @@ from convlens.report.summary import best_epoch
 
 PANELS = {"top1_error": "top-1 error (%)", "loss": "loss"}
 KINDS = {"val": "validation", "train": "training"}
+
+LARGE = 64_000
+"""PNG files of more bytes than this are embedded as WebP, where that saves at least half."""
+QUALITY = 82
+LONGEST_WEBP = 16_383
 
 # Pillow raises SyntaxError for a PNG with a broken chunk
 _UNREADABLE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
@@ -30,9 +35,18 @@ class Embedded:
     height: int
     dark_uri: str = ""
 
+    @property
+    def tall(self) -> bool:
+        """Whether the page shows the upper part of it only, until it is asked for all."""
+        return self.height > 2 * self.width
+
 
 def embed(path: Path, inside: Path, problems: list[str]) -> Embedded | None:
-    """A PNG file as it is; None, and a problem, if it is missing, broken or outside of the run's directory."""
+    """A PNG file; None, and a problem, if it is missing, broken or outside of the run's directory.
+
+    The file is embedded as it is, or, where it is large and noisy as sheets of projections are, as WebP of the same
+    size in pixels: the page is much smaller, and the PNG stays in the run directory for who needs each grey level.
+    """
     try:
         if not path.resolve().is_relative_to(inside.resolve()):
             problems.append(f"{path}: lies outside of its run directory and was left out")
@@ -41,13 +55,26 @@ def embed(path: Path, inside: Path, problems: list[str]) -> Embedded | None:
         with Image.open(io.BytesIO(content), formats=["PNG"]) as image:
             width, height = image.size
             image.verify()
+        lighter = _webp(content) if len(content) > LARGE else None
     except FileNotFoundError:
         problems.append(f"{path}: missing")
         return None
     except _UNREADABLE as error:
         problems.append(f"{path}: not a readable PNG ({type(error).__name__})")
         return None
-    return Embedded(_uri("image/png", content), width, height)
+    uri = _uri("image/png", content) if lighter is None else _uri("image/webp", lighter)
+    return Embedded(uri, width, height)
+
+
+def _webp(content: bytes) -> bytes | None:
+    """A PNG as lossy WebP; None where that saves less than half or cannot be."""
+    with Image.open(io.BytesIO(content)) as image:
+        if max(image.size) > LONGEST_WEBP or not features.check("webp"):
+            return None
+        buffer = io.BytesIO()
+        # without transparency there is no alpha plane to keep
+        image.convert("RGBA" if image.has_transparency_data else "RGB").save(buffer, "WEBP", quality=QUALITY)
+    return buffer.getvalue() if 2 * len(buffer.getvalue()) <= len(content) else None
 
 
 def draw_curves(runs: Sequence[Run]) -> list[tuple[str, Embedded]]:

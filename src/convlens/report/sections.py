@@ -29,6 +29,12 @@ class Group:
     open: bool
     figures: list[Shown]
 
+    @property
+    def caption(self) -> str:
+        """The caption that all figures share, said once; nothing where they differ or it repeats the key."""
+        captions = {shown.caption for shown in self.figures}
+        return "" if len(captions) > 1 or captions == {self.key} else captions.pop()
+
 
 @dataclass(frozen=True)
 class NumberRow:

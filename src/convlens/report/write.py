@@ -14,6 +14,7 @@ from convlens.report.pictures import draw_curves
 from convlens.report.read import read_runs, read_study
 from convlens.report.records import Part, Run, Study
 from convlens.report.sections import make_sections
+from convlens.report.setting import settings
 from convlens.report.summary import opening, summarise
 from convlens.report.wording import duration, plural
 
@@ -88,7 +89,7 @@ def _relative(path: Path, base: Path) -> str:
 
 def _render(study: Study, base: Path) -> str:
     problems = list(study.problems)
-    sections = make_sections(study.runs, problems)
+    sections, summary = make_sections(study.runs, problems), summarise(study.runs)
     environment = Environment(
         loader=PackageLoader("convlens", "report"),
         autoescape=True,
@@ -104,7 +105,8 @@ def _render(study: Study, base: Path) -> str:
         written=f"{written.day} {written:%B %Y, %H:%M} UTC",
         versions=sorted({run.version for run in study.runs if run.version}),
         failed=[(n, part) for n, part in enumerate(study.parts, start=1) if part.status == "failed"],
-        summary=summarise(study.runs),
+        summary=summary,
+        settings=settings([run for run, _ in summary.rows]),
         curves=draw_curves(study.runs),
         sections=sections,
         config_of=_first_parts(study.parts),
