@@ -48,7 +48,7 @@ def test_numbers_of_the_networks_stand_side_by_side(whole: tuple[Path, Any]):
     errors = ["50.0", "40.2", "9.0", "12.3", "8.0"]
     assert found.row("zfnet") == ["zfnet", "62,357,608", *errors, "2 of 3", "1 min 21 s"]
     assert found.row("alexnet")[5:7] == ["14.0", "8.0"]
-    assert found.row("dead maps (%)")[1:] == ["4.20 ± 0.50", "4.20 ± 0.50"]
+    assert found.row("dead maps (%)")[1:] == ["4.2 ± 0.5", "4.2 ± 0.5"]
     assert found.row("images")[1:] == ["1,400", "1,400"]
     assert found.row("conv1") == ["conv1", "12.3"]
     assert found.row("conv2") == ["conv2", "5.0"]

@@ -1,7 +1,7 @@
 """Bars and histograms, with a level to compare with."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 from jaxtyping import Float
@@ -79,7 +79,7 @@ def rms_histogram(
     everything = np.concatenate([*finite.values(), np.empty(0)])
     if everything.size == 0:
         raise InputError("filter RMS: nothing to draw: give at least one finite value")
-    edges, logarithmic = _edges(everything if clip is None else np.append(everything, clip))
+    edges, logarithmic = _edges(everything if clip is None else np.append(everything, clip), _bins(finite.values()))
     figure, axes = panels(1, 5.8, 1.2 + 1.5 * len(finite), dark, rows=len(finite))
     legend = []
     for index, (axis, (name, values)) in enumerate(zip(axes, finite.items(), strict=True)):
@@ -97,13 +97,18 @@ def rms_histogram(
     return figure
 
 
-def _edges(values: Float[np.ndarray, " n"]) -> tuple[list[float], bool]:
-    """Edges of 40 bins over the values, and whether they are logarithmic."""
+def _bins(rows: Iterable[Float[np.ndarray, " _"]]) -> int:
+    """Twice the root of the filters in the largest row: few filters in many bins look like a comb."""
+    return min(40, max(8, round(2 * math.sqrt(max(row.size for row in rows)))))
+
+
+def _edges(values: Float[np.ndarray, " n"], bins: int) -> tuple[list[float], bool]:
+    """Edges of bins over the values, and whether they are logarithmic."""
     positive = values[values > 0]
     if positive.size == 0:
-        return np.linspace(0.0, 1.0, 41).tolist(), False
+        return np.linspace(0.0, 1.0, bins + 1).tolist(), False
     low, high = float(positive.min()), float(positive.max())
     if high > 30 * low:
         # a filter of (nearly) zeros must not squeeze all others into one bin
-        return np.geomspace(max(low, high / 1e5) / 1.05, high * 1.05, 41).tolist(), True
-    return np.linspace(0.0, high * 1.05, 41).tolist(), False
+        return np.geomspace(max(low, high / 1e5) / 1.05, high * 1.05, bins + 1).tolist(), True
+    return np.linspace(0.0, high * 1.05, bins + 1).tolist(), False

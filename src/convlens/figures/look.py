@@ -1,5 +1,6 @@
 """The look shared by all plots: colours, line styles and axes, for light and for dark paper."""
 
+import math
 from collections.abc import Sequence
 from typing import Literal
 
@@ -72,6 +73,7 @@ def finish(figure: Figure, title: str | None, handles: Sequence, dark: bool) -> 
     if title:
         figure.suptitle(title, color=INK[dark], fontsize=11, fontweight="bold")
     if handles:
+        columns = math.ceil(len(handles) / math.ceil(len(handles) / 4))  # as even rows as can be, of four at most
         figure.legend(
-            handles=handles, loc="outside lower center", ncols=4, frameon=False, labelcolor=INK[dark], fontsize=9
+            handles=handles, loc="outside lower center", ncols=columns, frameon=False, labelcolor=INK[dark], fontsize=9
         )

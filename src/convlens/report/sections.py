@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from convlens.report.pictures import Embedded, embed
 from convlens.report.records import Result, Run
-from convlens.report.wording import column, spread
+from convlens.report.wording import column, number, percent, spread
 
 MANY = 3
 """With more groups of figures than this only the first two are open."""
@@ -99,10 +99,15 @@ def _numbers(results: Sequence[Result]) -> list[NumberRow]:
     rows = []
     for key in dict.fromkeys(key for numbers in by_run for key in numbers):
         items = [numbers.get(key) for numbers in by_run]
-        texts, _ = column([item.value if item else None for item in items])
+        values = [item.value if item else None for item in items]
+        texts = [_percent(value) for value in values] if key[1] == "%" else column(values)[0]
         cells = [(shown, spread(item.spread, shown) if item else "") for shown, item in zip(texts, items, strict=True)]
         rows.append(NumberRow(*key, cells))
     return rows
+
+
+def _percent(value: object) -> str:
+    return percent(value) if isinstance(value, float) else number(value)
 
 
 def _groups(pairs: Sequence[tuple[Run, Result]], problems: list[str]) -> list[Group]:

@@ -11,7 +11,7 @@ from convlens.report.wording import MISSING
 
 ROWS = {
     "images": "data.source._target_",
-    "training images": "data.source.train",
+    "images to train and validate on": "data.source.train",
     "test images": "data.source.test",
     "crop (px)": "data.image_size",
     "epochs": "trainer.max_epochs",

@@ -124,5 +124,7 @@ def _effort(parts: Sequence[Part]) -> str:
     counts = {status: sum(part.status == status for part in parts) for status in ("failed", "reused", "running")}
     notes = {"failed": "failed", "reused": "taken over from before", "running": "still running"}
     notable = ", ".join(f"{count} {notes[status]}" for status, count in counts.items() if count)
+    if parts and counts["reused"] == len(parts):
+        return f"Nothing was done anew: {plural(len(parts), 'part')} taken over from before."
     total = f"took {duration(math.fsum(seconds))} in all" if seconds else "left no record of their time"
     return f"{plural(len(parts), 'part')} {total}{f' ({notable})' if notable else ''}."

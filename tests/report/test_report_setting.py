@@ -1,0 +1,22 @@
+from pathlib import Path
+
+import pytest
+
+from convlens.report.records import Run
+from convlens.report.setting import settings
+
+
+def run(config: str) -> Run:
+    return Run("net", Path("net"), "train", "finished", "", None, "", "", {}, {}, config, [])
+
+
+def test_rows_stand_in_the_order_of_a_reader_and_what_no_run_has_is_left_out():
+    first = run("trainer:\n  max_epochs: 8\nsystem:\n  optimizer:\n    _target_: torch.optim.SGD\n    lr: 0.01\n")
+    second = run("trainer: {max_epochs: 20}\ndata:\n  batch_size: null\n")
+    rows = [(row.name, row.cells) for row in settings([first, second])]
+    assert rows == [("epochs", ["8", "20"]), ("optimizer", ["SGD", "–"]), ("learning rate", ["0.01", "–"])]  # noqa: RUF001
+
+
+@pytest.mark.parametrize("config", ["", "just words", "- a\n- list\n", "a: [broken", "data: 7\n", "trainer: null\n"])
+def test_a_configuration_that_is_none_has_no_rows(config: str):
+    assert settings([run(config)]) == []
