@@ -289,6 +289,17 @@ def test_each_job_of_a_process_is_a_run_of_its_own_and_a_failed_one_says_so(tmp_
     assert len(set(ids)) == 3
 
 
+def test_a_run_that_goes_on_in_its_directory_goes_on_in_wandb(tmp_path, alone):
+    for folder in ("a", "b", "a"):
+        logger = EpochWandb(save_dir=str(tmp_path / folder), offline=True)
+        logger.log_metrics({"epoch": 1.0, "loss": 1.0})
+        logger.finish(False)
+        time.sleep(1.1)  # W&B names the folders of offline runs by the second
+    first, again = (path.name.split("-")[-1] for path in (tmp_path / "a/wandb").glob("offline-run-*"))
+    (other,) = (path.name.split("-")[-1] for path in (tmp_path / "b/wandb").glob("offline-run-*"))
+    assert first == again != other
+
+
 def test_one_job_offline_does_not_make_the_next_one_so(tmp_path, alone):
     logger = EpochWandb(save_dir=str(tmp_path), offline=True)
     logger.log_metrics({"epoch": 1, "a": 2})

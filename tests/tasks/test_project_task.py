@@ -34,7 +34,7 @@ def test_a_runs_convolutional_layers_are_drawn_into_the_run(convlens, run):
     result = json.loads((folder / "result.json").read_text())
     assert [figure["key"] for figure in result["figures"]] == CONVS
     assert all((folder / figure["file"]).is_file() for figure in result["figures"])
-    assert "zfnet, test images" in result["figures"][0]["caption"]
+    assert "test images" in result["figures"][0]["caption"]
     assert (run / "run.json").read_bytes() == record  # the run's own record stays
 
 

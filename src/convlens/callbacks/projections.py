@@ -1,6 +1,6 @@
 """Top-9 projections beside image patches at chosen epochs (paper, Fig 2)."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -67,7 +67,10 @@ class TopProjections(AtEpochs):
         for layer, path in drawn.sheets.items():
             log_picture(trainer, f"projections/{layer}", path, epoch, f"{layer}, epoch {epoch}")
         log_table(trainer, "projections/top", TABLE_COLUMNS, drawn.rows, epoch)
-        write_json(folder / "result.json", gallery_result(drawn, folder, f"epoch {epoch}, {self.split} images"))
+        write_json(
+            folder / "result.json",
+            gallery_result(drawn, folder, f"epoch {epoch}, {self.split} images", self.k, self.rules),
+        )
 
 
 @dataclass(frozen=True)
@@ -140,17 +143,18 @@ def table_rows(gallery: LayerGallery, image_id: Any) -> list[list[Any]]:
     return rows
 
 
-def gallery_result(drawn: Drawn, folder: Path, when: str) -> dict[str, Any]:
+def gallery_result(drawn: Drawn, folder: Path, when: str, k: int, rules: Mapping[str, Any]) -> dict[str, Any]:
     """What the report reads."""
+    options = "".join(f", {name} {value}" for name, value in rules.items() if name != "rule" and value is not None)
     return {
         "analysis": "projections",
         "title": "What excites the maps most",
         "reproduces": "Fig 2",
         "order": 30,
         "text": (
-            f"For some maps of each layer ({when}), the nine images that excite the map most: left the activation "
-            "projected down to the pixels by the deconvnet, right the image patch in the unit's receptive field. "
-            "One gain per layer; grey is zero."
+            f"For some maps of each layer ({when}), the {k} images that excite the map most: left the activation "
+            f"projected down to the pixels (rule {rules.get('rule', 'deconvnet')}{options}), right the image patch in "
+            "the unit's receptive field. One gain per layer; grey is zero."
         ),
         "numbers": [
             {"name": f"maps of {layer} that no image excites", "value": share, "unit": "%"}

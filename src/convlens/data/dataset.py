@@ -44,6 +44,7 @@ class PackedImages(Dataset[tuple[Tensor, Tensor]]):
             raise InputError(f"view {view!r} of a data set is unknown: choose one of {', '.join(VIEWS)}")
         self.path, self.rows, self.labels = path, rows, labels
         self.mean, self.std, self.image_size, self.view = mean, std, image_size, view
+        self._unit_std = bool((std == 1).all())
         self._images: np.ndarray | None = None
 
     def __len__(self) -> int:
@@ -58,7 +59,10 @@ class PackedImages(Dataset[tuple[Tensor, Tensor]]):
         """A whole batch and its labels."""
         indices = [key[0] if isinstance(key, tuple) else int(key) for key in keys]
         images = self.stored(indices)
-        return self._seen(images, keys).div_(self.std[:, None, None]), self.labels[indices]
+        seen = self._seen(images, keys)
+        if not self._unit_std:
+            seen.div_(self.std[:, None, None])
+        return seen, self.labels[indices]
 
     def stored(self, indices: Sequence[int]) -> UInt8[Tensor, "n 3 s s"]:
         """The stored squares, as bytes."""

@@ -10,10 +10,13 @@ from lightning.pytorch.loggers import WandbLogger
 from lightning.pytorch.utilities import rank_zero_only
 from PIL import Image
 
+from convlens.files import write_bytes
+
 
 class EpochWandb(WandbLogger):
     """Lightning's logger with ``epoch`` as the step axis and pictures allowed in table cells.
 
+    A killed run that goes on in the same ``save_dir`` goes on in W&B, too: its id is kept there, in ``wandb/id.txt``.
     Works offline, without an account, unless a key is configured; ``offline`` or WANDB_MODE decide otherwise.
     """
 
@@ -26,6 +29,9 @@ class EpochWandb(WandbLogger):
             options["mode"] = "offline"
             # W&B's reports about itself go out even so.
             os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
+        self._id_file = Path(save_dir) / "wandb" / "id.txt"
+        if self._id_file.exists():
+            options.setdefault("id", self._id_file.read_text().strip())
         super().__init__(save_dir=save_dir, offline=offline, **options)
         # Lightning's way to go offline is a variable of the environment, which comes too late for W&B, whose settings
         # are read by now, and stays for the jobs that follow.
@@ -40,6 +46,7 @@ class EpochWandb(WandbLogger):
         if fresh and hasattr(run, "define_metric"):
             run.define_metric("epoch")
             run.define_metric("*", step_metric="epoch")
+            write_bytes(self._id_file, f"{run.id}\n".encode())
         return run
 
     @rank_zero_only

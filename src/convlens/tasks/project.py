@@ -31,13 +31,12 @@ def run(
     with runs.analysing(cfg, overrides, "project") as run_dir:
         subject = runs.subject(cfg, overrides)
         folder = run_dir / "results" / "projections"
-        when = f"{subject.name}, {split} images"
         drawn = draw_galleries(
             subject.net,
             subject.data,
             [layers] if isinstance(layers, str) else list(layers or default_layers(subject.net)),
             folder / "best",
-            title=when,
+            title=f"{subject.name}, {split} images",
             split=split,
             images=images,
             maps=maps,
@@ -45,7 +44,7 @@ def run(
             rules=rules,
             progress=True,
         )
-        write_json(folder / "result.json", gallery_result(drawn, folder, when))
+        write_json(folder / "result.json", gallery_result(drawn, folder, f"{split} images", k, rules))
     log.info("sheets of %s in %s", ", ".join(drawn.sheets), folder / "best")
     return 0
 
