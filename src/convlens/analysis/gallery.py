@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor, nn
 
-from convlens.deconv import ReceptiveField, TopActivations, project
+from convlens.deconv import ReceptiveField, TopActivations, project_fields
 
 Pictures = Callable[[Tensor], Tensor]
 
@@ -77,7 +77,7 @@ def layer_gallery(
         field: the layer's receptive field.
         maps: numbers of the maps to show.
         to_display: turns images as the network reads them into uint8 pictures.
-        **rules: passed on to ``project``.
+        **rules: passed on to ``project_fields``.
     """
     chosen = [tensor[maps] for tensor in (top.values, top.images, top.positions)]
     values, images, positions = (tensor.cpu() for tensor in chosen)
@@ -99,8 +99,10 @@ def layer_gallery(
     projections = torch.zeros(*images.shape, channels, *size)
     patches = torch.zeros(*images.shape, 3, *size, dtype=torch.uint8)
     if batch is not None and pictures is not None:
-        for (m, r), projection, unit in zip(places, project(net, batch, layer, units, **rules), units, strict=True):
-            projections[m, r] = crop(projection.cpu().float(), boxes[m, r].tolist(), 0)
+        for (m, r), projection, unit in zip(
+            places, project_fields(net, batch, layer, units, **rules), units, strict=True
+        ):
+            projections[m, r] = projection.cpu().float()
             patches[m, r] = crop(pictures[unit[0]], boxes[m, r].tolist(), 128)
     return LayerGallery(layer, maps, values, images, positions, boxes, projections, patches)
 

@@ -1,6 +1,6 @@
 """The deconvnet: rules for the way down, projections, receptive fields, strongest activations."""
 
-from convlens.deconv.project import project
+from convlens.deconv.project import project, project_fields
 from convlens.deconv.receptive import ReceptiveField, receptive_field, receptive_fields
 from convlens.deconv.rules import DownwardRules
 from convlens.deconv.top import StrongestUnits, TopActivations, top_activations
@@ -11,6 +11,7 @@ __all__ = [
     "StrongestUnits",
     "TopActivations",
     "project",
+    "project_fields",
     "receptive_field",
     "receptive_fields",
     "top_activations",

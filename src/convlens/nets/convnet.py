@@ -87,14 +87,18 @@ class ConvNet(nn.Module):
                 self.filters(self.conv_names()[0]).mul_(0.01)
 
     def forward(self, images: Float[Tensor, "n c h w"]) -> Float[Tensor, "n classes"]:
-        """Class scores of mean-subtracted images with values of about +-128."""
-        if images.shape[-2:] != (self.input_size, self.input_size):
-            raise InputError(
-                f"the network was built for images of {self.input_size} x {self.input_size} px and got "
-                f"{images.shape[-2]} x {images.shape[-1]} px: build it with input_size={images.shape[-1]} or resize"
-            )
+        """Class scores of mean-subtracted images with values of about +-128.
+
+        The convolutional layers take images of any size; who stops there may give windows of images.
+        """
+        fits = images.shape[-2:] == (self.input_size, self.input_size)
         x: Tensor = images
         for name in self.steps:
+            if name == "flatten" and not fits:
+                raise InputError(
+                    f"the network was built for images of {self.input_size} x {self.input_size} px and got "
+                    f"{images.shape[-2]} x {images.shape[-1]} px: build it with input_size={images.shape[-1]} or resize"
+                )
             x = self.get_submodule(name)(x)
         return x
 
