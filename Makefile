@@ -2,6 +2,8 @@
 PYTHON ?= python3
 BIN := .venv/bin
 WORKERS ?= 2
+# One thread in each of the tests' processes: more than there are cores only wait for each other.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS)
 
 .PHONY: study test test-all bench lint types format clean
 
@@ -16,12 +18,13 @@ study: .venv/.installed
 	$(BIN)/convlens task=study
 
 test: .venv/.installed lint types
-	$(BIN)/python -m pytest -n $(WORKERS) -m 'not slow'
+	$(PYTEST) -m 'not slow'
 
 test-all: .venv/.installed lint types
-	$(BIN)/python -m pytest -n $(WORKERS)
+	$(PYTEST)
 
 bench: .venv/.installed
+	$(BIN)/python -m pip install --quiet -e '.[dev,bench]'
 	$(BIN)/python -m tests.bench
 
 lint: .venv/.installed

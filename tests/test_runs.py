@@ -131,13 +131,35 @@ def test_a_failure_is_recorded_in_one_line_with_its_traceback_beside(cfg):
     assert runs.status(run_dir) == "failed"
 
 
-@pytest.mark.parametrize("error", [InputError("give another"), KeyboardInterrupt()])
-def test_what_the_user_did_is_recorded_without_a_traceback(cfg, error):
+def test_a_job_that_is_stopped_is_recorded_without_a_traceback(cfg):
     run_dir = Path(cfg.run_dir)
-    with pytest.raises(type(error)), runs.recorded(run_dir, cfg, "train", "c"):
-        raise error
-    assert record(run_dir)["error"] == f"{type(error).__name__}: {error}"
+    with pytest.raises(KeyboardInterrupt), runs.recorded(run_dir, cfg, "train", "c"):
+        raise KeyboardInterrupt
+    assert record(run_dir)["error"] == "stopped before the end"
     assert not (run_dir / "traceback.txt").exists()
+
+
+def test_a_job_that_is_refused_leaves_nothing_where_nothing_was(cfg):
+    run_dir = Path(cfg.run_dir)
+    run_dir.mkdir(parents=True, exist_ok=True)
+    (run_dir / "metrics.csv").write_text("epoch\n")
+    with pytest.raises(InputError), runs.recorded(run_dir, cfg, "train", "c"):
+        raise InputError("give another")
+    assert list(run_dir.iterdir()) == []
+    store(cfg)
+    with pytest.raises(InputError), runs.recorded(run_dir, cfg, "train", "c"):
+        raise InputError("give another")
+    assert record(run_dir)["error"] == "InputError: give another"
+
+
+def test_two_processes_do_not_work_in_one_directory(cfg):
+    run_dir = Path(cfg.run_dir)
+    with runs.recorded(run_dir, cfg, "train", "c"):
+        with pytest.raises(InputError, match="another process works in"), runs.recorded(run_dir, cfg, "train", "c"):
+            pass
+        assert record(run_dir)["status"] == "running"
+    assert record(run_dir)["status"] == "finished"
+    assert not (run_dir / ".lock").exists()
 
 
 def test_the_traceback_of_an_earlier_attempt_does_not_stay_beside_a_finished_run(cfg):

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import hydra
-import torch
 from hydra.errors import InstantiationException
 from omegaconf import DictConfig, OmegaConf
 from torch import nn
@@ -21,7 +20,8 @@ from torch import nn
 import convlens
 from convlens.data import ImageData
 from convlens.errors import InputError
-from convlens.files import write_bytes, write_json
+from convlens.files import alone_in, write_bytes, write_json
+from convlens.nets.weights import load_weights, read_weights
 
 log = logging.getLogger(__name__)
 
@@ -96,7 +96,28 @@ def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
 
 @contextmanager
 def recorded(run_dir: Path, cfg: DictConfig, task: str, command: str) -> Iterator[None]:
-    """Keep ``config.yaml`` and ``run.json`` (status, command, seconds, error) while a job works in a run directory."""
+    """Keep ``config.yaml`` and ``run.json`` (status, command, seconds, error) while a job works in a run directory.
+
+    A job that is refused in a new directory leaves nothing there.
+
+    Raises:
+        InputError: another process works there.
+    """
+    new = not (run_dir / "run.json").exists()
+    with alone_in(run_dir):
+        try:
+            with _noted(run_dir, cfg, task, command):
+                yield
+        except InputError:
+            if new and not any(run_dir.glob("checkpoints/*")) and not any(run_dir.glob("results/*/*")):
+                clear(run_dir)
+                for name in ("config.yaml", "run.json"):
+                    (run_dir / name).unlink(missing_ok=True)
+            raise
+
+
+@contextmanager
+def _noted(run_dir: Path, cfg: DictConfig, task: str, command: str) -> Iterator[None]:
     write_bytes(run_dir / "config.yaml", OmegaConf.to_yaml(OmegaConf.create(plain(cfg))).encode())
     before = read_json(run_dir / "run.json").get("seconds", 0.0)
     started = time.monotonic()
@@ -113,7 +134,8 @@ def recorded(run_dir: Path, cfg: DictConfig, task: str, command: str) -> Iterato
     except BaseException as error:
         if not isinstance(error, InputError | KeyboardInterrupt | SystemExit):
             write_bytes(run_dir / "traceback.txt", traceback.format_exc().encode())
-        note("failed", f"{type(error).__name__}: {error}".splitlines()[0])
+        stopped = isinstance(error, KeyboardInterrupt | SystemExit)
+        note("failed", "stopped before the end" if stopped else f"{type(error).__name__}: {error}".splitlines()[0])
         raise
     note("finished")
 
@@ -131,7 +153,7 @@ def analysing(cfg: DictConfig, overrides: Sequence[str], task: str) -> Iterator[
 
 def clear(run_dir: Path) -> None:
     """Remove what an earlier run left, so that nothing of it is continued or reported as the new one's."""
-    for name in ("checkpoints", "results", "tensorboard"):
+    for name in ("checkpoints", "results", "tensorboard", "wandb"):
         shutil.rmtree(run_dir / name, ignore_errors=True)
     for name in ("metrics.csv", "metrics.json"):
         (run_dir / name).unlink(missing_ok=True)
@@ -152,7 +174,7 @@ def instantiate(node: DictConfig, **given: Any) -> Any:
         if not isinstance(cause, TypeError | ValueError | ImportError):
             raise
         where = str(error).rpartition("full_key: ")[2].splitlines()[0]
-        said = (str(cause).splitlines() or [type(cause).__name__])[0]
+        said = " ".join(str(cause).splitlines()[:2]) or type(cause).__name__
         raise InputError(f"{where} cannot be made from its settings ({said}): compare them with --cfg job") from error
 
 
@@ -163,46 +185,11 @@ def build(cfg: DictConfig) -> tuple[ImageData, nn.Module]:
 
 
 def build_net(cfg: DictConfig, num_classes: int) -> nn.Module:
-    """The network, with the classes of the data where it is ours to choose."""
-    ours = str(cfg.model.net._target_).startswith("convlens.")
-    return instantiate(cfg.model.net, **({"num_classes": num_classes} if ours else {}))
-
-
-def load_weights(net: nn.Module, path: Path) -> None:
-    """Load a checkpoint of ours, a safetensors file or a state dict saved by torch, strictly.
-
-    Raises:
-        InputError: missing, unreadable, or of another network (the first parameter that does not fit is named).
-    """
-    if not path.exists():
-        raise InputError(f"no weights at {path}: give a checkpoint of a run, or a safetensors or pth file")
-    try:
-        if path.suffix == ".safetensors":
-            from safetensors.torch import load_file
-
-            state = load_file(path)
-        else:
-            state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise InputError(f"cannot read weights from {path} ({reason}): give a whole file") from error
-    if not isinstance(state, dict):
-        raise InputError(f"{path} holds a {type(state).__name__}, not weights: give a checkpoint or a state dict")
-    if isinstance(inner := state.get("state_dict"), dict):
-        state = {k.removeprefix("net."): v for k, v in inner.items() if k.startswith("net.")}
-    own = net.state_dict()
-    for name in [*own, *state]:
-        theirs, mine = (_shape(values[name]) if name in values else "missing" for values in (state, own))
-        if theirs != mine:
-            raise InputError(
-                f"{path} is of another network: {name} is {theirs} there and {mine} in {type(net).__name__}: "
-                "give this network's checkpoint, or the settings it was trained with"
-            )
-    net.load_state_dict(state)
-
-
-def _shape(value: Any) -> tuple[int, ...] | str:
-    return tuple(value.shape) if isinstance(value, torch.Tensor) else f"of type {type(value).__name__}"
+    """The network, with the classes of the data where it is ours to choose: not if it comes with its weights."""
+    target = str(cfg.model.net._target_)
+    ours = target.startswith("convlens.") or (target.startswith("torchvision.models.") and not cfg.model.weights)
+    given = {"num_classes": num_classes} if ours and "num_classes" not in cfg.model.net else {}
+    return instantiate(cfg.model.net, **given)
 
 
 def checkpoint(run_dir: Path, name: str = "best") -> Path:
@@ -233,16 +220,23 @@ def subject(cfg: DictConfig, overrides: list[str]) -> Subject:
     if not (run_dir / "config.yaml").exists():
         raise InputError(f"{run_dir} is not a run directory (no config.yaml): give the directory of a training run")
     theirs: DictConfig = OmegaConf.load(run_dir / "config.yaml")  # type: ignore[assignment]
-    data = instantiate(theirs.data)
-    net = build_net(theirs, data.num_classes)
     path = checkpoint(run_dir)
+    # Of the weights, since the run's own images may be gone: a classifier's last parameter has a value for each class.
+    net = build_net(theirs, len(next(reversed(read_weights(path).values()))))
     load_weights(net, path)
     given = [o.lstrip("+~") for o in overrides]
     if any(o.startswith("data=") for o in given):
-        data = instantiate(cfg.data)
-    elif edits := [o for o in given if o.startswith("data.")]:
+        # Other images, but as the network was taught to read them.
+        kept = {name: theirs.data[name] for name in ("image_size", "stored_size", "mean", "std")}
+        data = instantiate(cfg.data, **{name: v for name, v in kept.items() if f"data.{name}" not in map(_key, given)})
+    else:
+        edits = [o for o in given if o.startswith("data.")]
         data = instantiate(OmegaConf.merge(theirs, OmegaConf.from_dotlist(edits)).data)
     return Subject(net.eval(), data, str(theirs.model.name), str(path))
+
+
+def _key(override: str) -> str:
+    return override.partition("=")[0]
 
 
 def command_line(overrides: Sequence[str]) -> str:

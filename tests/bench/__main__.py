@@ -15,7 +15,7 @@ from pathlib import Path
 
 import torch
 
-MODULES = ("lrn", "training_step", "top", "cache")
+MODULES = ("lrn", "training_step", "top", "cache", "projection")
 OUTPUT = Path("outputs") / "bench.json"
 
 

@@ -12,7 +12,7 @@ from convlens.analysis.compare import sign_test
 def make_run(tmp_path) -> Callable[..., Path]:
     """A run of 40 test images of 10 classes; the right class is at the given rank of the five best, 0 is absent."""
 
-    def make(name: str, ranks: list[int], labels: np.ndarray | None = None) -> Path:
+    def make(name: str, ranks: list[int], labels: np.ndarray | None = None, first: int = 0) -> Path:
         labels = np.arange(len(ranks)) % 10 if labels is None else labels
         top5 = np.stack([(labels + 1 + i) % 10 for i in range(5)], 1)
         for row, rank in enumerate(ranks):
@@ -20,7 +20,8 @@ def make_run(tmp_path) -> Callable[..., Path]:
                 top5[row, rank - 1] = labels[row]
         folder = tmp_path / name / "results" / "test"
         folder.mkdir(parents=True)
-        np.savez(folder / "predictions.npz", labels=labels, top5=top5)
+        images = np.array([f"parts/{first + i}" for i in range(len(ranks))])
+        np.savez(folder / "predictions.npz", labels=labels, top5=top5, images=images)
         (tmp_path / name / "run.json").write_text(json.dumps({"name": name.upper(), "status": "finished"}))
         return tmp_path / name
 
@@ -70,3 +71,11 @@ def test_a_run_that_is_not_finished_is_refused(refused, make_run, tmp_path):
     assert refused("task=compare", "task.runs=[a,b]") == (
         "no test predictions at b/results/test/predictions.npz: give the directory of a finished training run"
     )
+
+
+def test_runs_tested_on_other_images_of_the_same_classes_are_not_paired(convlens, make_run):
+    make_run("a", [1] * 40)
+    make_run("b", [1] * 40, first=40)
+    outcome = convlens("task=compare", "task.runs=[a,b]", "run_dir=out")
+    assert outcome.code == 2
+    assert "a and b were tested on different images (40 and 40, or others)" in outcome.err

@@ -80,6 +80,31 @@ def test_other_data_may_be_named_for_a_run(convlens, run):
     assert "parts: 36 train, 12 val, 30 test images" in outcome.out
 
 
+def test_other_data_are_read_as_the_run_was_taught(convlens, small, tmp_path):
+    # The recipes differ in what values are divided by; the command's own must not win over the run's.
+    assert convlens(*small, "recipe=paper", "recipe.max_epochs=1", "callbacks=none", "run_dir=paper").code == 0
+    values = []
+    same = [override for override in small if override.startswith("data")]
+    for number, data in enumerate(([], ["data=parts", *(o for o in same if o != "data=parts")])):
+        looked = ("task=project", "run=paper", "task.layers=conv1", "task.maps=2", *data)
+        assert convlens(*looked).code == 0, number
+        values.append(np.load(tmp_path / "paper/results/projections/best/conv1.npz")["values"])
+    assert values[0].max() > 0
+    np.testing.assert_array_equal(values[0], values[1])
+
+
+def test_a_run_is_looked_at_with_other_images_where_its_own_are_gone(convlens, trained, tmp_path):
+    run = tmp_path / "run"
+    shutil.copytree(trained, run)
+    config = OmegaConf.load(run / "config.yaml")
+    config.data.source = {"_target_": "convlens.data.ImageFolder", "root": str(tmp_path / "gone")}
+    OmegaConf.save(config, run / "config.yaml")
+    outcome = convlens(
+        "task=project", "run=run", "task.layers=conv1", "task.maps=1", "data=parts", "data.source.test=24"
+    )
+    assert outcome.code == 0, outcome
+
+
 def test_any_network_is_projected_in_a_directory_of_its_own(convlens, tmp_path):
     outcome = convlens(*ANY_NET, "data.source.train=48", "task.maps=1", "task.k=2", "task.images=6", "output_root=out")
     assert (outcome.code, outcome.err) == (0, ""), outcome

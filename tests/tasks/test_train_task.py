@@ -188,7 +188,7 @@ def test_a_run_that_fails_says_so_and_keeps_the_traceback(convlens, small, tmp_p
 
 def test_settings_that_never_trained_bind_nobody(convlens, refused, small, tmp_path):
     refused(*small, "run_dir=run", "callbacks.projections.epochs=[99]")
-    assert read(tmp_path / "run", "run.json")["status"] == "failed"
+    assert not (tmp_path / "run").exists()
     outcome = convlens(*small, "run_dir=run", "callbacks=none", "recipe.max_epochs=1")
     assert outcome.code == 0, outcome
     assert read(tmp_path / "run", "run.json")["status"] == "finished"
@@ -207,3 +207,40 @@ def test_a_sweep_makes_a_directory_for_each_run_and_reuses_them_all(convlens, sm
     outcome = convlens(*sweep)
     assert outcome.code == 0
     assert outcome.out.count("is finished: reused") == 2
+
+
+# ---- any network ------------------------------------------------------------------------------------------------
+
+
+def test_any_network_trains_with_the_callbacks_that_draw(convlens, small, tmp_path):
+    own = [override for override in small if not override.startswith("model")]
+    network = ("model=torchvision", "model.net.name=squeezenet1_1", "recipe.max_epochs=1", "run_dir=run")
+    outcome = convlens(*own, *network, "callbacks.projections.maps=1", "callbacks.evolution.maps=1")
+    assert outcome.code == 0, outcome
+    assert len(list((tmp_path / "run/results/projections/epoch_001").glob("features.*.png"))) == 10
+    assert (tmp_path / "run/results/evolution/evolution.png").exists()
+
+
+def test_a_network_with_fewer_outputs_than_classes_is_refused(refused, small):
+    own = [override for override in small if not override.startswith("model")]
+    said = refused(*own, "model=torchvision", "model.net.name=squeezenet1_1", "+model.net.num_classes=5", "run_dir=run")
+    assert "SqueezeNet gives 5 values for an image and the data have 12 classes" in said
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("seed=abc", "seed=abc: give a whole number from 0"),
+        ("seed=-1", "seed=-1: give a whole number from 0"),
+        ("recipe.optimizer.lr=abc", "the optimizer cannot be made from its settings"),
+        ("recipe.optimizer.lr=.nan", "the optimizer cannot be made from its settings: Invalid learning rate"),
+        ("callbacks.evolution.layers=[conv9]", "unknown layer 'conv9'"),
+        ("callbacks.projections.layers=[conv9]", "unknown layer 'conv9'"),
+        ("data.val_share=0", "TopProjections searches the split 'val', which holds no image: raise data.val_share"),
+    ],
+)
+def test_settings_that_do_not_work_are_refused_before_an_epoch_and_leave_nothing(
+    refused, small, tmp_path, override, message
+):
+    assert message in refused(*small, override, "run_dir=run")
+    assert not (tmp_path / "run").exists()

@@ -9,6 +9,8 @@ from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor, nn
 
 from convlens.deconv import ReceptiveField, TopActivations, project_fields
+from convlens.errors import InputError
+from convlens.nets import ConvNet
 
 Pictures = Callable[[Tensor], Tensor]
 
@@ -51,9 +53,30 @@ def crop(images: Tensor, box: Sequence[int], fill: float) -> Tensor:
 
 def choose_maps(maps: int, count: int | None, seed: int = 0) -> Int[Tensor, " chosen"]:
     """Numbers of a random subset of the maps, in order (the paper shows such a subset); None takes all."""
+    if count is not None and count < 1:
+        raise InputError(f"{count} maps to draw: give at least 1, or null for all")
     if count is None or count >= maps:
         return torch.arange(maps)
     return torch.randperm(maps, generator=torch.Generator().manual_seed(seed))[:count].sort().values
+
+
+def default_layers(net: nn.Module) -> list[str]:
+    """Our networks' convolutional layers; elsewhere the outermost blocks that hold a convolution.
+
+    Raises:
+        InputError: the network has no convolution.
+    """
+    if isinstance(net, ConvNet):
+        return net.conv_names()
+    names = []
+    for name, child in net.named_children():
+        parts = child.named_children() if isinstance(child, nn.Sequential) else [("", child)]
+        for part, module in parts:
+            if any(isinstance(m, nn.Conv2d) for m in module.modules()):
+                names.append(f"{name}.{part}" if part else name)
+    if not names:
+        raise InputError(f"{type(net).__name__} has no convolution: name the layers with task.layers=[...]")
+    return names
 
 
 def layer_gallery(

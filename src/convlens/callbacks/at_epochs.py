@@ -34,7 +34,14 @@ class AtEpochs(L.Callback):
 
     def epochs(self, trainer: L.Trainer) -> list[int]:
         """The epochs of this run at which the callback acts."""
-        length = trainer.max_epochs or 1
+        return self.epochs_of(trainer.max_epochs or 1)
+
+    def epochs_of(self, length: int) -> list[int]:
+        """The epochs of a run of that length.
+
+        Raises:
+            InputError: an epoch lies beyond the run.
+        """
         if self.chosen is None:
             return paper_epochs(length)
         if beyond := [epoch for epoch in self.chosen if not 1 <= epoch <= length]:

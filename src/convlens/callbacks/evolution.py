@@ -7,9 +7,9 @@ from typing import Any
 import lightning as L
 import numpy as np
 
-from convlens.analysis.gallery import choose_maps, layer_gallery
+from convlens.analysis.gallery import choose_maps, default_layers, layer_gallery
 from convlens.callbacks.at_epochs import AtEpochs, datamodule, log_picture, results_dir
-from convlens.deconv import receptive_fields, top_activations
+from convlens.deconv import find_layer, receptive_fields, top_activations
 from convlens.figures.evolution import evolution_sheet
 from convlens.figures.files import save_png
 from convlens.figures.gallery import write_arrays
@@ -41,10 +41,16 @@ class FeatureEvolution(AtEpochs):
         super().__init__(epochs)
         self.layers, self.maps, self.images, self.rules = layers, maps, images, rules or {}
 
+    def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
+        """Make sure, before anything is trained, that the layers are there."""
+        super().setup(trainer, pl_module, stage)
+        for layer in self.layers or ():
+            find_layer(pl_module.net, layer)  # type: ignore[arg-type]
+
     def act(self, trainer: L.Trainer, pl_module: Any, epoch: int) -> None:
         """Search, project, draw the sheet anew, log."""
         net, data = pl_module.net, datamodule(trainer)
-        layers = list(self.layers or net.conv_names())
+        layers = list(self.layers or default_layers(net))
         loader = data.plain_dataloader("train", self.images)
         tops = top_activations(net, loader, layers, 1, progress=False)
         fields = receptive_fields(net, layers, (data.image_size, data.image_size))

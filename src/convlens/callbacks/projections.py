@@ -10,9 +10,10 @@ from PIL import Image
 from torch import nn
 from tqdm import tqdm
 
-from convlens.analysis.gallery import LayerGallery, choose_maps, layer_gallery
+from convlens.analysis.gallery import LayerGallery, choose_maps, default_layers, layer_gallery
 from convlens.callbacks.at_epochs import AtEpochs, datamodule, log_picture, log_table, results_dir
-from convlens.deconv import receptive_fields, top_activations
+from convlens.deconv import find_layer, receptive_fields, top_activations
+from convlens.errors import InputError
 from convlens.figures.gallery import write_gallery
 from convlens.figures.grid import panel_gain, signed_to_uint8, to_rgb
 from convlens.files import write_json
@@ -48,6 +49,17 @@ class TopProjections(AtEpochs):
         self.layers, self.maps, self.split, self.images, self.k = layers, maps, split, images, k
         self.rules = rules or {}
 
+    def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
+        """Make sure, before anything is trained, that the layers and images are there."""
+        super().setup(trainer, pl_module, stage)
+        for layer in self.layers or ():
+            find_layer(pl_module.net, layer)  # type: ignore[arg-type]
+        if stage == "fit" and self.epochs(trainer) and not len(datamodule(trainer).dataset(self.split)):
+            raise InputError(
+                f"{type(self).__name__} searches the split {self.split!r}, which holds no image: "
+                "raise data.val_share, or set callbacks.projections.split=train"
+            )
+
     def act(self, trainer: L.Trainer, pl_module: Any, epoch: int) -> None:
         """Search, project, draw, log."""
         net, data = pl_module.net, datamodule(trainer)
@@ -55,7 +67,7 @@ class TopProjections(AtEpochs):
         drawn = draw_galleries(
             net,
             data,
-            list(self.layers or net.conv_names()),
+            list(self.layers or default_layers(net)),
             folder / f"epoch_{epoch:03d}",
             title=f"epoch {epoch}, {self.split} images",
             split=self.split,

@@ -1,5 +1,6 @@
 """The deconvnet: rules for the way down, projections, receptive fields, strongest activations."""
 
+from convlens.deconv.layers import find_layer
 from convlens.deconv.project import project, project_fields
 from convlens.deconv.receptive import ReceptiveField, receptive_field, receptive_fields
 from convlens.deconv.rules import DownwardRules
@@ -10,6 +11,7 @@ __all__ = [
     "ReceptiveField",
     "StrongestUnits",
     "TopActivations",
+    "find_layer",
     "project",
     "project_fields",
     "receptive_field",

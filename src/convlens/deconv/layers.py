@@ -70,8 +70,12 @@ def check_outputs(net: nn.Module, images: Tensor, layers: Sequence[str | None]) 
     """
     named = [layer for layer in layers if layer is not None]
     with evaluating(net), torch.no_grad(), reading(net, named) as seen:
-        # A copy, since a network may begin by changing its input in place.
-        result = net(images[:1].clone())
+        try:
+            # A copy, since a network may begin by changing its input in place.
+            result = net(images[:1].clone())
+        except (RuntimeError, ValueError, AssertionError, IndexError) as error:
+            shape, said = list(images.shape), (str(error).splitlines() or [type(error).__name__])[0]
+            raise InputError(f"{type(net).__name__} cannot read images of shape {shape}: {said}") from error
     shapes: dict[str | None, torch.Size] = {}
     for layer in layers:
         outputs = [result] if layer is None else seen[layer]

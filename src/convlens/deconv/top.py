@@ -45,13 +45,13 @@ class StrongestUnits(Metric):
     images: Tensor
     positions: Tensor
 
-    def __init__(self, maps: int, k: int = 9, **kwargs: Any) -> None:
+    def __init__(self, maps: int, k: int = 9, dtype: torch.dtype = torch.float32, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         if k < 1:
             raise InputError(f"k={k}: ask for at least 1 activation per map")
         self.k = k
         for name, empty in (
-            ("values", torch.full((maps, k), -torch.inf)),
+            ("values", torch.full((maps, k), -torch.inf, dtype=dtype)),
             ("images", torch.full((maps, k), -1, dtype=torch.int64)),
             ("positions", torch.zeros(maps, k, 2, dtype=torch.int64)),
         ):
@@ -155,11 +155,13 @@ def top_activations(
     """The k strongest activations of every map of the layers, in one pass over the images, in constant memory.
 
     One activation, the spatial maximum, counts per image. The result depends on the data set alone: not on the batch
-    size and not on the loader's order.
+    size, not on the loader's order, and not on a sampler that leaves images out: give a `Subset` for that.
 
     Raises:
         InputError: unknown or unusable layer, no image at all, NaN activations.
     """
+    if not layers:
+        raise InputError("no layer to search: name at least one")
     tops: dict[str, StrongestUnits] = {}
     vector: dict[str, bool] = {}
     with evaluating(net):
@@ -169,7 +171,8 @@ def top_activations(
             if not tops:
                 for layer, shape in check_outputs(net, images, list(layers)).items():
                     assert layer is not None
-                    tops[layer], vector[layer] = StrongestUnits(shape[0], k).to(images.device), len(shape) == 1
+                    tops[layer] = StrongestUnits(shape[0], k, dtype=images.dtype).to(images.device)
+                    vector[layer] = len(shape) == 1
             consumers = {layer: partial(top.update, images=numbers) for layer, top in tops.items()}
             # A copy, since a network may begin by changing its input in place and the batch is the caller's.
             forward_to(net, images.clone(), consumers)

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
+from convlens.errors import InputError
 from convlens.metrics import TopKError
 from convlens.nets import renormalize_filters
 
@@ -148,7 +149,10 @@ class Classifier(L.LightningModule):
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """Optimiser and schedule; schedules that count steps are Lightning's to step, per-epoch ones ours."""
-        optimizer = self.make_optimizer(self.net.parameters())
+        try:
+            optimizer = self.make_optimizer(self.net.parameters())
+        except (TypeError, ValueError) as error:
+            raise InputError(f"the optimizer cannot be made from its settings: {error}") from error
         if self.make_scheduler is None:
             return optimizer
         counts_steps = "total_steps" in inspect.signature(self.make_scheduler).parameters

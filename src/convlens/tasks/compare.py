@@ -29,11 +29,11 @@ def run(cfg: DictConfig, overrides: list[str], *, runs: Sequence[str] | str) -> 
 def compare(cfg: DictConfig, overrides: list[str], first: Path, second: Path) -> None:
     """The work itself."""
     with runs.analysing(cfg, overrides, "compare") as run_dir:
-        names, labels, wrong = zip(*(predictions(path) for path in (first, second)), strict=True)
-        if not np.array_equal(*labels):
+        names, images, wrong = zip(*(predictions(path) for path in (first, second)), strict=True)
+        if not np.array_equal(*images):
             raise InputError(
-                f"{first} and {second} were tested on different images ({len(labels[0])} and {len(labels[1])}, "
-                "or of other classes): give two runs with the same data"
+                f"{first} and {second} were tested on different images ({len(images[0])} and {len(images[1])}, "
+                "or others): give two runs with the same data"
             )
         differences = {k: paired_difference(wrong[0][k], wrong[1][k]) for k in (1, 5)}
         write_json(run_dir / "results" / "compare" / "result.json", result(names, differences, len(wrong[0][1])))
@@ -42,7 +42,7 @@ def compare(cfg: DictConfig, overrides: list[str], first: Path, second: Path) ->
 
 
 def predictions(path: Path) -> tuple[str, np.ndarray, dict[int, torch.Tensor]]:
-    """A run's name, the labels of its test images, and which of them it got wrong at top-1 and top-5.
+    """A run's name, its test images with their labels, and which of them it got wrong at top-1 and top-5.
 
     Raises:
         InputError: the run has no test predictions.
@@ -53,7 +53,8 @@ def predictions(path: Path) -> tuple[str, np.ndarray, dict[int, torch.Tensor]]:
     arrays = np.load(file)
     hits = torch.from_numpy(arrays["top5"] == arrays["labels"][:, None])
     name = runs.read_json(path / "run.json").get("name", path.name)
-    return name, arrays["labels"], {k: ~hits[:, :k].any(1) for k in (1, 5)}
+    images = np.char.add(np.char.add(arrays["images"], " "), arrays["labels"].astype(str))
+    return name, images, {k: ~hits[:, :k].any(1) for k in (1, 5)}
 
 
 def sentence(names: Sequence[str], gap: PairedDifference) -> str:

@@ -30,7 +30,7 @@ def run(cfg: DictConfig, overrides: list[str], *, split: str, images: int | None
         save_png(
             rms_histogram({subject.name: health.rms.cpu().numpy()}, title="RMS of the filters"), folder / "rms.png"
         )
-        write_json(folder / "result.json", result(health, silent))
+        write_json(folder / "result.json", {**result(health, silent), "command": runs.command_line(overrides)})
     log.info(
         "%s of %s: strongest filter %.1f times the median, %.1f %% flat, %.1f %% hardly ever active; pictures in %s",
         name,

@@ -7,6 +7,7 @@ import contextlib
 import io
 import os
 import sys
+import time
 from pathlib import Path
 
 import hydra
@@ -19,6 +20,7 @@ from convlens.errors import InputError
 from convlens.tasks.mistakes import explain
 from convlens.tasks.naming import job_name, run_dir
 
+STARTED = time.time()
 INTERRUPTED, TERMINATED = 130, 143  # what a shell shows for a process that Ctrl-C or SIGTERM ended
 
 
@@ -38,12 +40,15 @@ def register_resolvers() -> None:
     """Names that the configuration uses."""
     OmegaConf.register_new_resolver("convlens.job_name", job_name, replace=True)
     OmegaConf.register_new_resolver("convlens.run_dir", run_dir, replace=True)
+    OmegaConf.register_new_resolver("convlens.absolute", os.path.abspath, replace=True)
 
 
 def do_job(cfg: DictConfig) -> int:
     """One job; returns its exit code."""
     from convlens.tasks.dispatch import dispatch
 
+    # As `python -m` does, so that model.net._target_ finds a module beside the user.
+    sys.path.append(os.getcwd())
     hydra_cfg = HydraConfig.get()
     try:
         return dispatch(cfg, list(hydra_cfg.overrides.task))
@@ -63,6 +68,8 @@ def do_job(cfg: DictConfig) -> int:
 def _remove_empty(folder: Path, root: Path) -> None:
     """Take away the directory that Hydra made for a job that wrote nothing, and those above it up to ``root``."""
     with contextlib.suppress(OSError):
+        if folder.stat().st_ctime < STARTED:
+            return  # it was there before
         folder.rmdir()
         for parent in folder.parents:
             if parent.is_relative_to(root):
@@ -104,6 +111,12 @@ def main() -> None:
 
     try:
         hydra.main(config_path=str(conf_dir()), config_name="config", version_base="1.3")(job)()
+    except OSError as stop:
+        if started or _wants_traceback():
+            raise
+        composing.release(show=False)
+        print(f"convlens: cannot write to {stop.filename} ({stop.strerror}): choose another run_dir", file=sys.stderr)
+        raise SystemExit(2) from None
     except (SystemExit, OmegaConfBaseException) as stop:
         error = stop.__context__ if isinstance(stop, SystemExit) else stop
         if not started and not _wants_traceback() and isinstance(error, HydraException | OmegaConfBaseException):

@@ -5,13 +5,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from omegaconf import DictConfig
-from torch import nn
 
 from convlens import runs
+from convlens.analysis.gallery import default_layers
 from convlens.callbacks.projections import draw_galleries, gallery_result
-from convlens.errors import InputError
 from convlens.files import write_json
-from convlens.nets import ConvNet
 
 log = logging.getLogger(__name__)
 
@@ -29,6 +27,7 @@ def run(
 ) -> int:
     """Search the split, project, write ``results/projections``."""
     with runs.analysing(cfg, overrides, "project") as run_dir:
+        command = runs.command_line(overrides)
         subject = runs.subject(cfg, overrides)
         folder = run_dir / "results" / "projections"
         drawn = draw_galleries(
@@ -44,25 +43,8 @@ def run(
             rules=rules,
             progress=True,
         )
-        write_json(folder / "result.json", gallery_result(drawn, folder, f"{split} images", k, rules))
+        write_json(
+            folder / "result.json", {**gallery_result(drawn, folder, f"{split} images", k, rules), "command": command}
+        )
     log.info("sheets of %s in %s", ", ".join(drawn.sheets), folder / "best")
     return 0
-
-
-def default_layers(net: nn.Module) -> list[str]:
-    """Our networks' convolutional layers; elsewhere the outermost blocks that hold a convolution.
-
-    Raises:
-        InputError: the network has no convolution.
-    """
-    if isinstance(net, ConvNet):
-        return net.conv_names()
-    names = []
-    for name, child in net.named_children():
-        parts = child.named_children() if isinstance(child, nn.Sequential) else [("", child)]
-        for part, module in parts:
-            if any(isinstance(m, nn.Conv2d) for m in module.modules()):
-                names.append(f"{name}.{part}" if part else name)
-    if not names:
-        raise InputError(f"{type(net).__name__} has no convolution: name the layers with task.layers=[...]")
-    return names

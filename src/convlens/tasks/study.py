@@ -92,6 +92,8 @@ def do_part(
     record |= {"status": "finished", "seconds": 0.0, "error": None, "traceback": None}
     marker = run_dir / "results" / part["result"] / "result.json" if part.get("result") else run_dir / "metrics.json"
     same = before.get("command") == record["command"] and before["status"] != "failed"
+    # Somebody may have asked the run for other pictures meanwhile.
+    same = same and runs.read_json(marker).get("command", record["command"]) == record["command"]
     if not cfg.force and same and fresh(marker, run_dir):
         log.info("%s is finished: reused", part["name"])
         return record | {"status": "reused", "seconds": before["seconds"]}
@@ -106,6 +108,8 @@ def do_part(
             "error": str(error).splitlines()[0] if str(error) else repr(error),
             "traceback": trace,
         }
+    if not run_dir.exists():
+        record["run"] = None
     return record | {"seconds": round(time.monotonic() - started, 1)}
 
 

@@ -12,9 +12,11 @@ from omegaconf import DictConfig
 from torch import nn
 
 from convlens import runs
+from convlens.callbacks.at_epochs import AtEpochs
 from convlens.callbacks.checkpoints import EpochCheckpoint, WholeCheckpoints
 from convlens.callbacks.progress import RunProgress
 from convlens.data import ImageData
+from convlens.deconv.layers import check_outputs
 from convlens.errors import InputError
 from convlens.figures.gallery import write_arrays
 from convlens.files import write_json
@@ -57,11 +59,29 @@ def run(cfg: DictConfig, overrides: list[str]) -> int:
 def build(cfg: DictConfig) -> tuple[ImageData, nn.Module]:
     """Data and network, with the weights the run begins from."""
     torch.use_deterministic_algorithms(True, warn_only=True)
+    if not isinstance(cfg.seed, int) or not 0 <= cfg.seed < 2**32:
+        raise InputError(f"seed={cfg.seed}: give a whole number from 0 to 4294967295")
     L.seed_everything(cfg.seed, workers=True, verbose=False)
     data, net = runs.build(cfg)
     if cfg.model.weights:
         runs.load_weights(net, Path(cfg.model.weights).expanduser())
+    check_scores(net, data)
     return data, net
+
+
+def check_scores(net: nn.Module, data: ImageData) -> None:
+    """Make sure that the network takes the images and has a score for each class.
+
+    Raises:
+        InputError: it does not.
+    """
+    images = torch.zeros(1, 3, data.image_size, data.image_size)
+    scores = check_outputs(net, images, [None])[None]
+    if len(scores) != 1 or scores[0] < data.num_classes:
+        raise InputError(
+            f"{type(net).__name__} gives {scores[0]} values for an image and the data have {data.num_classes} classes: "
+            f"build it with that many outputs (model.net.num_classes={data.num_classes}, if it has that setting)"
+        )
 
 
 def fit_and_test(cfg: DictConfig, run_dir: Path, data: ImageData, net: nn.Module) -> dict[str, Any]:
@@ -70,16 +90,16 @@ def fit_and_test(cfg: DictConfig, run_dir: Path, data: ImageData, net: nn.Module
     if cfg.force:
         runs.clear(run_dir)
     system: Classifier = runs.instantiate(cfg.system, net=net)
+    callbacks = [runs.instantiate(node) for node in cfg.callbacks.values() if "_target_" in node]
+    for callback in callbacks:
+        if isinstance(callback, AtEpochs):
+            callback.epochs_of(cfg.trainer.max_epochs)
     loggers = [runs.instantiate(node) for node in cfg.logger.values()]
     failed = True
     try:
         trainer = runs.instantiate(
             cfg.trainer,
-            callbacks=[
-                *(runs.instantiate(node) for node in cfg.callbacks.values()),
-                RunProgress(),
-                *checkpoints(run_dir),
-            ],
+            callbacks=[*callbacks, RunProgress(), *checkpoints(run_dir)],
             logger=loggers,
             default_root_dir=str(run_dir),
         )
@@ -118,7 +138,9 @@ def test(trainer: L.Trainer, system: Classifier, data: Any, run_dir: Path) -> di
     runs.load_weights(system.net, best)
     results = trainer.test(system, datamodule=data, verbose=False)[0]
     labels, top5 = system.predictions()
-    write_arrays(run_dir / "results" / "test" / "predictions.npz", {"labels": labels, "top5": top5.astype(np.int64)})
+    kept = {"labels": labels, "top5": top5.astype(np.int64)}
+    kept["images"] = np.array([data.image_id("test", index) for index in range(len(labels))])
+    write_arrays(run_dir / "results" / "test" / "predictions.npz", kept)
     parameters = sum(p.numel() for p in system.net.parameters())
     numbers = {key: value for key, value in results.items() if key.startswith("test/")}
     return numbers | {"best_epoch": epoch, "epochs": trainer.max_epochs, "parameters": parameters}

@@ -32,7 +32,7 @@ class Caltech101(Source):
     ) -> None:
         if train_per_class < 1 or test_per_class < 1:
             raise InputError(f"train_per_class {train_per_class}, test_per_class {test_per_class}: both at least 1")
-        self.root = Path(root)
+        self.root = Path(root).expanduser()
         self.train_per_class = train_per_class
         self.test_per_class = test_per_class
         self.fold = fold

@@ -48,7 +48,7 @@ class Cifar10(Source):
     """`root/cifar-10-batches-py/`, the pickled batches; `download` fetches them when they are not there."""
 
     def __init__(self, root: str | Path, download: bool = False) -> None:
-        self.root = Path(root)
+        self.root = Path(root).expanduser()
         self.download = download
 
     def class_names(self) -> tuple[str, ...]:

@@ -23,7 +23,7 @@ class ImageFolder(Source):
     def __init__(self, root: str | Path, test_share: float = 0.2, seed: int = 0) -> None:
         if not 0 < test_share < 1:
             raise InputError(f"test_share is {test_share}: give a share between 0 and 1, both excluded")
-        self.root = Path(root)
+        self.root = Path(root).expanduser()
         self.test_share = test_share
         self.seed = seed
         self._pool: FileListing | None = None

@@ -32,7 +32,7 @@ class ImageNet(Source):
     """
 
     def __init__(self, root: str | Path) -> None:
-        self.root = Path(root)
+        self.root = Path(root).expanduser()
         kaggle = self.root / "ILSVRC/Data/CLS-LOC"
         self.images = kaggle if kaggle.is_dir() else self.root
 

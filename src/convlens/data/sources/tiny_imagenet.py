@@ -19,7 +19,7 @@ class TinyImageNet(Source):
     """
 
     def __init__(self, root: str | Path) -> None:
-        self.root = Path(root)
+        self.root = Path(root).expanduser()
 
     def class_names(self) -> tuple[str, ...]:
         """The first synonym of each wnid in `words.txt`."""

@@ -1,0 +1,205 @@
+"""What is computed in windows is what the whole images give."""
+
+import logging
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torchvision import models
+
+from convlens.deconv import project, project_fields, receptive_field, receptive_fields
+from convlens.deconv.way_down import WayDown, going_down
+from convlens.errors import InputError
+from convlens.nets import alexnet, zfnet
+
+RULES = ("deconvnet", "gradient", "guided")
+
+
+def whole(net: nn.Module, images: Tensor, layer: str, units: list, rule: str, unpool: str, lrn: str) -> Tensor:
+    """Projections by passes over whole images."""
+    job = WayDown.of(net, images, layer, units, rule, "activation", unpool, lrn, 8)
+    assert job.field is not None
+    job.field = None
+    projections = torch.zeros(len(units), *images.shape[1:], dtype=images.dtype)
+    with going_down(net):
+        for rows, signals, _ in job.run():
+            projections[rows] = signals
+    return projections
+
+
+def windowed(caplog, net: nn.Module, images: Tensor, layer: str, units: list, *options: str) -> Tensor:
+    with caplog.at_level(logging.INFO):
+        rule, unpool, lrn = options
+        found = project(net, images, layer, units, rule=rule, unpool=unpool, lrn=lrn)
+    assert "whole images are projected" not in caplog.text
+    return found
+
+
+def close(ours: Tensor, expected: Tensor, share: float) -> None:
+    assert expected.abs().max() > 0
+    torch.testing.assert_close(ours, expected, rtol=0, atol=share * expected.abs().max().item())
+
+
+def places(shape: torch.Size, images: int, seed: int) -> list[tuple[int, int, int, int]]:
+    """Units in all corners, on the edges and inside."""
+    maps, height, width = shape
+    rows, columns = (sorted({0, 1, n // 2, n - 2, n - 1} & set(range(n))) for n in (height, width))
+    generator = torch.Generator().manual_seed(seed)
+    pick = torch.randint(10**6, (len(rows) * len(columns), 2), generator=generator).tolist()
+    spots = [(y, x) for y in rows for x in columns]
+    return [(i % images, m % maps, y, x) for (i, m), (y, x) in zip(pick, spots, strict=True)]
+
+
+def shape_of(net: nn.Module, images: Tensor, layer: str) -> torch.Size:
+    kept: list[torch.Size] = []
+    handle = net.get_submodule(layer).register_forward_hook(lambda *call: kept.append(call[2].shape[1:]))
+    with torch.no_grad():
+        net(images)
+    handle.remove()
+    return kept[0]
+
+
+CASES = {
+    "alexnet": (lambda: alexnet(5, input_size=99, width=0.2, init="he"), 99, [f"conv{i}" for i in range(1, 6)]),
+    "zfnet": (lambda: zfnet(5, input_size=99, width=0.2, init="he"), 99, [f"conv{i}" for i in range(1, 6)]),
+    "vgg11": (lambda: models.vgg11(num_classes=3).features, 67, ["1", "4", "9", "14", "19"]),
+    "squeezenet": (lambda: models.squeezenet1_0(num_classes=3), 67, [f"features.{i}" for i in (1, 3, 5, 7, 10, 12)]),
+    "resnet18": (lambda: models.resnet18(num_classes=3), 67, ["relu", "layer1.1", "layer2.0", "layer3.1", "layer4.1"]),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_in_known_networks_at_corners_edges_and_inside(name, caplog):
+    torch.manual_seed(1)
+    build, size, layers = CASES[name]
+    net, images = build().eval(), torch.randn(2, 3, size, size) * 50
+    for number, layer in enumerate(layers):
+        units = places(shape_of(net, images, layer), 2, number)
+        # Each rule and each unpooling meets each kind of layer in one of the networks.
+        options = (RULES[number % 3], "overwrite" if number % 2 else "sum", "adjoint" if number > 2 else "identity")
+        close(windowed(caplog, net, images, layer, units, *options), whole(net, images, layer, units, *options), 1e-5)
+
+
+class Drawn(nn.Module):
+    """A network of drawn operations on four maps."""
+
+    def __init__(self, steps: list[tuple]) -> None:
+        super().__init__()
+        self.steps = steps
+        self.weights = nn.ParameterList(
+            torch.randn(4, 4, s[1], s[1]) for s in steps if s[0] in ("conv", "skip", "join")
+        )
+        self.last = nn.Identity()
+
+    def forward(self, x: Tensor) -> Tensor:
+        weights = iter(self.weights)
+        for kind, kernel, stride, padding, *more in self.steps:
+            if kind == "conv":
+                x = F.relu(F.conv2d(x, next(weights), None, stride, padding, more[0]))
+            elif kind == "skip":
+                x = F.conv2d(F.relu(x), next(weights), padding=kernel // 2) + x
+            elif kind == "join":
+                x = torch.cat([x[:, :2], F.conv2d(x, next(weights), padding=kernel // 2).relu_()[:, 1:3]], 1)
+            elif kind == "max":
+                x = F.max_pool2d(x, kernel, stride, min(padding, kernel // 2), ceil_mode=more[0] == 2)
+            elif kind == "mean":
+                x = F.avg_pool2d(x, kernel, stride, min(padding, kernel // 2))
+            elif kind == "pad":
+                x = F.pad(x, (kernel, stride, padding, 1), value=0.5)
+            else:
+                x = F.local_response_norm(x, 3, alpha=0.1)
+        return self.last(F.relu(x))
+
+
+steps = st.lists(
+    st.tuples(
+        st.sampled_from(["conv", "conv", "conv", "skip", "join", "max", "max", "mean", "pad", "norm"]),
+        st.sampled_from([1, 2, 3, 5]),
+        st.integers(1, 3),
+        st.integers(0, 2),
+        st.integers(1, 2),
+    ).map(lambda s: (s[0], s[1] | (s[0] in ("skip", "join")), *s[2:])),
+    min_size=1,
+    max_size=6,
+)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    steps,
+    st.integers(12, 31),
+    st.integers(12, 31),
+    st.sampled_from(RULES),
+    st.booleans(),
+    st.booleans(),
+    st.integers(0, 99),
+)
+def test_in_drawn_networks(steps, height, width, rule, overwrite, adjoint, seed):
+    torch.manual_seed(seed)
+    net, images = Drawn(steps).double().eval(), torch.randn(2, 4, height, width, dtype=torch.float64)
+    try:
+        with torch.no_grad():
+            shape = net(images).shape[1:]
+        assert min(shape) > 0
+    except (RuntimeError, AssertionError):
+        return  # nothing is left of the images
+    options = (rule, "overwrite" if overwrite else "sum", "adjoint" if adjoint else "identity")
+    if not receptive_fields(net, ["last"], (height, width), channels=4)["last"].local:
+        return
+    units = places(shape, 2, seed)
+    ours = project(net, images, "last", units, rule=rule, unpool=options[1], lrn=options[2])
+    expected = whole(net, images, "last", units, *options)
+    torch.testing.assert_close(ours, expected, rtol=0, atol=1e-10 * max(1.0, expected.abs().max().item()))
+
+
+def test_fields_are_the_projections_cut_out():
+    torch.manual_seed(0)
+    net, images = zfnet(5, input_size=67, width=0.1, init="he"), torch.randn(2, 3, 67, 67) * 50
+    field = receptive_field(net, "conv2", (67, 67))
+    units = places(shape_of(net, images, "conv2"), 2, 0)
+    fields, full = project_fields(net, images, "conv2", units), project(net, images, "conv2", units)
+    for unit, cut, projection in zip(units, fields, full, strict=True):
+        top, left, bottom, right = field.box(*unit[2:])
+        inside = projection[:, max(top, 0) : max(bottom, 0), max(left, 0) : max(right, 0)]
+        start = (max(-top, 0), max(-left, 0))
+        assert torch.equal(cut[:, start[0] : start[0] + inside.shape[1], start[1] : start[1] + inside.shape[2]], inside)
+        assert cut.abs().sum() == pytest.approx(inside.abs().sum().item())
+
+
+class Odd(nn.Module):
+    """Local to look at, but not to be computed in windows."""
+
+    def __init__(self, how: str) -> None:
+        super().__init__()
+        self.how, self.conv = how, nn.Conv2d(3, 4, 3, padding=1)
+        self.places = nn.Parameter(torch.randn(1, 4, 12, 12))
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.conv(x)
+        if self.how == "places":
+            y = y + self.places
+        elif self.how == "shape":
+            y = y.view(-1, 4, 12, 12)
+        elif self.how == "average":
+            y = F.avg_pool2d(y, 3, 1, 1, count_include_pad=False)
+        return F.relu(y)
+
+
+@pytest.mark.parametrize("how", ["places", "shape", "average"])
+def test_where_windows_do_not_work_whole_images_serve_and_that_is_said_once(how, caplog):
+    torch.manual_seed(0)
+    net, images = nn.Sequential(Odd(how)).eval(), torch.randn(2, 3, 12, 12)
+    units = places(torch.Size((4, 12, 12)), 2, 0)
+    with caplog.at_level(logging.INFO):
+        ours = project(net, images, "0", units)
+    assert caplog.text.count("0: whole images are projected instead of windows") == 1
+    close(ours, whole(net, images, "0", units, "deconvnet", "sum", "identity"), 1e-6)
+
+
+def test_a_network_without_a_relu_on_the_way_is_refused_in_windows_too():
+    net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.SiLU())
+    with pytest.raises(InputError, match="no ReLU on the unit's way; it uses silu"):
+        project(net, torch.randn(1, 3, 9, 9), "1", [(0, 0, 2, 2)])
