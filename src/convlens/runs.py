@@ -111,7 +111,7 @@ def recorded(run_dir: Path, cfg: DictConfig, task: str, command: str) -> Iterato
         except InputError:
             if new and not any(run_dir.glob("checkpoints/*")) and not any(run_dir.glob("results/*/*")):
                 clear(run_dir)
-                for name in ("config.yaml", "run.json"):
+                for name in ("config.yaml", "run.json", "run.log"):
                     (run_dir / name).unlink(missing_ok=True)
             raise
 

@@ -1,4 +1,5 @@
 import re
+from pathlib import Path
 
 import pytest
 from hydra import compose, initialize_config_dir
@@ -106,6 +107,6 @@ def test_the_configuration_uses_these_names():
         other = compose("config", ["job_name=mine", "run=there"])
     config.hydra.overrides.task = ["seed=1", "model=alexnet"]
     assert config.run_dir == config.hydra.run.dir == "out/train/alexnet-parts-seed_1"
-    assert f"{config.hydra.sweep.dir}/{config.hydra.sweep.subdir}" == config.run_dir
+    assert Path(config.hydra.sweep.dir) / config.hydra.sweep.subdir == Path(config.run_dir).absolute()
     assert config.hydra.job_logging.handlers.file.filename == f"{config.run_dir}/run.log"
     assert other.run_dir == "there"
