@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torchvision import models
 
-from convlens.deconv import project, project_fields, receptive_field, receptive_fields
+from convlens.deconv import project, project_fields, receptive_field
+from convlens.deconv.receptive import traced_fields
 from convlens.deconv.way_down import WayDown, going_down
 from convlens.errors import InputError
 from convlens.nets import alexnet, zfnet
@@ -147,7 +148,7 @@ def test_in_drawn_networks(steps, height, width, rule, overwrite, adjoint, seed)
     except (RuntimeError, AssertionError):
         return  # nothing is left of the images
     options = (rule, "overwrite" if overwrite else "sum", "adjoint" if adjoint else "identity")
-    if not receptive_fields(net, ["last"], (height, width), channels=4)["last"].local:
+    if not traced_fields(net, images, ["last"])["last"].local:
         return
     units = places(shape, 2, seed)
     ours = project(net, images, "last", units, rule=rule, unpool=options[1], lrn=options[2])

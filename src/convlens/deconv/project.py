@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from convlens.deconv.layers import like_parameters
-from convlens.deconv.receptive import receptive_fields
+from convlens.deconv.receptive import traced_fields
 from convlens.deconv.rules import LrnRule, Rule, Unpool
 from convlens.deconv.way_down import WayDown, going_down
 
@@ -81,8 +81,8 @@ def project_fields(
     """
     images = like_parameters(net, images)
     job = WayDown.of(net, images, layer, units, rule, seed, unpool, lrn, batch_size)
-    size, channels = (images.shape[-2], images.shape[-1]), images.shape[1]
-    shown = receptive_fields(net, [layer], size, channels=channels)[layer]
+    # A unit competes with more than it sees where the last of overlapping windows wins.
+    shown = job.field if unpool == "sum" and job.field else traced_fields(net, images, [layer])[layer]
     with going_down(net):
         fields = images.new_zeros(len(units), images.shape[1], *shown.size)
         for rows, signals, corners in job.run():

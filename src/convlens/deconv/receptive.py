@@ -134,25 +134,24 @@ def receptive_field(net: nn.Module, layer: str, input_size: Pair = (224, 224)) -
     return receptive_fields(net, [layer], input_size)[layer]
 
 
-def receptive_fields(
-    net: nn.Module,
-    layers: list[str],
-    input_size: Pair = (224, 224),
-    *,
-    overlapping: bool = False,
-    channels: int | None = None,
-) -> dict[str, ReceptiveField]:
-    """As ``receptive_field`` for several layers at once, in one forward pass.
-
-    ``overlapping`` counts in the neighbouring windows at each max pooling, as far as they overlap: those that a unit's
-    signal competes with where ``unpool="overwrite"`` lets the last one win. ``channels`` of the images are those of
-    the first convolution's input if not given.
-    """
+def receptive_fields(net: nn.Module, layers: list[str], input_size: Pair = (224, 224)) -> dict[str, ReceptiveField]:
+    """As ``receptive_field`` for several layers at once, in one forward pass."""
     reference = next(net.parameters(), torch.empty(0))
-    if channels is None:
-        channels = next((m.in_channels for m in net.modules() if isinstance(m, nn.Conv2d)), 3)
+    channels = next((m.in_channels for m in net.modules() if isinstance(m, nn.Conv2d)), 3)
     images = torch.zeros(1, channels, *input_size, device=reference.device, dtype=reference.dtype)
     check_outputs(net, images, layers)
+    return traced_fields(net, images, layers)
+
+
+def traced_fields(
+    net: nn.Module, images: Tensor, layers: list[str], *, overlapping: bool = False
+) -> dict[str, ReceptiveField]:
+    """Receptive fields of layers that are known to be usable, for images such as these.
+
+    ``overlapping`` counts in the neighbouring windows at each max pooling, as far as they overlap: those that a unit's
+    signal competes with where ``unpool="overwrite"`` lets the last one win.
+    """
+    images = images[:1].clone()
     fields: dict[str, ReceptiveField] = {}
     with evaluating(net), torch.no_grad(), _Tracing(images, overlapping) as trace:
 
