@@ -52,7 +52,7 @@ def compare(name: str, image_size: int, cache_dir: str) -> dict:
     ]
     total = len(ours.sampler)
     note = f"{total} images, cache against JPEG decoding, batch {BATCH}, no workers, median of {ROUNDS}"
-    return row(f"epoch of {name} at {image_size} px", per_image[0] * total, per_image[1] * total, 3.0, note)
+    return row(f"epoch of {name} at {image_size} px", per_image[0] * total, per_image[1] * total, 5.0, note)
 
 
 def run() -> list[dict]:
