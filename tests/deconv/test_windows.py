@@ -22,12 +22,12 @@ RULES = ("deconvnet", "gradient", "guided")
 
 def whole(net: nn.Module, images: Tensor, layer: str, units: list, rule: str, unpool: str, lrn: str) -> Tensor:
     """Projections by passes over whole images."""
-    job = WayDown.of(net, images, layer, units, rule, "activation", unpool, lrn, 8)
-    assert job.field is not None
-    job.field = None
+    way = WayDown.of(net, images, layer, rule, "activation", unpool, lrn, 8)
+    assert way.field is not None
+    way.field = None
     projections = torch.zeros(len(units), *images.shape[1:], dtype=images.dtype)
     with going_down(net):
-        for rows, signals, _ in job.run():
+        for rows, signals, _ in way.run(images, units):
             projections[rows] = signals
     return projections
 

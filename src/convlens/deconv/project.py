@@ -1,15 +1,17 @@
 """Projection of single activations down to the pixels (paper, section 2.1)."""
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal
 
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from convlens.deconv.layers import like_parameters
 from convlens.deconv.receptive import traced_fields
+from convlens.deconv.recording import Recording
 from convlens.deconv.rules import LrnRule, Rule, Unpool
 from convlens.deconv.way_down import WayDown, going_down
+from convlens.errors import InputError
 
 Seed = Literal["activation", "one"]
 
@@ -51,45 +53,84 @@ def project(
         InputError: unknown layer or option, a unit out of range, or a network without a ReLU on the unit's way.
     """
     images = like_parameters(net, images)
-    job = WayDown.of(net, images, layer, units, rule, seed, unpool, lrn, batch_size)
+    way = WayDown.of(net, images, layer, rule, seed, unpool, lrn, batch_size)
     with going_down(net):
         projections = images.new_zeros(len(units), *images.shape[1:])
-        for rows, signals, corners in job.run():
+        for rows, signals, corners in way.run(images, units):
             for row, signal, corner in zip(rows, signals, corners, strict=True):
                 paste(signal, projections[row], corner)
     return projections
 
 
-def project_fields(
-    net: nn.Module,
-    images: Float[Tensor, "n c h w"],
-    layer: str,
-    units: Sequence[Sequence[int]],
-    *,
-    rule: Rule = "deconvnet",
-    seed: Seed = "activation",
-    unpool: Unpool = "sum",
-    lrn: LrnRule | None = None,
-    batch_size: int = 8,
-) -> Float[Tensor, "units c fh fw"]:
-    """As ``project``, but only the receptive field of each unit, with zeros where it hangs over the image.
+class FieldProjector:
+    """Projections from one layer, cut to the receptive field of each unit: many times smaller in the first layers.
 
-    Many times smaller than whole images for units of the first layers.
+    The network and its layer are looked at once, for any number of images of one size.
+
+    Args:
+        net: as for ``project``.
+        images: at least one of those to come, or one like them.
+        layer: module path.
+        rule: as for ``project``, as all that follows.
+        seed: the same.
+        unpool: the same.
+        lrn: the same.
+        batch_size: the same.
 
     Raises:
         InputError: as ``project``.
     """
-    images = like_parameters(net, images)
-    job = WayDown.of(net, images, layer, units, rule, seed, unpool, lrn, batch_size)
-    # A unit competes with more than it sees where the last of overlapping windows wins.
-    shown = job.field if unpool == "sum" and job.field else traced_fields(net, images, [layer])[layer]
-    with going_down(net):
-        fields = images.new_zeros(len(units), images.shape[1], *shown.size)
-        for rows, signals, corners in job.run():
-            for row, signal, corner in zip(rows, signals, corners, strict=True):
-                top, left, *_ = shown.box(*units[row][2:])
-                paste(signal, fields[row], (corner[0] - top, corner[1] - left))
-    return fields
+
+    def __init__(
+        self,
+        net: nn.Module,
+        images: Float[Tensor, "n c h w"],
+        layer: str,
+        *,
+        rule: Rule = "deconvnet",
+        seed: Seed = "activation",
+        unpool: Unpool = "sum",
+        lrn: LrnRule | None = None,
+        batch_size: int = 8,
+    ) -> None:
+        images = like_parameters(net, images)
+        self.net, self.image_shape = net, images.shape[1:]
+        self._way = WayDown.of(net, images, layer, rule, seed, unpool, lrn, batch_size)
+        # A unit competes with more than it sees where the last of overlapping windows wins.
+        own = self._way.field if unpool == "sum" else None
+        self.field = own or traced_fields(net, images, [layer])[layer]
+
+    def __call__(
+        self, images: Float[Tensor, "n c h w"], units: Sequence[Sequence[int]], recording: Recording | None = None
+    ) -> Float[Tensor, "units c fh fw"]:
+        """The projections, with zeros where a field hangs over the image.
+
+        Args:
+            images: what the network reads.
+            units: as for ``project``.
+            recording: of these images, if there is one, which saves a forward pass.
+        """
+        images = like_parameters(self.net, images)
+        if images.shape[1:] != self.image_shape:
+            raise InputError(f"images of shape {list(images.shape[1:])} after {list(self.image_shape)}: give one size")
+        with going_down(self.net):
+            fields = images.new_zeros(len(units), images.shape[1], *self.field.size)
+            for rows, signals, corners in self._way.run(images, units, recording):
+                for row, signal, corner in zip(rows, signals, corners, strict=True):
+                    top, left, *_ = self.field.box(*units[row][2:])
+                    paste(signal, fields[row], (corner[0] - top, corner[1] - left))
+        return fields
+
+
+def project_fields(
+    net: nn.Module, images: Float[Tensor, "n c h w"], layer: str, units: Sequence[Sequence[int]], **options: Any
+) -> Float[Tensor, "units c fh fw"]:
+    """As ``project``, with its options, but only the receptive field of each unit, with zeros where it hangs over.
+
+    Raises:
+        InputError: as ``project``.
+    """
+    return FieldProjector(net, images, layer, **options)(images, units)
 
 
 def paste(source: Float[Tensor, "c h w"], target: Float[Tensor, "c h2 w2"], corner: Sequence[int]) -> None:

@@ -12,15 +12,20 @@ from jaxtyping import Int
 from torch import Tensor, nn
 
 from convlens.deconv.geometry import Pair
+from convlens.deconv.grouping import groups
 from convlens.deconv.layers import check_outputs, evaluating, forward_to
 from convlens.deconv.receptive import ReceptiveField, traced_fields
+from convlens.deconv.recording import Recording, record
 from convlens.deconv.rules import DownwardRules, LrnRule, Rule, Unpool
-from convlens.deconv.windows import FixedPlace, NotLocalError, Span, WindowPass
+from convlens.deconv.spans import Grid, NotLocalError, OutsideError, windows_of
+from convlens.deconv.windows import WindowPass
 from convlens.errors import InputError
 
 log = logging.getLogger(__name__)
 
 MOST_WINDOWS = 4096
+RECORDED = 4
+"""A recording of so many images takes about the memory of one image with all that its way down needs."""
 Signals = tuple[list[int], Tensor, list[Pair]]
 """Rows of units, their signals at the pixels, and where in the image the upper left of each signal is."""
 
@@ -34,12 +39,14 @@ def going_down(net: nn.Module) -> Iterator[None]:
 
 @dataclass
 class WayDown:
-    """Units to project; ``field`` is the window that is computed for each, None where whole images are."""
+    """Projections from one layer, checked once; ``field`` is the window that is computed for each unit.
+
+    It is None where whole images are; ``shape`` is that of the layer's output for one image.
+    """
 
     net: nn.Module
-    images: Tensor
     layer: str | None
-    units: Int[Tensor, "units axes"]
+    shape: torch.Size
     rule: Rule
     seed: str
     unpool: Unpool
@@ -54,85 +61,123 @@ class WayDown:
         net: nn.Module,
         images: Tensor,
         layer: str | None,
-        units: Sequence[Sequence[int]],
         rule: Rule,
         seed: str,
         unpool: Unpool,
         lrn: LrnRule | None,
         batch_size: int,
     ) -> "WayDown":
-        """The checked job."""
+        """The checked way, for images such as these."""
         whole = DownwardRules("gradient")
         with whole:
             shape = check_outputs(net, images, [layer])[layer]
-        _check_units(units, len(images), shape, layer)
         if seed not in ("activation", "one"):
             raise InputError(f"seed={seed!r} is unknown: choose activation (the paper's) or one")
+        if batch_size < 1:
+            raise InputError(f"batch_size={batch_size}: give at least 1")
         lrn = lrn or ("adjoint" if rule == "gradient" else "identity")
         DownwardRules(rule, unpool, lrn)
         field = None
-        if layer is not None and len(shape) == 3 and units:
+        if layer is not None and len(shape) == 3:
             field = traced_fields(net, images, [layer], overlapping=unpool == "overwrite")[layer]
             field = field if field.local else None
-        numbers = torch.as_tensor([tuple(unit) for unit in units], dtype=torch.int64).reshape(
-            len(units), 1 + len(shape)
-        )
-        return WayDown(net, images, layer, numbers, rule, seed, unpool, lrn, batch_size, whole, field)
+        return WayDown(net, layer, shape, rule, seed, unpool, lrn, batch_size, whole, field)
 
-    def run(self) -> Iterator[Signals]:
-        """The units' signals, in any order."""
-        if self.field is not None and len(self.units):
+    def run(
+        self, images: Tensor, units: Sequence[Sequence[int]], recording: Recording | None = None
+    ) -> Iterator[Signals]:
+        """The units' signals, in any order.
+
+        Args:
+            images: as large as those that were checked.
+            units: as ``project`` takes them.
+            recording: of a pass over the images at least as far as the layer; without one, one is made where it pays.
+        """
+        _check_units(units, len(images), self.shape, self.layer)
+        numbers = torch.tensor([tuple(unit) for unit in units], dtype=torch.int64)
+        numbers = numbers.reshape(len(units), 1 + len(self.shape))
+        left = list(range(len(units)))
+        if self.field is not None:
+            done = torch.zeros(len(units), dtype=torch.bool)
+            for rows, block, own, known in self._blocks(images, numbers, recording):
+                for members, signals, corners in self._windows(block, own, known):
+                    chosen = [rows[member] for member in members]
+                    done[chosen] = True
+                    yield chosen, signals, corners
+            left = (~done).nonzero().flatten().tolist()
+        yield from self._whole(images, numbers, left)
+
+    def _blocks(
+        self, images: Tensor, units: Tensor, recording: Recording | None
+    ) -> Iterator[tuple[list[int], Tensor, Tensor, Recording | None]]:
+        """Rows of units, their images, the units in these, and a recording where it saves more than it costs."""
+        assert self.field is not None
+        assert self.layer is not None
+        numbers, own = units[:, 0].unique(return_inverse=True)
+        sizes = (images.shape[-2], images.shape[-1])
+        if recording is not None or not area(self.field, units[:, 2:], sizes) > len(numbers):
+            yield list(range(len(units))), images, units, recording
+            return
+        for start in range(0, len(numbers), RECORDED * self.batch_size):
+            block = images[numbers[start : start + RECORDED * self.batch_size]]
+            rows = ((own >= start) & (own < start + len(block))).nonzero().flatten()
+            inside = torch.cat([own[rows, None] - start, units[rows, 1:]], 1)
+            yield rows.tolist(), block, inside, record(self.net, block, [self.layer])
+
+    def _windows(self, images: Tensor, units: Tensor, recording: Recording | None) -> Iterator[Signals]:
+        """Signals in windows; units for which there is none are left out."""
+        if self.field is None:
+            return
+        sizes = (images.shape[-2], images.shape[-1])
+        for members, grid in groups(self.field, units[:, 2:], sizes):
             try:
-                yield from self._windows(self.field)
-                return
-            except NotLocalError as reason:
-                log.info("%s: whole images are projected instead of windows (%s)", self.layer, reason)
-        yield from self._whole()
-
-    def _windows(self, field: ReceptiveField) -> Iterator[Signals]:
-        sizes = (self.images.shape[-2], self.images.shape[-1])
-        groups: dict[FixedPlace, list[int]] = defaultdict(list)
-        for row, (_, _, *place) in enumerate(self.units.tolist()):
-            groups[_fixed(field, place, sizes)].append(row)
-        for fixed, rows in groups.items():
-            rows_span, columns_span = spans = tuple(
-                Span(field.start[axis], field.size[axis], field.stride[axis], sizes[axis], fixed[axis])
-                for axis in (0, 1)
+                (top, bottom), (left, right) = (span.held for span in grid)
+            except OutsideError:
+                continue
+            at_once = min(
+                self.batch_size * max(1, sizes[0] * sizes[1] // ((bottom - top) * (right - left))), MOST_WINDOWS
             )
-            height, width = (high - low for low, high in (span.held for span in spans))
-            at_once = min(self.batch_size * max(1, sizes[0] * sizes[1] // (height * width)), MOST_WINDOWS)
-            for start in range(0, len(rows), at_once):
-                chosen = rows[start : start + at_once]
-                units = self.units[chosen]
-                corners = [(rows_span.begin(y), columns_span.begin(x)) for y, x in units[:, 2:].tolist()]
-                windows = [
-                    self.images[image, :, top : top + height, left : left + width]
-                    for image, (top, left) in zip(units[:, 0].tolist(), corners, strict=True)
-                ]
-                # Small maps of many channels: measured, this order in memory is 3 to 16 % faster.
-                x = torch.stack(windows).contiguous(memory_format=torch.channels_last).detach().requires_grad_()
-                rules = DownwardRules(self.rule, self.unpool, self.lrn)
+            for start in range(0, len(members), at_once):
+                chosen = members[start : start + at_once]
                 try:
-                    with rules, (attempt := WindowPass(x, (rows_span, columns_span))):
-                        output = self._output(x.clone())
-                    place = attempt.unit_in(output)
-                except Exception as reason:
-                    # Whatever a network's own code makes of windows, it can be run on whole images.
-                    raise NotLocalError(str(reason)) from reason
-                self._check_rectified(rules)
-                signal = self._seeded(output, (torch.arange(len(units)), units[:, 1], *place))
-                yield chosen, torch.autograd.grad(output, x, signal)[0], corners
+                    yield chosen, *self._window_batch(images, units[chosen], grid, recording)
+                except OutsideError:
+                    pass
+                except NotLocalError as reason:
+                    log.info("%s: whole images are projected instead of windows (%s)", self.layer, reason)
+                    self.field = None
+                    return
 
-    def _whole(self) -> Iterator[Signals]:
+    def _window_batch(
+        self, images: Tensor, units: Tensor, grid: Grid, recording: Recording | None
+    ) -> tuple[Tensor, list[Pair]]:
+        places = units[:, [0, 2, 3]]
+        x = windows_of(images, places, grid).detach().requires_grad_()
+        rules = DownwardRules(self.rule, self.unpool, self.lrn)
+        try:
+            with rules, (attempt := WindowPass(x, grid, places, recording)):
+                output = self._output(x.clone())
+            place = attempt.units_in(output)
+        except OutsideError:
+            raise
+        except Exception as reason:
+            # Whatever a network's own code makes of windows, it can be run on whole images.
+            raise NotLocalError(str(reason)) from reason
+        self._check_rectified(rules)
+        signal = self._seeded(output, (torch.arange(len(units)), units[:, 1], *place))
+        corners = [(grid[0].begin(y), grid[1].begin(x)) for y, x in units[:, 2:].tolist()]
+        return torch.autograd.grad(output, x, signal)[0], corners
+
+    def _whole(self, images: Tensor, units: Tensor, rows: list[int]) -> Iterator[Signals]:
         """Each image goes up once; its units come down one after the other, with those of the other images."""
         of_image: dict[int, list[int]] = defaultdict(list)
-        for row, image in enumerate(self.units[:, 0].tolist()):
+        for row, image in zip(rows, units[rows, 0].tolist(), strict=True):
             of_image[image].append(row)
         # Images with as many units each go together, so that few ride along idle.
-        images = sorted(of_image, key=lambda image: (-len(of_image[image]), image))
-        for start in range(0, len(images), self.batch_size):
-            batch = images[start : start + self.batch_size]
-            x = self.images[batch].detach().clone().requires_grad_()
+        numbers = sorted(of_image, key=lambda image: (-len(of_image[image]), image))
+        for start in range(0, len(numbers), self.batch_size):
+            batch = numbers[start : start + self.batch_size]
+            x = images[batch].detach().clone().requires_grad_()
             rules = DownwardRules(self.rule, self.unpool, self.lrn)
             with rules:
                 # A copy, since a network may begin by changing its input in place, which a leaf does not allow.
@@ -140,7 +185,7 @@ class WayDown:
             self._check_rectified(rules)
             for turn in range(len(of_image[batch[0]])):
                 chosen = [of_image[image][turn] for image in batch if turn < len(of_image[image])]
-                places = (torch.arange(len(chosen)), *self.units[chosen, 1:].unbind(1))
+                places = (torch.arange(len(chosen)), *units[chosen, 1:].unbind(1))
                 last = turn + 1 == len(of_image[batch[0]])
                 down = torch.autograd.grad(output, x, self._seeded(output, places), retain_graph=not last)[0]
                 yield chosen, down[: len(chosen)], [(0, 0)] * len(chosen)
@@ -148,7 +193,11 @@ class WayDown:
     def _seeded(self, output: Tensor, places: tuple[Any, ...]) -> Tensor:
         """The signal at the layer: zero but for the units."""
         signal = torch.zeros_like(output)
-        signal[places] = output.detach()[places] if self.seed == "activation" else 1.0
+        values = output.detach()[places]
+        if not bool(values.isfinite().all()):
+            where = f"layer {self.layer!r}" if self.layer else "the network's output"
+            raise InputError(f"{where} has an activation that is NaN or infinite: has the network diverged?")
+        signal[places] = values if self.seed == "activation" else 1.0
         return signal
 
     def _output(self, x: Tensor) -> Tensor:
@@ -167,11 +216,14 @@ class WayDown:
             self._told = True
 
 
-def _fixed(field: ReceptiveField, place: Sequence[int], sizes: Pair) -> FixedPlace:
-    """The place along each axis where the unit's window hangs over the image, None where it lies inside."""
-    begins = [field.start[axis] + place[axis] * field.stride[axis] for axis in (0, 1)]
-    inside = [begin >= 0 and begin + field.size[axis] <= sizes[axis] for axis, begin in enumerate(begins)]
-    return None if inside[0] else place[0], None if inside[1] else place[1]
+def area(field: ReceptiveField, places: Int[Tensor, "units 2"], sizes: Pair) -> float:
+    """The windows of all units together, in areas of the image."""
+    share = torch.ones(len(places))
+    for axis in (0, 1):
+        begins = field.start[axis] + places[:, axis] * field.stride[axis]
+        ends = (begins + field.size[axis]).clamp(max=sizes[axis])
+        share *= (ends - begins.clamp(min=0)).clamp(min=0) / sizes[axis]
+    return float(share.sum())
 
 
 def _no_relu(rule: Rule, met: DownwardRules, net: nn.Module) -> str:

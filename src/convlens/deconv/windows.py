@@ -2,17 +2,17 @@
 
 Each unit of a batch has its own place, and so its own window of its image. Every operation gives the window of its
 output, a little smaller, down to the single unit: the values of the pass over whole images, for a fraction of the
-work. Along each axis the units of a batch either all see windows inside of the image, at any places, or all have the
-same place, and then windows end at the borders of the maps, beyond which an operation reads its padding, as ever. It is
-the network's own code that runs, as everywhere in `deconv`; an operation that mixes places otherwise ends the attempt.
+work. Along each axis the units of a batch either all see windows inside of the image, at any places, or share one
+window, which ends at the borders of the maps, beyond which an operation reads its padding, as ever. It is the network's
+own code that runs, as everywhere in `deconv`; an operation that mixes places otherwise ends the attempt.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
@@ -28,67 +28,8 @@ from convlens.deconv.geometry import (
     tensors_in,
     window_of,
 )
-
-FixedPlace = tuple[int | None, int | None]
-
-
-class NotLocalError(Exception):
-    """The network does something that cannot be computed window by window."""
-
-
-@dataclass(frozen=True)
-class Span:
-    """Where windows lie along one axis of their maps, in places.
-
-    The window of a unit at place p is ``length`` long from ``start + p * step`` on. Where all units have the same place
-    ``fixed``, it holds only what lies inside of the map, which is ``size`` long.
-    """
-
-    start: int
-    length: int
-    step: int
-    size: int
-    fixed: int | None
-
-    @property
-    def held(self) -> tuple[int, int]:
-        """First place and the one after the last, from the map's border if fixed, else from p * step on."""
-        if self.fixed is None:
-            return self.start, self.start + self.length
-        begin = self.start + self.fixed * self.step
-        low, high = max(begin, 0), min(begin + self.length, self.size)
-        if low >= high:
-            raise NotLocalError("a window outside of the map")
-        return low, high
-
-    def begin(self, place: int) -> int:
-        """First place of the window of a unit."""
-        return self.held[0] + (place * self.step if self.fixed is None else 0)
-
-    def above(self, extent: int, stride: int, before: int, size: int) -> "Span":
-        """The outputs of a sliding window that are made of places in the span, or beyond the border."""
-        if self.step % stride:
-            raise NotLocalError("branches of different strides")
-        first = -(-(self.start + before) // stride)
-        count = (self.start + self.length - first * stride + before - extent) // stride + 1
-        if count < 1:
-            raise NotLocalError("a window smaller than a kernel")
-        return Span(first, count, self.step // stride, size, self.fixed)
-
-
-Grid = tuple[Span, Span]
-
-
-def cut_to(x: Tensor, axis: int, low: int, ranges: tuple[int, int], fill: float) -> Tensor:
-    """Places ``ranges`` of an axis (-2 or -1) of a tensor that begins at place ``low``; beyond it there is ``fill``."""
-    begin, end = ranges[0] - low, ranges[1] - low
-    length = x.shape[axis]
-    if begin > 0 or end < length:
-        x = x.narrow(axis, max(begin, 0), min(end, length) - max(begin, 0))
-    pads = (max(-begin, 0), max(end - length, 0))
-    if any(pads):
-        x = F.pad(x, pads if axis == -1 else (0, 0, *pads), value=fill)
-    return x
+from convlens.deconv.recording import Recording, given_convolution
+from convlens.deconv.spans import Grid, NotLocalError, Span, cut_to, windows_of
 
 
 class WindowPass(TorchFunctionMode):
@@ -97,21 +38,30 @@ class WindowPass(TorchFunctionMode):
     Args:
         windows: all equally large.
         grid: where they lie in the images.
+        units: image (in the recording), row and column of each window's unit.
+        recording: of a pass over the whole images, which saves computing the convolutions.
     """
 
-    def __init__(self, windows: Float[Tensor, "n c h w"], grid: Grid) -> None:
+    def __init__(
+        self,
+        windows: Float[Tensor, "n c h w"],
+        grid: Grid,
+        units: Int[Tensor, "n 3"],
+        recording: Recording | None = None,
+    ) -> None:
         super().__init__()
         # The tensors are kept beside their grids: a freed one's id would be given to another.
         self._grids: dict[int, tuple[Tensor, Grid]] = {id(windows): (windows, grid)}
+        self._units, self._recording, self._convolutions = units, recording, 0
 
-    def unit_in(self, output: Float[Tensor, "n maps h w"]) -> Pair:
-        """Row and column, in the windows of a layer's output, of the units themselves."""
+    def units_in(self, output: Float[Tensor, "n maps h w"]) -> tuple[Int[Tensor, " n"], Int[Tensor, " n"]]:
+        """Rows and columns, in the windows of a layer's output, of the units themselves."""
         if id(output) not in self._grids:
             raise NotLocalError("the layer's output does not follow the image's places")
         rows, columns = self._grids[id(output)][1]
         if rows.step != 1 or columns.step != 1:
             raise NotLocalError("the layer's stride is not that of its receptive field")
-        return (rows.fixed or 0) - rows.held[0], (columns.fixed or 0) - columns.held[0]
+        return rows.of_unit(self._units[:, 1]), columns.of_unit(self._units[:, 2])
 
     def __torch_function__(self, func: Callable, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Run an operation on windows."""
@@ -162,10 +112,21 @@ class WindowPass(TorchFunctionMode):
         if name.startswith("adaptive_"):
             pool = F.avg_pool2d if "avg" in name else F.max_pool2d
             result = pool(x, window.extent, window.stride)
+        elif (
+            name == "conv2d" and (whole := self._recorded(given["weight"], (spans[0].size, spans[1].size))) is not None
+        ):
+            result = given_convolution(x, given, windows_of(whole, self._units, (spans[0], spans[1])))
         else:
             given |= {"padding": 0} if name == "conv2d" else {"padding": 0, "ceil_mode": False}
             result = func(x, **given)
         return self._track(result, (spans[0], spans[1]))
+
+    def _recorded(self, weight: Tensor, size: Pair) -> Tensor | None:
+        """What the next convolution gave for whole images; None where that is not known."""
+        self._convolutions += 1
+        if self._recording is None:
+            return None
+        return self._recording.output(self._convolutions - 1, weight, size)
 
     def _pad(self, x: Tensor, grid: Grid, window: Window, value: float) -> Tensor:
         spans = []
