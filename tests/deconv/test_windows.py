@@ -11,8 +11,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torchvision import models
 
-from convlens.deconv import project, project_fields, receptive_field
-from convlens.deconv.receptive import traced_fields
+from convlens.deconv import grouping, project, project_fields, receptive_field, way_down
+from convlens.deconv.convolution import transposed_by_phases
+from convlens.deconv.grouping import groups
+from convlens.deconv.project import FieldProjector, paste
+from convlens.deconv.receptive import ReceptiveField, traced_fields
+from convlens.deconv.recording import record
 from convlens.deconv.way_down import WayDown, going_down
 from convlens.errors import InputError
 from convlens.nets import alexnet, zfnet
@@ -154,10 +158,105 @@ def test_in_drawn_networks(steps, height, width, rule, overwrite, adjoint, seed)
     units = places(shape, 2, seed)
     with patch("convlens.deconv.way_down.log.info") as said:
         ours = project(net, images, "last", units, rule=rule, unpool=options[1], lrn=options[2])
-    # Of units that see padding alone there is no window; nothing else here is an excuse for whole images.
-    assert {str(call.args[2]) for call in said.call_args_list} <= {"a window outside of the map"}
+        way = WayDown.of(net, images, "last", rule, "activation", options[1], options[2], 8)
+        recorded = torch.zeros_like(ours)
+        with going_down(net):
+            for rows, signals, corners in way.run(images, units, record(net, images, ["last"])):
+                for row, signal, corner in zip(rows, signals, corners, strict=True):
+                    paste(signal, recorded[row], corner)
+    said.assert_not_called()
     expected = whole(net, images, "last", units, *options)
-    torch.testing.assert_close(ours, expected, rtol=0, atol=1e-10 * max(1.0, expected.abs().max().item()))
+    for found in (ours, recorded):
+        torch.testing.assert_close(found, expected, rtol=0, atol=1e-10 * max(1.0, expected.abs().max().item()))
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.tuples(st.integers(1, 5), st.integers(1, 4), st.integers(-6, 2)),
+    st.tuples(st.integers(1, 9), st.integers(1, 4), st.integers(-6, 2)),
+    st.lists(st.tuples(st.integers(0, 6), st.integers(0, 6)), min_size=1, max_size=30),
+    st.integers(1, 500),
+)
+def test_each_unit_is_in_one_group_whose_window_holds_what_it_sees(vertical, horizontal, places, pixels):
+    field = ReceptiveField(*((vertical[i], horizontal[i]) for i in range(3)))
+    sizes = (11, 13)
+    with patch.object(grouping, "PIXELS_PER_GROUP", pixels):
+        found = list(groups(field, torch.tensor(places), sizes))
+    assert sorted(row for rows, _ in found for row in rows) == list(range(len(places)))
+    for rows, grid in found:
+        for row in rows:
+            for axis in (0, 1):
+                low = field.start[axis] + places[row][axis] * field.stride[axis]
+                seen = set(range(low, low + field.size[axis])) & set(range(sizes[axis]))
+                if not seen:
+                    continue  # padding alone
+                length = grid[axis].held[1] - grid[axis].held[0]
+                begin = grid[axis].begin(places[row][axis])
+                assert seen <= set(range(begin, begin + length))
+                assert begin >= 0
+                assert begin + length <= sizes[axis]
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.tuples(*[st.integers(1, 7)] * 2), st.tuples(*[st.integers(1, 4)] * 2), st.tuples(*[st.integers(0, 3)] * 2),
+    st.integers(1, 4), st.integers(1, 5), st.integers(1, 5),
+)  # fmt: skip
+def test_a_transposed_convolution_by_phases_is_torchs_own(kernel, stride, rest, channels, height, width):
+    torch.manual_seed(0)
+    weight = torch.randn(6, channels, *kernel, dtype=torch.float64)
+    signal = torch.randn(2, 6, height, width, dtype=torch.float64)
+    rest = tuple(min(rest[axis], stride[axis] - 1) for axis in (0, 1))
+    expected = F.conv_transpose2d(signal, weight, stride=stride, output_padding=rest)
+    found = transposed_by_phases(signal, weight, stride, (expected.shape[2], expected.shape[3]))
+    torch.testing.assert_close(found, expected)
+
+
+def test_a_forward_pass_is_shared_by_the_units_of_an_image():
+    """Nine units of each image, which are forward passes of their windows or one of the image."""
+    torch.manual_seed(0)
+    net, images = zfnet(5, input_size=67, width=0.1, init="he"), torch.randn(2, 3, 67, 67) * 50
+    units = [(i % 2, i, 1, 1) for i in range(18)]
+    plain = project(net, images, "conv4", units)
+    with patch.object(way_down, "record", side_effect=record) as made:
+        with patch.object(way_down, "WORTH", 1e-9):
+            shared = project(net, images, "conv4", units)
+        assert made.call_count == 1
+        with patch.object(way_down, "WORTH", 1e9):
+            project(net, images, "conv4", units)
+        assert made.call_count == 1
+    close(shared, plain, 1e-5)
+
+
+def test_a_recording_of_another_pass_is_not_read():
+    """Convolutions that were not those of these images of this network are computed anew."""
+    torch.manual_seed(0)
+    net, images = zfnet(5, input_size=67, width=0.1, init="he"), torch.randn(2, 3, 67, 67) * 50
+    other = zfnet(5, input_size=67, width=0.1, init="he")
+    projector = FieldProjector(net, images, "conv3")
+    units = [(1, 2, 2, 1), (0, 1, 0, 0)]
+    assert torch.equal(projector(images, units, record(other, images, ["conv3"])), projector(images, units))
+
+
+def test_units_that_see_padding_alone_do_not_keep_the_others_from_their_windows(caplog):
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Conv2d(3, 4, 1, padding=2), nn.ReLU(), nn.Conv2d(4, 4, 3), nn.Softplus(), nn.ReLU())
+    images, units = torch.randn(2, 3, 9, 9), [(0, 0, 0, 0), (1, 1, 5, 5), (0, 2, 10, 3), (1, 3, 4, 0)]
+    options = ("gradient", "sum", "identity")
+    close(windowed(caplog, net, images, "4", units, *options), whole(net, images, "4", units, *options), 1e-6)
+
+
+def test_an_activation_that_is_not_a_number_is_said():
+    net = nn.Sequential(nn.Conv2d(3, 2, 3), nn.ReLU())
+    with pytest.raises(InputError, match="layer '1' has an activation that is NaN or infinite: has the network"):
+        project(net, torch.full((1, 3, 9, 9), torch.nan), "1", [(0, 0, 2, 2)])
+
+
+def test_images_of_another_size_are_refused_by_a_projector():
+    net = nn.Sequential(nn.Conv2d(3, 2, 3), nn.ReLU())
+    projector = FieldProjector(net, torch.randn(1, 3, 9, 9), "1")
+    with pytest.raises(InputError, match=r"images of shape \[3, 9, 8\] after \[3, 9, 9\]: give one size"):
+        projector(torch.randn(1, 3, 9, 8), [(0, 0, 2, 2)])
 
 
 def test_fields_are_the_projections_cut_out():

@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from convlens.deconv.layers import evaluating, forward_to, like_parameters
-from convlens.deconv.top import numbered
+from convlens.deconv.search import numbered
 from convlens.errors import InputError
 
 

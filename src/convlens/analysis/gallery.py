@@ -1,41 +1,51 @@
-"""The strongest activations of a layer with their projections and image patches (paper, Fig 2)."""
+"""The strongest activations of layers with their projections and image patches (paper, Fig 2).
+
+Units are projected image by image, so that each image is read once and its forward pass is shared by all of its units,
+whatever their layer and rule; pictures go to disk as they come.
+"""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import torch
-from jaxtyping import Bool, Float, Int, UInt8
+from jaxtyping import UInt8
 from torch import Tensor, nn
+from tqdm import tqdm
 
-from convlens.deconv import ReceptiveField, TopActivations, project_fields
-from convlens.errors import InputError
-from convlens.nets import ConvNet
+from convlens.analysis.chosen_maps import ChosenMaps, choose_maps
+from convlens.analysis.gallery_store import Patches, Progress, Projections
+from convlens.deconv import FieldProjector
+from convlens.deconv.layers import like_parameters
+from convlens.deconv.recording import Recording, record
+from convlens.deconv.way_down import WORTH, area
 
 Pictures = Callable[[Tensor], Tensor]
+OWN = "projections"
 
 
 @dataclass(frozen=True)
-class LayerGallery:
-    """Some maps of one layer: for each, its k strongest activations, one per image, strongest first.
+class View:
+    """A way of looking at the units: a network with the options of ``project``.
 
-    ``boxes`` are receptive fields (top, left, bottom, right) in pixels of the network's input, not clipped to it;
-    ``projections`` and ``patches`` are cut to them. Ranks that have no activation above zero are blank.
+    Attributes:
+        name: of its pictures; ``OWN`` are the gallery's own.
+        net: the network, or one like it.
+        options: of ``project``.
+        other: takes another map's unit at the same place instead.
+        maps: how many of the gallery's maps it shows, a random choice; None is all.
     """
 
-    layer: str
-    maps: Int[Tensor, " maps"]
-    values: Float[Tensor, "maps k"]
-    images: Int[Tensor, "maps k"]
-    positions: Int[Tensor, "maps k 2"]
-    boxes: Int[Tensor, "maps k 4"]
-    projections: Float[Tensor, "maps k c h w"]
-    patches: UInt8[Tensor, "maps k 3 h w"]
+    name: str
+    net: nn.Module
+    options: dict[str, Any] = field(default_factory=dict)
+    other: bool = False
+    maps: int | None = None
 
-    @property
-    def dead(self) -> Bool[Tensor, " maps"]:
-        """Maps in which nothing is above zero."""
-        return ~(self.values > 0).any(1)
+    def rows(self, chosen: ChosenMaps) -> list[int]:
+        """Which of the chosen maps it shows."""
+        return choose_maps(len(chosen.maps), self.maps).tolist()
 
 
 def crop(images: Tensor, box: Sequence[int], fill: float) -> Tensor:
@@ -51,83 +61,131 @@ def crop(images: Tensor, box: Sequence[int], fill: float) -> Tensor:
     return window
 
 
-def choose_maps(maps: int, count: int | None, seed: int = 0) -> Int[Tensor, " chosen"]:
-    """Numbers of a random subset of the maps, in order (the paper shows such a subset); None takes all."""
-    if count is not None and count < 1:
-        raise InputError(f"{count} maps to draw: give at least 1, or null for all")
-    if count is None or count >= maps:
-        return torch.arange(maps)
-    return torch.randperm(maps, generator=torch.Generator().manual_seed(seed))[:count].sort().values
+@dataclass(frozen=True)
+class Gallery:
+    """Everything that is to be drawn, and where the pictures go.
 
-
-def default_layers(net: nn.Module) -> list[str]:
-    """Our networks' convolutional layers; elsewhere the outermost blocks that hold a convolution.
-
-    Raises:
-        InputError: the network has no convolution.
-    """
-    if isinstance(net, ConvNet):
-        return net.conv_names()
-    names = []
-    for name, child in net.named_children():
-        parts = child.named_children() if isinstance(child, nn.Sequential) else [("", child)]
-        for part, module in parts:
-            if any(isinstance(m, nn.Conv2d) for m in module.modules()):
-                names.append(f"{name}.{part}" if part else name)
-    if not names:
-        raise InputError(f"{type(net).__name__} has no convolution: name the layers with task.layers=[...]")
-    return names
-
-
-def layer_gallery(
-    net: nn.Module,
-    dataset: Any,
-    layer: str,
-    top: TopActivations,
-    field: ReceptiveField,
-    *,
-    maps: Int[Tensor, " maps"],
-    to_display: Pictures,
-    **rules: Any,
-) -> LayerGallery:
-    """Projections and patches of the strongest activations of the chosen maps.
-
-    Args:
-        net: the network.
-        dataset: gives an image, alone or before its label, for each number in ``top.images``.
-        layer: its name.
-        top: from ``top_activations`` over the data set.
-        field: the layer's receptive field.
-        maps: numbers of the maps to show.
+    Attributes:
+        dataset: gives an image, alone or before its label, for each number in the chosen maps' ``images``.
+        chosen: the layers' maps.
+        views: ``OWN`` first.
+        folder: for the files.
         to_display: turns images as the network reads them into uint8 pictures.
-        **rules: passed on to ``project_fields``.
+        images_at_once: how many images are held with their maps at a time, which bounds the memory.
     """
-    chosen = [tensor[maps] for tensor in (top.values, top.images, top.positions)]
-    values, images, positions = (tensor.cpu() for tensor in chosen)
-    alive = (values > 0) & (images >= 0)
-    boxes = torch.tensor(
-        [[field.box(*place) for place in row] for row in positions.tolist()], dtype=torch.int64
-    ).reshape(*images.shape, 4)
-    places = alive.nonzero().tolist()
-    numbers = sorted({int(images[m, r]) for m, r in places})
-    batch = torch.stack([_image(dataset, number) for number in numbers]) if numbers else None
-    row_of = {number: row for row, number in enumerate(numbers)}
-    pictures = to_display(batch).cpu() if batch is not None else None
-    units = []
-    for m, r in places:
-        image, *rest = top.unit(int(maps[m]), r)
-        units.append((row_of[image], *rest))
-    size = field.size
-    channels = 3 if batch is None else batch.shape[1]
-    projections = torch.zeros(*images.shape, channels, *size)
-    patches = torch.zeros(*images.shape, 3, *size, dtype=torch.uint8)
-    if batch is not None and pictures is not None:
-        for (m, r), projection, unit in zip(
-            places, project_fields(net, batch, layer, units, **rules), units, strict=True
-        ):
-            projections[m, r] = projection.cpu().float()
-            patches[m, r] = crop(pictures[unit[0]], boxes[m, r].tolist(), 128)
-    return LayerGallery(layer, maps, values, images, positions, boxes, projections, patches)
+
+    dataset: Any
+    chosen: list[ChosenMaps]
+    views: list[View]
+    folder: Path
+    to_display: Pictures
+    images_at_once: int = 32
+
+    def prepare(self) -> None:
+        """Make empty files for all pictures."""
+        channels = _image(self.dataset, 0).shape[0]
+        for chosen in self.chosen:
+            size, k = chosen.field.size, chosen.images.shape[1]
+            Patches.create(self.folder, f"{chosen.layer}.patches", (len(chosen.maps), k, 3, *size))
+            for view in self.views:
+                shape = (len(view.rows(chosen)), k, channels, *size)
+                Projections.create(self.folder, f"{chosen.layer}.{view.name}", shape)
+
+    def patches(self, chosen: ChosenMaps) -> Patches:
+        """The patches of a layer."""
+        return Patches(self.folder, f"{chosen.layer}.patches")
+
+    def pictures(self, chosen: ChosenMaps, view: View) -> Projections:
+        """The projections of a layer in a view; row i is the i-th of ``view.rows``."""
+        return Projections(self.folder, f"{chosen.layer}.{view.name}")
+
+    def blocks(self) -> list[list[int]]:
+        """The numbers of the images that are needed, as many at a time as are held."""
+        found = [chosen.images[chosen.alive] for chosen in self.chosen]
+        numbers = torch.cat(found).unique().tolist() if found else []
+        return [numbers[i : i + self.images_at_once] for i in range(0, len(numbers), self.images_at_once)]
+
+    def make(self, process: tuple[int, int] = (0, 1), *, progress: bool = False) -> None:
+        """Project what is not projected yet; with several processes each does its share of the images.
+
+        Raises:
+            InputError: as ``project``.
+        """
+        rank, processes = process
+        notes = Progress(self.folder, rank)
+        blocks, done = self.blocks(), notes.done()
+        mine = [n for n in range(rank, len(blocks), processes) if n not in done]
+        if not mine:
+            return
+        sample = _image(self.dataset, blocks[0][0])[None]
+        projectors = {
+            (view.name, chosen.layer): FieldProjector(view.net, sample, chosen.layer, **view.options)
+            for view in self.views
+            for chosen in self.chosen
+        }
+        hidden = None if progress and rank == 0 else True
+        with tqdm(desc="projections", unit="image", total=sum(len(blocks[n]) for n in mine), disable=hidden) as bar:
+            for number in mine:
+                self._block(blocks[number], projectors)
+                notes.note(number)
+                bar.update(len(blocks[number]))
+
+    def _block(self, numbers: list[int], projectors: dict[tuple[str, str], FieldProjector]) -> None:
+        """The units of some images, in all layers and views."""
+        images = torch.stack([_image(self.dataset, number) for number in numbers])
+        members = [(chosen, self._members(chosen, numbers)) for chosen in self.chosen]
+        self._cut_patches(members, self.to_display(images).cpu())
+        for net in {id(view.net): view.net for view in self.views}.values():
+            views = [view for view in self.views if view.net is net]
+            recording = self._recording(net, images, views, members)
+            for view in views:
+                for chosen, (places, rows) in members:
+                    shown = {row: index for index, row in enumerate(view.rows(chosen))}
+                    own = [(place, row) for place, row in zip(places, rows, strict=True) if place[0] in shown]
+                    if not own:
+                        continue
+                    units = [chosen.unit(*place, row, view.other) for place, row in own]
+                    found = projectors[view.name, chosen.layer](images, units, recording)
+                    store = self.pictures(chosen, view)
+                    for ((row, rank), _), projection in zip(own, found, strict=True):
+                        store.put(shown[row], rank, projection)
+                    store.flush()
+
+    def _cut_patches(self, members: list[tuple[ChosenMaps, "Members"]], pictures: UInt8[Tensor, "n 3 h w"]) -> None:
+        for chosen, (places, rows) in members:
+            store = self.patches(chosen)
+            boxes = chosen.boxes
+            for (row, rank), image in zip(places, rows, strict=True):
+                store.put(row, rank, crop(pictures[image], boxes[row, rank].tolist(), 128))
+            store.flush()
+
+    @staticmethod
+    def _members(chosen: ChosenMaps, numbers: list[int]) -> "Members":
+        row_of = {number: row for row, number in enumerate(numbers)}
+        inside = chosen.alive & torch.isin(chosen.images, torch.tensor(numbers))
+        places = [(row, rank) for row, rank in inside.nonzero().tolist()]
+        return places, [row_of[int(chosen.images[place])] for place in places]
+
+    @staticmethod
+    def _recording(
+        net: nn.Module, images: Tensor, views: list[View], members: list[tuple[ChosenMaps, "Members"]]
+    ) -> Recording | None:
+        """One forward pass over the images, if it is cheaper than those of all the windows."""
+        seen = []
+        local = [(chosen, places) for chosen, (places, _) in members if chosen.field.local]
+        for chosen, places in local:
+            spots = torch.tensor([chosen.positions[p].tolist() for p in places]).reshape(-1, 2)
+            for view in views:
+                shown = set(view.rows(chosen))
+                seen.append((chosen.field, spots[[row in shown for row, _ in places]]))
+        sizes = (images.shape[-2], images.shape[-1])
+        if not local or sum(area(field, spots, sizes) for field, spots in seen) < WORTH * len(images):
+            return None
+        return record(net, like_parameters(net, images), [chosen.layer for chosen, _ in local])
+
+
+Members = tuple[list[tuple[int, int]], list[int]]
+"""(row, rank) of some units, and the row of the image of each."""
 
 
 def _image(dataset: Any, number: int) -> Tensor:

@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from convlens.deconv.geometry import Pair, arguments, pair
+from convlens.deconv.geometry import Pair, arguments
 from convlens.deconv.layers import evaluating, forward_to
 
 
@@ -40,31 +40,6 @@ def record(net: nn.Module, images: Float[Tensor, "n c h w"], layers: list[str]) 
     """Run the network over whole images as far as the layers, which must be usable ones."""
     recording = Recording()
     with evaluating(net), torch.no_grad(), recording:
-        forward_to(net, images.clone(), {layer: lambda output: None for layer in layers})
+        x = images.clone(memory_format=torch.channels_last)
+        forward_to(net, x, {layer: lambda output: None for layer in layers})
     return recording
-
-
-class _Given(torch.autograd.Function):
-    """A convolution whose result is known already; on the way down it is the transposed one, as ever."""
-
-    @staticmethod
-    def forward(ctx, x: Tensor, weight: Tensor, result: list[Tensor], options: tuple[Pair, Pair, int]) -> Tensor:  # type: ignore[no-untyped-def]
-        ctx.save_for_backward(x, weight)
-        ctx.options = options
-        return result[0]
-
-    @staticmethod
-    def backward(ctx, signal: Tensor):  # type: ignore[no-untyped-def]
-        x, weight = ctx.saved_tensors
-        stride, dilation, groups = ctx.options
-        down = torch.ops.aten.convolution_backward(
-            signal, x, weight, None, stride, (0, 0), dilation, False, (0, 0), groups, (True, False, False)
-        )
-        return down[0], None, None, None
-
-
-def given_convolution(x: Tensor, given: dict[str, Any], result: Tensor) -> Tensor:
-    """``result`` as that of an unpadded convolution of ``x`` by the arguments ``given``."""
-    options = (pair(given.get("stride", 1)), pair(given.get("dilation", 1)), given.get("groups", 1))
-    # In a list, or it would count as a view of an input, which what follows may not change in place.
-    return _Given.apply(x, given["weight"], [result], options)

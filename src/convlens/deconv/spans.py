@@ -80,7 +80,10 @@ def windows_of(
 ) -> Float[Tensor, "n c h2 w2"]:
     """The windows of units, each given by its image and its place, cut out of whole maps."""
     height, width = (high - low for low, high in (span.held for span in grid))
-    corners = [(image, grid[0].begin(y), grid[1].begin(x)) for image, y, x in units.tolist()]
-    cut = [maps[image, :, top : top + height, left : left + width] for image, top, left in corners]
     # Small maps of many channels: measured, this order in memory is 3 to 16 % faster.
-    return torch.stack(cut).contiguous(memory_format=torch.channels_last)
+    shape = (len(units), maps.shape[1], height, width)
+    windows = torch.empty(shape, dtype=maps.dtype, device=maps.device, memory_format=torch.channels_last)
+    for row, (image, y, x) in enumerate(units.tolist()):
+        top, left = grid[0].begin(y), grid[1].begin(x)
+        windows[row] = maps.detach()[image, :, top : top + height, left : left + width]
+    return windows

@@ -1,18 +1,13 @@
-"""The strongest activations of every map over a data set, streaming (paper, Fig 2 and section 4.1)."""
+"""The strongest activations of every map, kept while images stream by (paper, Fig 2 and section 4.1)."""
 
-from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import torch
 from jaxtyping import Float, Int
-from torch import Tensor, nn
-from torch.utils.data import DataLoader
+from torch import Tensor
 from torchmetrics import Metric
-from tqdm import tqdm
 
-from convlens.deconv.layers import check_outputs, evaluating, forward_to, like_parameters
 from convlens.errors import InputError
 
 
@@ -120,62 +115,3 @@ def _order(values: Tensor, images: Tensor) -> Tensor:
     """Columns by falling value, equal values by rising image number."""
     by_image = images.argsort(dim=1, stable=True)
     return by_image.gather(1, values.gather(1, by_image).argsort(dim=1, descending=True, stable=True))
-
-
-def numbered(loader: Iterable[Any]) -> Iterator[tuple[Tensor, Tensor]]:
-    """Batches of images with their numbers.
-
-    A ``DataLoader`` is read in the order of its data set, so that a number is an index into the set whatever the
-    loader's own order; anything else is numbered as it comes.
-    """
-    if isinstance(loader, DataLoader) and loader.batch_size is not None and hasattr(loader.dataset, "__len__"):
-        loader = DataLoader(
-            loader.dataset,
-            batch_size=loader.batch_size,
-            num_workers=loader.num_workers,
-            collate_fn=loader.collate_fn,
-            pin_memory=loader.pin_memory,
-        )
-    start = 0
-    for batch in loader:
-        images = batch[0] if isinstance(batch, list | tuple) else batch
-        if not isinstance(images, Tensor) or images.dim() != 4:
-            raise InputError(
-                "the loader must give batches of images [n, c, h, w], alone or before their labels; "
-                f"got {type(images).__name__}" + (f" {list(images.shape)}" if isinstance(images, Tensor) else "")
-            )
-        yield images, torch.arange(start, start + len(images))
-        start += len(images)
-
-
-@torch.no_grad()
-def top_activations(
-    net: nn.Module, loader: Iterable[Any], layers: Sequence[str], k: int = 9, *, progress: bool = True
-) -> dict[str, TopActivations]:
-    """The k strongest activations of every map of the layers, in one pass over the images, in constant memory.
-
-    One activation, the spatial maximum, counts per image. The result depends on the data set alone: not on the batch
-    size, not on the loader's order, and not on a sampler that leaves images out: give a `Subset` for that.
-
-    Raises:
-        InputError: unknown or unusable layer, no image at all, NaN activations.
-    """
-    if not layers:
-        raise InputError("no layer to search: name at least one")
-    tops: dict[str, StrongestUnits] = {}
-    vector: dict[str, bool] = {}
-    with evaluating(net):
-        batches = tqdm(numbered(loader), desc="strongest activations", unit="batch", disable=None if progress else True)
-        for images, numbers in batches:
-            images = like_parameters(net, images)
-            if not tops:
-                for layer, shape in check_outputs(net, images, list(layers)).items():
-                    assert layer is not None
-                    tops[layer] = StrongestUnits(shape[0], k, dtype=images.dtype).to(images.device)
-                    vector[layer] = len(shape) == 1
-            consumers = {layer: partial(top.update, images=numbers) for layer, top in tops.items()}
-            # A copy, since a network may begin by changing its input in place and the batch is the caller's.
-            forward_to(net, images.clone(), consumers)
-    if not tops:
-        raise InputError("the loader gave no images: give at least one")
-    return {layer: tops[layer].top(vector[layer]) for layer in layers}

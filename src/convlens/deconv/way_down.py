@@ -26,6 +26,8 @@ log = logging.getLogger(__name__)
 MOST_WINDOWS = 4096
 RECORDED = 4
 """A recording of so many images takes about the memory of one image with all that its way down needs."""
+WORTH = 2.0
+"""Whole images are recorded for windows of so many times their area: it is not only the convolutions that cost."""
 Signals = tuple[list[int], Tensor, list[Pair]]
 """Rows of units, their signals at the pixels, and where in the image the upper left of each signal is."""
 
@@ -115,7 +117,7 @@ class WayDown:
         assert self.layer is not None
         numbers, own = units[:, 0].unique(return_inverse=True)
         sizes = (images.shape[-2], images.shape[-1])
-        if recording is not None or not area(self.field, units[:, 2:], sizes) > len(numbers):
+        if recording is not None or area(self.field, units[:, 2:], sizes) < WORTH * len(numbers):
             yield list(range(len(units))), images, units, recording
             return
         for start in range(0, len(numbers), RECORDED * self.batch_size):

@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
+from convlens.deconv.convolution import convolve
 from convlens.deconv.geometry import (
     ARGUMENTS,
     POINTWISE,
@@ -28,7 +29,7 @@ from convlens.deconv.geometry import (
     tensors_in,
     window_of,
 )
-from convlens.deconv.recording import Recording, given_convolution
+from convlens.deconv.recording import Recording
 from convlens.deconv.spans import Grid, NotLocalError, Span, cut_to, windows_of
 
 
@@ -112,13 +113,12 @@ class WindowPass(TorchFunctionMode):
         if name.startswith("adaptive_"):
             pool = F.avg_pool2d if "avg" in name else F.max_pool2d
             result = pool(x, window.extent, window.stride)
-        elif (
-            name == "conv2d" and (whole := self._recorded(given["weight"], (spans[0].size, spans[1].size))) is not None
-        ):
-            result = given_convolution(x, given, windows_of(whole, self._units, (spans[0], spans[1])))
+        elif name == "conv2d":
+            whole = self._recorded(given["weight"], (spans[0].size, spans[1].size))
+            cut = None if whole is None else windows_of(whole, self._units, (spans[0], spans[1]))
+            result = convolve(x, given, cut)
         else:
-            given |= {"padding": 0} if name == "conv2d" else {"padding": 0, "ceil_mode": False}
-            result = func(x, **given)
+            result = func(x, **given | {"padding": 0, "ceil_mode": False})
         return self._track(result, (spans[0], spans[1]))
 
     def _recorded(self, weight: Tensor, size: Pair) -> Tensor | None:

@@ -1,0 +1,37 @@
+"""How clear a picture is: few strong places, and edges instead of noise (claim of the paper's ECCV text, footnote 1)."""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn import functional as F
+
+NEIGHBOURHOOD = 5
+
+
+def gini(pictures: Float[Tensor, "n c h w"]) -> Float[Tensor, " n"]:
+    """Gini coefficient of the magnitudes: 0 where all are equal, near 1 where a few hold everything.
+
+    Hurley and Rickard 2009 find it the best of the measures of sparsity. NaN for an empty picture.
+    """
+    magnitudes = pictures.abs().flatten(1).double().sort(dim=1).values
+    count = magnitudes.shape[1]
+    weights = (2 * torch.arange(1, count + 1, dtype=torch.float64) - count - 1) / count
+    return (magnitudes @ weights / magnitudes.sum(1)).to(pictures.dtype)
+
+
+def edge_coherence(pictures: Float[Tensor, "n c h w"]) -> Float[Tensor, " n"]:
+    """How much neighbouring gradients agree in direction: 1 for straight edges, near 0 for noise.
+
+    The structure tensor of all channels over 5 x 5 pixels; coherence is the difference of its eigenvalues over their
+    sum (Jähne, Digital Image Processing, chapter on simple neighbourhoods), averaged over the picture with the
+    strength of the gradient as weight. NaN for a picture without gradients.
+    """
+    pictures = pictures.double()
+    # Central differences, on the places that have all neighbours.
+    dy = (pictures[..., 2:, 1:-1] - pictures[..., :-2, 1:-1]) / 2
+    dx = (pictures[..., 1:-1, 2:] - pictures[..., 1:-1, :-2]) / 2
+    tensor = torch.stack([(dy * dy).sum(1), (dx * dx).sum(1), (dy * dx).sum(1)], 1)
+    pad = NEIGHBOURHOOD // 2
+    yy, xx, yx = F.avg_pool2d(tensor, NEIGHBOURHOOD, 1, pad, count_include_pad=True).unbind(1)
+    difference = ((yy - xx).square() + 4 * yx.square()).sqrt()
+    return (difference.flatten(1).sum(1) / (yy + xx).flatten(1).sum(1)).float()
