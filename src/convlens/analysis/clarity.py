@@ -1,4 +1,4 @@
-"""How clear a picture is: few strong places, and edges instead of noise (claim of the paper's ECCV text, footnote 1)."""
+"""How clear a picture is: few strong places, and edges instead of noise (paper, ECCV text, footnote 1)."""
 
 import torch
 from jaxtyping import Float

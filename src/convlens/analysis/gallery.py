@@ -174,7 +174,7 @@ class Gallery:
         seen = []
         local = [(chosen, places) for chosen, (places, _) in members if chosen.field.local]
         for chosen, places in local:
-            spots = torch.tensor([chosen.positions[p].tolist() for p in places]).reshape(-1, 2)
+            spots = torch.tensor([chosen.positions[p].tolist() for p in places], dtype=torch.int64).reshape(-1, 2)
             for view in views:
                 shown = set(view.rows(chosen))
                 seen.append((chosen.field, spots[[row in shown for row, _ in places]]))

@@ -84,6 +84,17 @@ class Patches:
         self.values.flush()
 
 
+def read_gallery(folder: Path, layer: str) -> dict[str, np.ndarray]:
+    """A finished gallery's arrays by name: those of its npz, and ``projections`` and ``patches`` if they were kept."""
+    with np.load(folder / f"{layer}.npz") as file:
+        arrays = {name: file[name] for name in file.files}
+    if "scales" in arrays:
+        halves = np.load(folder / f"{layer}.projections.npy", mmap_mode="r")
+        arrays["projections"] = halves.astype(np.float32) * arrays["scales"][:, :, None, None, None]
+        arrays["patches"] = np.load(folder / f"{layer}.patches.npy", mmap_mode="r")
+    return arrays
+
+
 class Progress:
     """Which blocks of the work are done; every process notes its own, and all are read."""
 
@@ -111,6 +122,11 @@ def prepare(folder: Path, plan: dict[str, Any]) -> bool:
         old.unlink()
     write_json(path, plan)
     return False
+
+
+def digest(plan: dict[str, Any]) -> str:
+    """A plan in short."""
+    return hashlib.blake2b(json.dumps(plan).encode(), digest_size=16).hexdigest()
 
 
 def _empty(path: Path, shape: tuple[int, ...], kind: type) -> None:

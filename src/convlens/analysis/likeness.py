@@ -1,4 +1,4 @@
-"""How alike pictures are wherever their contents lie: are a map's nine projections of one kind? (claim of section 4.1)"""
+"""How alike pictures are wherever their contents lie: are a map's nine projections of one kind? (paper, sec. 4.1)"""
 
 import numpy as np
 import torch
@@ -17,8 +17,8 @@ def spectra(pictures: Float[Tensor, "n c h w"]) -> Tensor:
     """What ``likeness`` compares: pictures of unit length, shrunk to at most 64 pixels, in the frequency domain."""
     longest = max(pictures.shape[-2:])
     if longest > LONGEST:
-        size = [max(1, round(side * LONGEST / longest)) for side in pictures.shape[-2:]]
-        pictures = F.adaptive_avg_pool2d(pictures, size)
+        height, width = (max(1, round(side * LONGEST / longest)) for side in pictures.shape[-2:])
+        pictures = F.adaptive_avg_pool2d(pictures, (height, width))
     unit = F.normalize(pictures.flatten(1), dim=1).view_as(pictures)
     # Twice the size, or what leaves on one side would come in on the other.
     return torch.fft.rfft2(unit, s=[2 * side for side in pictures.shape[-2:]])

@@ -87,18 +87,30 @@ def results_dir(trainer: L.Trainer, analysis: str) -> Path:
 
 
 def log_picture(trainer: L.Trainer, key: str, path: Path, epoch: int, caption: str) -> None:
-    """Show a picture, which is in the run directory already, in every logger that has pictures."""
-    for logger in trainer.loggers:
+    """Show a picture, which is in the run directory already, in every logger of the run that has pictures."""
+    show_picture(trainer.loggers, key, path, epoch, caption, trainer.global_step)
+
+
+def log_table(trainer: L.Trainer, key: str, columns: list[str], rows: list[list[Any]], epoch: int) -> None:
+    """Show a table in every logger of the run that has tables; cells may be PIL images."""
+    show_table(trainer.loggers, key, columns, rows, epoch, trainer.global_step)
+
+
+def show_picture(loggers: Sequence[Any], key: str, path: Path, epoch: int, caption: str, step: int = 0) -> None:
+    """Show a picture in the loggers that have pictures."""
+    for logger in loggers:
         if hasattr(logger, "log_image"):
-            logger.log_metrics({"epoch": float(epoch)}, step=trainer.global_step)
-            logger.log_image(key=key, images=[str(path)], step=trainer.global_step, caption=[caption])
+            logger.log_metrics({"epoch": float(epoch)}, step=step)
+            logger.log_image(key=key, images=[str(path)], step=step, caption=[caption])
         elif (experiment := getattr(logger, "experiment", None)) and hasattr(experiment, "add_image"):
             experiment.add_image(key, np.asarray(Image.open(path).convert("RGB")), epoch, dataformats="HWC")
 
 
-def log_table(trainer: L.Trainer, key: str, columns: list[str], rows: list[list[Any]], epoch: int) -> None:
-    """Show a table in every logger that has tables; cells may be PIL images."""
-    for logger in trainer.loggers:
+def show_table(
+    loggers: Sequence[Any], key: str, columns: list[str], rows: list[list[Any]], epoch: int, step: int = 0
+) -> None:
+    """Show a table in the loggers that have tables."""
+    for logger in loggers:
         if hasattr(logger, "log_table"):
-            logger.log_metrics({"epoch": float(epoch)}, step=trainer.global_step)
-            logger.log_table(key=key, columns=columns, data=rows, step=trainer.global_step)
+            logger.log_metrics({"epoch": float(epoch)}, step=step)
+            logger.log_table(key=key, columns=columns, data=rows, step=step)

@@ -2,17 +2,18 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import lightning as L
 import numpy as np
 
-from convlens.analysis.gallery import choose_maps, default_layers, layer_gallery
+from convlens.analysis.chosen_maps import ChosenMaps, choose_maps, default_layers
+from convlens.analysis.gallery import OWN, Gallery, View
 from convlens.callbacks.at_epochs import AtEpochs, datamodule, log_picture, results_dir
 from convlens.deconv import find_layer, receptive_fields, top_activations
 from convlens.figures.evolution import evolution_sheet
-from convlens.figures.files import save_png
-from convlens.figures.gallery import write_arrays
+from convlens.figures.files import save_png, write_arrays
 from convlens.files import write_json
 
 
@@ -55,19 +56,20 @@ class FeatureEvolution(AtEpochs):
         tops = top_activations(net, loader, layers, 1, progress=False)
         fields = receptive_fields(net, layers, (data.image_size, data.image_size))
         arrays: dict[str, Any] = {"layers": np.array(layers)}
-        for layer in layers:
-            gallery = layer_gallery(
-                net,
-                loader.dataset,
-                layer,
-                tops[layer],
-                fields[layer],
-                maps=choose_maps(len(tops[layer].values), self.maps),
-                to_display=data.to_display,
-                **self.rules,
-            )
-            for name in ("maps", "values", "images", "projections"):
-                arrays[f"{layer}/{name}"] = getattr(gallery, name).numpy()
+        chosen = [
+            ChosenMaps.of(layer, tops[layer], fields[layer], choose_maps(len(tops[layer].values), self.maps))
+            for layer in layers
+        ]
+        with TemporaryDirectory() as scratch:
+            own = View(OWN, net, self.rules)
+            gallery = Gallery(loader.dataset, chosen, [own], Path(scratch), data.to_display)
+            gallery.prepare()
+            gallery.make()
+            for maps in chosen:
+                pictures = gallery.pictures(maps, own)
+                arrays[f"{maps.layer}/projections"] = np.stack([pictures[row] for row in range(len(pictures))])
+                for name in ("maps", "values", "images"):
+                    arrays[f"{maps.layer}/{name}"] = getattr(maps, name).numpy()
         folder = results_dir(trainer, "evolution")
         write_arrays(folder / f"epoch_{epoch:03d}.npz", arrays)
         past = [e for e in self.epochs(trainer) if e <= epoch and (folder / f"epoch_{e:03d}.npz").exists()]

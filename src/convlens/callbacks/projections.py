@@ -1,21 +1,17 @@
 """Top-9 projections beside image patches at chosen epochs (paper, Fig 2)."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
 import lightning as L
-from PIL import Image
-from torch import nn
-from tqdm import tqdm
 
-from convlens.analysis.gallery import LayerGallery, choose_maps, default_layers, layer_gallery
+from convlens.analysis.chosen_maps import default_layers
 from convlens.callbacks.at_epochs import AtEpochs, datamodule, log_picture, log_table, results_dir
-from convlens.deconv import find_layer, receptive_fields, top_activations
+from convlens.callbacks.galleries import GalleryJob, draw_galleries
+from convlens.callbacks.gallery_files import TABLE_COLUMNS
+from convlens.callbacks.gallery_result import gallery_result
+from convlens.deconv import find_layer
 from convlens.errors import InputError
-from convlens.figures.gallery import write_gallery
-from convlens.figures.grid import panel_gain, signed_to_uint8, to_rgb
 from convlens.files import write_json
 
 
@@ -64,117 +60,15 @@ class TopProjections(AtEpochs):
         """Search, project, draw, log."""
         net, data = pl_module.net, datamodule(trainer)
         folder = results_dir(trainer, "projections")
-        drawn = draw_galleries(
-            net,
-            data,
-            list(self.layers or default_layers(net)),
-            folder / f"epoch_{epoch:03d}",
-            title=f"epoch {epoch}, {self.split} images",
-            split=self.split,
-            images=self.images,
-            maps=self.maps,
-            k=self.k,
-            rules=self.rules,
-        )
+        layers = list(self.layers or default_layers(net))
+        job = GalleryJob(layers, self.split, self.images, self.maps, self.k, self.rules, keep=True)
+        title = f"epoch {epoch}, {self.split} images"
+        drawn = draw_galleries(net, data, job, folder / f"epoch_{epoch:03d}", title=title)
+        assert drawn is not None
         for layer, path in drawn.sheets.items():
             log_picture(trainer, f"projections/{layer}", path, epoch, f"{layer}, epoch {epoch}")
         log_table(trainer, "projections/top", TABLE_COLUMNS, drawn.rows, epoch)
         write_json(
             folder / "result.json",
-            gallery_result(drawn, folder, f"epoch {epoch}, {self.split} images", self.k, self.rules),
+            gallery_result(drawn, folder, title, job),
         )
-
-
-@dataclass(frozen=True)
-class Drawn:
-    """Sheets by layer, the rows of the table, and how many of the maps never rise above zero."""
-
-    sheets: dict[str, Path]
-    rows: list[list[Any]]
-    dead: dict[str, float]
-
-
-def draw_galleries(
-    net: nn.Module,
-    data: Any,
-    layers: list[str],
-    folder: Path,
-    *,
-    title: str,
-    split: str,
-    images: int | None,
-    maps: int | None,
-    k: int,
-    rules: dict[str, Any],
-    progress: bool = False,
-) -> Drawn:
-    """Search a split, project, and write a sheet and its numbers for each layer."""
-    loader = data.plain_dataloader(split, images)
-    tops = top_activations(net, loader, layers, k, progress=progress)
-    fields = receptive_fields(net, layers, (data.image_size, data.image_size))
-    sheets: dict[str, Path] = {}
-    rows: list[list[Any]] = []
-    for layer in tqdm(layers, desc="projections", unit="layer", disable=None if progress else True):
-        gallery = layer_gallery(
-            net,
-            loader.dataset,
-            layer,
-            tops[layer],
-            fields[layer],
-            maps=choose_maps(len(tops[layer].values), maps),
-            to_display=data.to_display,
-            **rules,
-        )
-        sheets[layer], _ = write_gallery(folder, layer, gallery_arrays(gallery), f"{layer}, {title}")
-        rows += table_rows(gallery, lambda i: data.image_id(split, i))
-    dead = {layer: 100 * float((top.values[:, 0] <= 0).float().mean()) for layer, top in tops.items()}
-    return Drawn(sheets, rows, dead)
-
-
-TABLE_COLUMNS = ["layer", "map", "rank", "image", "activation", "patch", "projection"]
-
-
-def gallery_arrays(gallery: LayerGallery) -> dict[str, Any]:
-    """A gallery's tensors as arrays, by name."""
-    names = ("maps", "values", "images", "positions", "boxes", "projections", "patches")
-    return {name: getattr(gallery, name).numpy() for name in names}
-
-
-def table_rows(gallery: LayerGallery, image_id: Any) -> list[list[Any]]:
-    """A row per activation above zero, with the patch and the projection as PIL images."""
-    arrays = gallery_arrays(gallery)
-    alive = arrays["values"] > 0
-    gain = panel_gain(arrays["projections"][alive])
-    rows = []
-    for m, r in zip(*alive.nonzero(), strict=True):
-        patch, projection = to_rgb(arrays["patches"][m, r]), signed_to_uint8(arrays["projections"][m, r], gain)
-        pictures = [Image.fromarray(patch), Image.fromarray(to_rgb(projection))]
-        activation = float(arrays["values"][m, r])
-        image = image_id(int(arrays["images"][m, r]))
-        rows.append([gallery.layer, int(arrays["maps"][m]), int(r) + 1, image, activation, *pictures])
-    return rows
-
-
-def gallery_result(drawn: Drawn, folder: Path, when: str, k: int, rules: Mapping[str, Any]) -> dict[str, Any]:
-    """What the report reads."""
-    options = "".join(f", {name} {value}" for name, value in rules.items() if name != "rule" and value is not None)
-    return {
-        "analysis": "projections",
-        "title": "What excites the maps most",
-        "reproduces": "Fig 2",
-        "order": 30,
-        "text": (
-            f"For some maps of each layer ({when}), the {k} images that excite the map most: left the activation "
-            f"projected down to the pixels (rule {rules.get('rule', 'deconvnet')}{options}), right the image patch in "
-            "the unit's receptive field. One gain per layer; grey is zero."
-        ),
-        "numbers": [
-            {"name": f"maps of {layer} that no image excites", "value": share, "unit": "%"}
-            for layer, share in drawn.dead.items()
-        ],
-        "figures": [
-            {"file": str(path.relative_to(folder)), "key": layer, "caption": f"{layer}, {when}"}
-            for layer, path in drawn.sheets.items()
-        ],
-        "tables": [],
-    }

@@ -87,3 +87,15 @@ def _report(cache: Packed, corrupt: str) -> None:
     if corrupt == "fatal":
         raise InputError(f"{what}; mend or remove them, or set data.corrupt=skip")
     log.warning("%s; left out, all of them are in %s", what, cache.folder / "meta.json")
+
+
+def together(splits: dict[str, PackedSplit]) -> PackedSplit:
+    """All splits as one, in their order.
+
+    Raises:
+        InputError: their images lie in different caches.
+    """
+    caches = {id(split.packed): split.packed for split in splits.values()}
+    if len(caches) > 1:
+        raise InputError(f"split=all: the splits come from {len(caches)} sources: choose one of {', '.join(splits)}")
+    return PackedSplit(next(iter(caches.values())), np.concatenate([split.rows for split in splits.values()]))

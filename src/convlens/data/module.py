@@ -12,7 +12,7 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from convlens.data.assembly import PackedSplit, check_training_classes, choose_rows, pack_splits
+from convlens.data.assembly import PackedSplit, check_training_classes, choose_rows, pack_splits, together
 from convlens.data.dataset import PackedImages, as_is
 from convlens.data.sampler import EpochSampler
 from convlens.data.sources.base import Source
@@ -27,7 +27,7 @@ class ImageData(L.LightningDataModule):
 
     The splits are `train`, `val` and `test`. `val` is the source's own or a seeded share of each class of the training
     images; what ImageNet calls validation is our `test`. Each split has a fixed order, of which every beginning is
-    spread over the classes; an index means a position in it.
+    spread over the classes; an index means a position in it. To look at, there is also `all`, one after the other.
 
     Args:
         source: Names classes and images.
@@ -177,8 +177,8 @@ class ImageData(L.LightningDataModule):
 
     def _split(self, name: str) -> PackedSplit:
         self.setup()
-        _check_choice("split", name, tuple(self._packed))
-        return self._packed[name]
+        _check_choice("split", name, (*self._packed, "all"))
+        return self._packed[name] if name != "all" else together(self._packed)
 
     def _loader(self, dataset: PackedImages, batch_size: int, *, shuffle: bool | None) -> DataLoader[Any]:
         """A loader of whole batches; `shuffle` None is every image in order in every process."""

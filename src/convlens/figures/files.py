@@ -1,6 +1,7 @@
-"""Pictures to PNG files, whole or not at all."""
+"""Pictures and arrays to files, whole or not at all."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import UInt8
@@ -31,4 +32,11 @@ def save_png(image: Image.Image | Figure | UInt8[np.ndarray, "height width 3"], 
         else:
             picture = image if isinstance(image, Image.Image) else Image.fromarray(image)
             picture.save(partial, format="png", optimize=True)
+    return path
+
+
+def write_arrays(path: Path, arrays: dict[str, Any]) -> Path:
+    """Write named arrays as a compressed npz, whole or not at all."""
+    with replacing(path) as partial, partial.open("wb") as file:
+        np.savez_compressed(file, **arrays)
     return path

@@ -1,13 +1,15 @@
 """Signed values to grey levels, and equal tiles laid out in a grid."""
 
 import math
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import Bool, Float, UInt8
 from PIL import Image
 
 from convlens.errors import InputError
 
+MOST_VALUES = 10_000_000
 MID_GREY = 128
 """The grey level of the value 0, and of everything outside the picture."""
 
@@ -41,6 +43,27 @@ def panel_gain(values: Float[np.ndarray, "*shape"], percentile: int | float = 99
         limit = largest
     # below float32's smallest normal number the gain would overflow, and nothing is visible anyway
     return (255 - MID_GREY) / limit if limit > np.finfo(np.float32).tiny else 1.0
+
+
+@runtime_checkable
+class ByMap(Protocol):
+    """Arrays of one map at a time, in memory or on disk."""
+
+    def __len__(self) -> int:
+        """Number of maps."""
+        ...
+
+    def __getitem__(self, index: int, /) -> Any:
+        """The array of a map."""
+        ...
+
+
+def common_gain(maps: ByMap, shown: Bool[np.ndarray, "maps k"], percentile: int | float = 99.5) -> float:
+    """The ``panel_gain`` of those tiles of all maps that are shown, read map by map; of every n-th value if many."""
+    values = int(shown.sum()) * math.prod(maps[0].shape[1:])
+    step = max(1, values // MOST_VALUES)
+    read = [maps[index][tiles].ravel()[::step] for index, tiles in enumerate(shown) if tiles.any()]
+    return panel_gain(np.concatenate(read) if read else np.zeros(0, np.float32), percentile)
 
 
 def saturation(gain: float) -> float:

@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float, UInt8
 from PIL import Image, ImageDraw, ImageOps
 
 from convlens.errors import InputError
-from convlens.figures.grid import panel_gain, resize, saturation, signed_to_uint8, tile, to_rgb
+from convlens.figures.grid import ByMap, common_gain, resize, saturation, signed_to_uint8, tile, to_rgb
 from convlens.figures.lettering import (
     EDGE,
     EMPTY,
@@ -25,6 +25,7 @@ from convlens.figures.lettering import (
 )
 
 MIN_WIDTH, TARGET_WIDTH, MAX_WIDTH = 600, 960, 1560
+MAX_HEIGHT, SMALLEST_TILE = 16_000, 16
 TILE = 64
 GAP, BORDER, PAIR_GAP, MAP_GAP = 2, 1, 8, 28
 
@@ -47,13 +48,17 @@ class _Layout:
         return 2 * self.block[1] + PAIR_GAP
 
     @property
+    def row_height(self) -> int:
+        return self.label + self.block[0] + MAP_GAP // 2
+
+    @property
     def width(self) -> int:
         return self.columns * (self.pair_width + MAP_GAP) - MAP_GAP
 
 
 def top9_sheet(
-    projections: Float[np.ndarray, "maps k channels height width"],
-    patches: UInt8[np.ndarray, "maps k channels height width"],
+    projections: ByMap,
+    patches: ByMap,
     *,
     values: Float[np.ndarray, "maps k"],
     maps: Sequence[int | str] | None = None,
@@ -65,10 +70,11 @@ def top9_sheet(
 
     All projections share one gain, which the sheet states. Tiles have the size of the receptive field; small ones
     are enlarged by a whole number. A tile whose activation is not above zero is left empty, and a map without any
-    is labelled "dead".
+    is labelled "dead". Maps are taken one at a time, so that they may lie on disk; where there are very many, tiles
+    are shrunk until the sheet is at most 16,000 pixels high.
 
     Args:
-        projections: signed, in the units of the input of the network.
+        projections: of each map [k, channels, height, width], signed, in the units of the input of the network.
         patches: the same windows of the images, 0..255.
         values: the activations, strongest first.
         maps: the number or name of each map; 0, 1, 2, ... if not given.
@@ -79,20 +85,20 @@ def top9_sheet(
     Raises:
         InputError: there is no map, or not one name for each.
     """
-    count, k, _, *size = projections.shape
+    count = len(projections)
     names = [str(name) for name in (range(count) if maps is None else maps)]
     if count == 0 or len(names) != count:
         raise InputError(f"{title}: {count} maps with {len(names)} names: give at least one map, and a name for each")
     shown = np.nan_to_num(values, nan=0.0) > 0
     if dead is not None:
         shown = shown & ~dead[:, None]
-    gain = panel_gain(projections[shown], percentile)
+    k, _, *size = projections[0].shape
+    gain = common_gain(projections, shown, percentile)
     layout = _lay_out(count, k, (size[0], size[1]))
     rows = math.ceil(count / layout.columns)
-    row_height = layout.label + layout.block[0] + MAP_GAP // 2
-    body = Image.new("RGB", (layout.width, rows * row_height - MAP_GAP // 2), "white")
+    body = Image.new("RGB", (layout.width, rows * layout.row_height - MAP_GAP // 2), "white")
     for index, name in enumerate(names):
-        at = (index % layout.columns * (layout.pair_width + MAP_GAP), index // layout.columns * row_height)
+        at = (index % layout.columns * (layout.pair_width + MAP_GAP), index // layout.columns * layout.row_height)
         blocks = [
             _block(signed_to_uint8(projections[index], gain), shown[index], layout),
             _block(patches[index], shown[index], layout),
@@ -114,9 +120,13 @@ def _lay_out(count: int, k: int, size: tuple[int, int]) -> _Layout:
         pair = 2 * block[1] + PAIR_GAP + MAP_GAP
         columns = max(1, min(count, round((TARGET_WIDTH + MAP_GAP) / pair), (MAX_WIDTH + MAP_GAP) // pair))
         layout = _Layout(shown, block, columns, letter_size(columns * pair - MAP_GAP))
-        if layout.width >= MIN_WIDTH or scale < 1:
+        high = math.ceil(count / columns) * layout.row_height > MAX_HEIGHT
+        if high and min(shown) > SMALLEST_TILE:
+            scale *= 0.9
+        elif layout.width >= MIN_WIDTH or scale < 1 or high:
             return layout
-        scale += 1
+        else:
+            scale += 1
 
 
 def _span(tiles: int, pixels: int) -> int:

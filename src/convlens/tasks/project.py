@@ -7,44 +7,73 @@ from typing import Any
 from omegaconf import DictConfig
 
 from convlens import runs
-from convlens.analysis.gallery import default_layers
-from convlens.callbacks.projections import draw_galleries, gallery_result
+from convlens.analysis.chosen_maps import default_layers
+from convlens.analysis.gallery_store import digest
+from convlens.callbacks.at_epochs import show_picture, show_table
+from convlens.callbacks.galleries import Drawn, GalleryJob, draw_galleries, plan_of
+from convlens.callbacks.gallery_files import TABLE_COLUMNS
+from convlens.callbacks.gallery_result import gallery_result
+from convlens.errors import InputError
 from convlens.files import write_json
+from convlens.tasks.processes import Processes
 
 log = logging.getLogger(__name__)
 
 
-def run(
-    cfg: DictConfig,
-    overrides: list[str],
-    *,
-    layers: Sequence[str] | str | None,
-    maps: int | None,
-    split: str,
-    images: int | None,
-    k: int,
-    rules: dict[str, Any],
-) -> int:
-    """Search the split, project, write ``results/projections``."""
-    with runs.analysing(cfg, overrides, "project") as run_dir:
+def run(cfg: DictConfig, overrides: list[str], *, layers: Sequence[str] | str | None, **settings: Any) -> int:
+    """Search the split, project, write ``results/projections``; a gallery that is finished is left as it is.
+
+    The settings are those of ``GalleryJob``.
+
+    Raises:
+        InputError: a number is too small.
+    """
+    for name, least in (("maps", 1), ("k", 1), ("images", 1), ("detailed", 0), ("controls", 0), ("images_at_once", 1)):
+        if settings[name] is not None and settings[name] < least:
+            raise InputError(f"task.{name}={settings[name]}: give at least {least}")
+    with Processes(cfg) as processes, runs.analysing(cfg, overrides, "project") as run_dir:
         command = runs.command_line(overrides)
         subject = runs.subject(cfg, overrides)
+        names = [layers] if isinstance(layers, str) else list(layers or default_layers(subject.net))
+        job = GalleryJob(names, **settings)
         folder = run_dir / "results" / "projections"
+        plan = digest(plan_of(subject.net, subject.data, job))
+        if not cfg.force and runs.read_json(folder / "result.json").get("plan") == plan:
+            log.info("%s holds this gallery: reused (force=true does it anew)", folder)
+            return 0
+        title = f"{subject.name}, {job.split} images"
         drawn = draw_galleries(
-            subject.net,
+            processes.place(subject.net),
             subject.data,
-            [layers] if isinstance(layers, str) else list(layers or default_layers(subject.net)),
+            job,
             folder / "best",
-            title=f"{subject.name}, {split} images",
-            split=split,
-            images=images,
-            maps=maps,
-            k=k,
-            rules=rules,
+            title=title,
             progress=True,
+            process=processes.process,
+            together=processes.together,
         )
-        write_json(
-            folder / "result.json", {**gallery_result(drawn, folder, f"{split} images", k, rules), "command": command}
-        )
+        if drawn is None:
+            return 0
+        result = gallery_result(drawn, folder, f"{job.split} images", job)
+        write_json(folder / "result.json", {**result, "command": command, "plan": plan})
+        show(cfg, drawn)
     log.info("sheets of %s in %s", ", ".join(drawn.sheets), folder / "best")
     return 0
+
+
+def show(cfg: DictConfig, drawn: Drawn) -> None:
+    """Sheets and table in the loggers that have pictures; the csv of a run's epochs is not touched."""
+    loggers = [runs.instantiate(node) for name, node in cfg.logger.items() if name != "csv"]
+    failed = True
+    try:
+        for logger in loggers:
+            logger.log_hyperparams(runs.plain(cfg))
+        for layer, path in drawn.sheets.items():
+            show_picture(loggers, f"projections/{layer}", path, 0, layer)
+        show_table(loggers, "projections/top", TABLE_COLUMNS, drawn.rows, 0)
+        failed = False
+    finally:
+        for logger in loggers:
+            logger.finalize("failed" if failed else "success")
+            if hasattr(logger, "finish"):
+                logger.finish(failed)

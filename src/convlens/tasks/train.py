@@ -18,7 +18,7 @@ from convlens.callbacks.progress import RunProgress
 from convlens.data import ImageData
 from convlens.deconv.layers import check_outputs
 from convlens.errors import InputError
-from convlens.figures.gallery import write_arrays
+from convlens.figures.files import write_arrays
 from convlens.files import write_json
 from convlens.systems import Classifier
 

@@ -1,0 +1,173 @@
+"""A gallery from end to end: search, projections, controls, and the files that people look at."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from convlens.analysis.chosen_maps import ChosenMaps, choose_maps
+from convlens.analysis.controls import Controls, control_views, judge
+from convlens.analysis.gallery import OWN, Gallery, View
+from convlens.analysis.gallery_store import fingerprint, prepare
+from convlens.callbacks.gallery_files import context_sheet, controls_sheet, keep_arrays, table_rows
+from convlens.deconv import TopActivations, receptive_fields
+from convlens.deconv.search import Search
+from convlens.figures.files import save_png
+from convlens.figures.projections import top9_sheet
+from convlens.files import replacing
+
+
+@dataclass(frozen=True)
+class GalleryJob:
+    """What is asked for.
+
+    Attributes:
+        layers: names.
+        split: where to search.
+        images: search the first so many images only; None searches all.
+        maps: how many of a layer's maps are projected (a fixed random choice); None is all.
+        k: activations per map.
+        rules: options of ``project``.
+        detailed: how many maps per layer are also shown with their whole images; 0 leaves that out.
+        controls: how many maps per layer are looked at with controls; 0 leaves them out, None is all.
+        images_at_once: how many images are held with their maps at a time, which bounds the memory.
+        keep: leave projections and patches behind as arrays.
+    """
+
+    layers: list[str]
+    split: str
+    images: int | None = None
+    maps: int | None = 12
+    k: int = 9
+    rules: dict[str, Any] = field(default_factory=dict)
+    detailed: int = 0
+    controls: int | None = 0
+    images_at_once: int = 32
+    keep: bool = False
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """What was made: pictures by layer, the rows of the table, and numbers.
+
+    ``dead`` is the share of each layer's maps that never rise above zero, in percent.
+    """
+
+    sheets: dict[str, Path]
+    contexts: dict[str, Path]
+    control_sheets: dict[str, Path]
+    controls: dict[str, Controls]
+    rows: list[list[Any]]
+    dead: dict[str, float]
+
+
+def draw_galleries(
+    net: nn.Module,
+    data: Any,
+    job: GalleryJob,
+    folder: Path,
+    *,
+    title: str,
+    progress: bool = False,
+    process: tuple[int, int] = (0, 1),
+    together: Callable[[], None] = lambda: None,
+) -> Drawn | None:
+    """Search a split, project, and write the files; an interrupted attempt at the same job is continued.
+
+    Args:
+        net: the network.
+        data: an ``ImageData``.
+        job: what is asked for.
+        folder: for the files; work in progress is in its ``partial``.
+        title: of the sheets, after the layer's name.
+        progress: show it.
+        process: which of how many processes this is. They share the work, and the first one writes the files.
+        together: waits for all of them.
+
+    Returns:
+        What was made; None in processes other than the first.
+    """
+    loader = data.plain_dataloader(job.split, job.images)
+    partial = folder / "partial"
+    resumed = prepare(partial, plan_of(net, data, job)) if process[0] == 0 else True
+    together()
+    tops = _search(net, loader, job, partial, process, progress)
+    fields = receptive_fields(net, job.layers, (data.image_size, data.image_size))
+    chosen = [ChosenMaps.of(x, tops[x], fields[x], choose_maps(len(tops[x].values), job.maps)) for x in job.layers]
+    views = [View(OWN, net, job.rules)]
+    if job.controls != 0:
+        some = loader.dataset.__getitems__(range(min(64, len(loader.dataset))))[0]
+        views += control_views(net, job.rules, some, job.controls)
+    gallery = Gallery(loader.dataset, chosen, views, partial, data.to_display, job.images_at_once)
+    if process[0] == 0 and not (resumed and (partial / "prepared").exists()):
+        gallery.prepare()
+        (partial / "prepared").touch()
+    together()
+    gallery.make(process, progress=progress)
+    together()
+    if process[0] != 0:
+        return None
+    drawn = _draw(gallery, data, job, folder, title)
+    for path in partial.iterdir():
+        path.unlink()
+    partial.rmdir()
+    dead = {layer: 100 * float((top.values[:, 0] <= 0).float().mean()) for layer, top in tops.items()}
+    return Drawn(*drawn, dead=dead)
+
+
+def plan_of(net: nn.Module, data: Any, job: GalleryJob) -> dict[str, Any]:
+    """What must be the same for work in progress to be continued."""
+    count = len(data.dataset(job.split, "centre", job.images))
+    ids = [data.image_id(job.split, index) for index in range(count)]
+    settings = {name: getattr(job, name) for name in job.__dataclass_fields__}
+    size = [data.image_size, data.stored_size, data.mean.double().mean().item(), data.std.tolist()]
+    return {"weights": fingerprint(net), "images": ids, "preprocessing": size, **settings}
+
+
+def _search(
+    net: nn.Module, loader: Any, job: GalleryJob, partial: Path, process: tuple[int, int], progress: bool
+) -> dict[str, TopActivations]:
+    """The strongest activations, from where an earlier attempt stopped."""
+    search = Search(net, job.layers, job.k, process)
+    kept = partial / f"search.{process[0]}.pt"
+
+    def keep() -> None:
+        with replacing(kept) as path:
+            torch.save(search.state(), path)
+
+    if kept.exists():
+        device = next((p.device for p in net.parameters()), torch.device("cpu"))
+        search.load(torch.load(kept, weights_only=True, map_location=device))
+    search.run(loader, progress=progress, pause=keep)
+    keep()
+    return search.top()
+
+
+def _draw(
+    gallery: Gallery, data: Any, job: GalleryJob, folder: Path, title: str
+) -> tuple[dict[str, Path], dict[str, Path], dict[str, Path], dict[str, Controls], list[list[Any]]]:
+    """All files of all layers."""
+    sheets, contexts, control_sheets = {}, {}, {}
+    controls: dict[str, Controls] = {}
+    rows: list[list[Any]] = []
+    for chosen in gallery.chosen:
+        own = gallery.pictures(chosen, gallery.views[0])
+        patches = gallery.patches(chosen)
+        name = chosen.layer
+        sheet = top9_sheet(
+            own, patches, values=chosen.values.numpy(), maps=chosen.maps.tolist(), title=f"{name}, {title}"
+        )
+        sheets[name] = save_png(sheet, folder / f"{name}.png")
+        if job.detailed and (picture := context_sheet(gallery, chosen, data, job, f"{name}, {title}")):
+            contexts[name] = save_png(picture, folder / f"{name}-where.png")
+        if job.controls != 0:
+            if picture := controls_sheet(gallery, chosen, f"{name}, {title}"):
+                control_sheets[name] = save_png(picture, folder / f"{name}-controls.png")
+            if found := judge(gallery, chosen):
+                controls[name] = found
+        rows += table_rows(gallery, chosen, data, job.split)
+        keep_arrays(gallery, chosen, data, job, folder)
+    return sheets, contexts, control_sheets, controls, rows
