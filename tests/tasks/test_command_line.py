@@ -292,7 +292,7 @@ def test_a_run_that_is_stopped_neither_succeeded_nor_failed(convlens, small, tmp
 
     monkeypatch.setattr(Classifier, "validation_step", raise_it)
     outcome = convlens(*small, "callbacks=none", "run_dir=run")
-    assert (outcome.code, outcome.err) == (code, "convlens: stopped; the same command goes on from the last epoch\n")
+    assert (outcome.code, outcome.err) == (code, "convlens: stopped; the same command goes on where it was\n")
     assert not (tmp_path / "run" / "traceback.txt").exists()
 
 

@@ -1,6 +1,11 @@
+import itertools
 import json
+import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -11,7 +16,9 @@ from torch import nn
 
 from convlens import runs
 from convlens.analysis.chosen_maps import default_layers
+from convlens.analysis.gallery import Gallery
 from convlens.analysis.gallery_store import read_gallery
+from convlens.callbacks.gallery_files import TABLE_COLUMNS
 from convlens.deconv import project, top_activations
 from convlens.errors import InputError
 from convlens.nets import zfnet
@@ -149,3 +156,123 @@ def test_other_networks_default_to_the_outermost_blocks_that_hold_a_convolution(
 def test_a_network_without_a_convolution_is_answered_with_what_to_do():
     with pytest.raises(InputError, match=r"Sequential has no convolution: name the layers with task\.layers="):
         default_layers(nn.Sequential(nn.Flatten(), nn.Linear(12, 3)))
+
+
+# ---- work that is interrupted, reused or shared -----------------------------------------------------------------
+
+SMALL = ("task.layers=[conv1,conv3]", "task.maps=4", "task.controls=2", "task.detailed=1", "task.images_at_once=3")
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
+
+
+def test_a_finished_gallery_is_reused_until_something_changes(convlens, run):
+    folder = run / "results/projections"
+    first = convlens("task=project", "run=run", *SMALL)
+    stamps = {path: path.stat().st_mtime_ns for path in (folder / "best").iterdir()}
+    again = convlens("task=project", "run=run", *SMALL)
+    assert (first.code, again.code) == (0, 0)
+    assert again.out.splitlines()[-1] == (
+        "run/results/projections holds this gallery: reused (force=true does it anew)"
+    )
+    assert stamps == {path: path.stat().st_mtime_ns for path in (folder / "best").iterdir()}
+    for change in ("force=true", "task.k=5", "task.rules.rule=guided"):
+        outcome = convlens("task=project", "run=run", *SMALL, change)
+        assert outcome.code == 0, outcome
+        assert "reused" not in outcome.out
+
+
+def test_a_gallery_stopped_half_way_is_continued(convlens, run):
+    assert convlens("task=project", "run=run", *SMALL).code == 0
+    expected = files(run / "results/projections/best")
+    shutil.rmtree(run / "results/projections")
+    stop, calls = 2, itertools.count()
+    block = Gallery._block
+
+    def interrupted(self, *args):
+        if next(calls) == stop:
+            raise KeyboardInterrupt
+        block(self, *args)
+
+    with patch.object(Gallery, "_block", interrupted):
+        stopped = convlens("task=project", "run=run", *SMALL)
+    assert (stopped.code, stopped.err) == (130, "convlens: stopped; the same command goes on where it was\n")
+    assert (run / "results/projections/best/partial/plan.json").exists()
+    with patch.object(Gallery, "_block", autospec=True, side_effect=block) as blocks:
+        assert convlens("task=project", "run=run", *SMALL).code == 0
+    images = {int(i) for x in ("conv1", "conv3") for i in images_of(run, x)}
+    assert blocks.call_count == -(-len(images) // 3) - stop
+    assert files(run / "results/projections/best") == expected
+
+
+def images_of(run: Path, layer: str) -> np.ndarray:
+    arrays = read_gallery(run / "results/projections/best", layer)
+    return arrays["images"][arrays["values"] > 0]
+
+
+def test_what_was_begun_with_other_settings_is_done_anew(convlens, run):
+    with patch.object(Gallery, "make", side_effect=KeyboardInterrupt):
+        assert convlens("task=project", "run=run", *SMALL).code == 130
+    assert convlens("task=project", "run=run", *SMALL, "task.k=4").code == 0
+    assert read_gallery(run / "results/projections/best", "conv3")["values"].shape == (4, 4)
+
+
+def test_two_processes_make_the_very_files_of_one(run, tmp_path):
+    command = [sys.executable, "-m", "convlens.tasks.main", "task=project", "run=run", *SMALL, "data.batch_size=7"]
+    found = []
+    for devices in (1, 2):
+        outcome = subprocess.run(
+            [*command, f"trainer.devices={devices}", "trainer.accelerator=cpu", "force=true"],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
+            timeout=300,
+        )
+        assert outcome.returncode == 0, outcome.stderr
+        found.append(files(run / "results/projections/best"))
+    assert found[0].keys() == found[1].keys()
+    assert [name for name in found[0] if found[0][name] != found[1][name]] == []
+
+
+def test_the_table_of_a_gallery_goes_to_the_loggers(convlens, run):
+    with patch("convlens.tasks.project.show_table") as table, patch("convlens.tasks.project.show_picture") as picture:
+        assert convlens("task=project", "run=run", *SMALL, "logger=tensorboard").code == 0
+    (loggers, key, columns, rows, epoch), _ = table.call_args
+    assert (len(loggers), key, columns, epoch) == (1, "projections/top", TABLE_COLUMNS, 0)
+    assert {row[0] for row in rows} == {"conv1", "conv3"}
+    assert [call.args[1] for call in picture.call_args_list] == ["projections/conv1", "projections/conv3"]
+
+
+def test_the_arrays_name_images_labels_and_boxes(convlens, run):
+    assert convlens("task=project", "run=run", *SMALL, "task.keep=false").code == 0
+    arrays = read_gallery(run / "results/projections/best", "conv3")
+    assert "projections" not in arrays
+    assert sorted(p.suffix for p in (run / "results/projections/best").iterdir()).count(".npy") == 0
+    config = OmegaConf.load(run / "config.yaml")
+    config.run = str(run)
+    data = runs.subject(config, []).data
+    for row, rank in np.argwhere(arrays["values"] > 0).tolist():
+        number = int(arrays["images"][row, rank])
+        assert arrays["image_ids"][row, rank] == data.image_id("test", number)
+        assert arrays["labels"][row, rank] == int(data.dataset("test").labels[number])
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("task.maps=0", "task.maps=0: give at least 1"),
+        ("task.controls=-1", "task.controls=-1: give at least 0"),
+        ("task.images_at_once=0", "task.images_at_once=0: give at least 1"),
+        ("task.layers=[conv9]", "unknown layer 'conv9' in ConvNet: did you mean conv"),
+        ("task.split=tset", "data.split is 'tset': choose one of train, val, test, all"),
+        ("task.split=all", "split=all: the splits come from 2 sources: choose one of train, val, test"),
+    ],
+)
+def test_what_cannot_be_drawn_is_said_in_one_line(convlens, run, override, message):
+    outcome = convlens("task=project", "run=run", "task.layers=[conv1]", "task.maps=2", override)
+    assert outcome.code == 2
+    assert outcome.err.startswith(f"convlens: {message}")
+    assert len(outcome.err.splitlines()) == 1
+    assert not (run / "results/projections/best").exists() or not list((run / "results/projections/best").glob("*.png"))

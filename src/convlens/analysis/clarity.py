@@ -24,8 +24,11 @@ def edge_coherence(pictures: Float[Tensor, "n c h w"]) -> Float[Tensor, " n"]:
 
     The structure tensor of all channels over 5 x 5 pixels; coherence is the difference of its eigenvalues over their
     sum (Jähne, Digital Image Processing, chapter on simple neighbourhoods), averaged over the picture with the
-    strength of the gradient as weight. NaN for a picture without gradients.
+    strength of the gradient as weight. NaN for a picture without gradients, or of
+    fewer than three pixels.
     """
+    if min(pictures.shape[-2:]) < 3:
+        return torch.full((len(pictures),), torch.nan)
     pictures = pictures.double()
     # Central differences, on the places that have all neighbours.
     dy = (pictures[..., 2:, 1:-1] - pictures[..., :-2, 1:-1]) / 2

@@ -124,7 +124,7 @@ def plan_of(net: nn.Module, data: Any, job: GalleryJob) -> dict[str, Any]:
     ids = [data.image_id(job.split, index) for index in range(count)]
     settings = {name: getattr(job, name) for name in job.__dataclass_fields__}
     size = [data.image_size, data.stored_size, data.mean.double().mean().item(), data.std.tolist()]
-    return {"weights": fingerprint(net), "images": ids, "preprocessing": size, **settings}
+    return {"weights": fingerprint(net), "image_ids": ids, "preprocessing": size, **settings}
 
 
 def _search(

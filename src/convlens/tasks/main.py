@@ -60,7 +60,7 @@ def do_job(cfg: DictConfig) -> int:
         return 2
     except (KeyboardInterrupt, SystemExit) as stop:
         # Lightning turns both into exits, of which one looks like a success.
-        print("convlens: stopped; the same command goes on from the last epoch", file=sys.stderr)
+        print("convlens: stopped; the same command goes on where it was", file=sys.stderr)
         by_key = isinstance(stop, KeyboardInterrupt) or isinstance(stop.__context__, KeyboardInterrupt)
         raise SystemExit(INTERRUPTED if by_key else TERMINATED) from None
 
