@@ -13,7 +13,7 @@ from convlens.analysis.controls import Controls, control_views, judge
 from convlens.analysis.gallery import OWN, Gallery, View
 from convlens.analysis.gallery_store import fingerprint, prepare
 from convlens.callbacks.gallery_files import context_sheet, controls_sheet, keep_arrays, table_rows
-from convlens.deconv import TopActivations, receptive_fields
+from convlens.deconv import FieldProjector, TopActivations, receptive_fields
 from convlens.deconv.search import Search
 from convlens.figures.files import save_png
 from convlens.figures.projections import top9_sheet
@@ -53,7 +53,8 @@ class GalleryJob:
 class Drawn:
     """What was made: pictures by layer, the rows of the table, and numbers.
 
-    ``dead`` is the share of each layer's maps that never rise above zero, in percent.
+    ``dead`` is the share of each layer's maps that never rise above zero, in percent; ``seconds`` are those of each
+    step, of this attempt alone where an earlier one was continued.
     """
 
     sheets: dict[str, Path]
@@ -62,6 +63,7 @@ class Drawn:
     controls: dict[str, Controls]
     rows: list[list[Any]]
     dead: dict[str, float]
+    seconds: dict[str, float]
 
 
 def draw_galleries(
@@ -92,10 +94,15 @@ def draw_galleries(
     """
     loader = data.plain_dataloader(job.split, job.images)
     partial = folder / "partial"
+    # What cannot be done is said before anything is written.
+    fields = receptive_fields(net, job.layers, (data.image_size, data.image_size))
+    for layer in job.layers:
+        FieldProjector(net, loader.dataset[0][0][None], layer, **job.rules)
     resumed = prepare(partial, plan_of(net, data, job)) if process[0] == 0 else True
     together()
+    started = time.monotonic()
     tops = _search(net, loader, job, partial, process, progress)
-    fields = receptive_fields(net, job.layers, (data.image_size, data.image_size))
+    searched = time.monotonic()
     chosen = [ChosenMaps.of(x, tops[x], fields[x], choose_maps(len(tops[x].values), job.maps)) for x in job.layers]
     views = [View(OWN, net, job.rules)]
     if job.controls != 0:
@@ -108,6 +115,7 @@ def draw_galleries(
     together()
     gallery.make(process, progress=progress)
     together()
+    projected = time.monotonic()
     if process[0] != 0:
         return None
     drawn = _draw(gallery, data, job, folder, title)
@@ -115,7 +123,10 @@ def draw_galleries(
         path.unlink()
     partial.rmdir()
     dead = {layer: 100 * float((top.values[:, 0] <= 0).float().mean()) for layer, top in tops.items()}
-    return Drawn(*drawn, dead=dead)
+    seconds = {
+        "search": searched - started, "projections": projected - searched, "pictures": time.monotonic() - projected,
+    }  # fmt: skip
+    return Drawn(*drawn, dead=dead, seconds=seconds)
 
 
 def plan_of(net: nn.Module, data: Any, job: GalleryJob) -> dict[str, Any]:

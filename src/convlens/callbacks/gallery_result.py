@@ -39,6 +39,7 @@ def gallery_result(drawn: Drawn, folder: Path, when: str, job: GalleryJob) -> di
             *_figures(drawn.control_sheets, folder, ": controls", when),
         ],
         "tables": _tables(list(drawn.controls.values())),
+        "seconds": {step: round(seconds, 1) for step, seconds in drawn.seconds.items()},
     }
 
 

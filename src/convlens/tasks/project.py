@@ -57,6 +57,7 @@ def run(cfg: DictConfig, overrides: list[str], *, layers: Sequence[str] | str | 
         result = gallery_result(drawn, folder, f"{job.split} images", job)
         write_json(folder / "result.json", {**result, "command": command, "plan": plan})
         show(cfg, drawn)
+    log.info("%s", ", ".join(f"{step} {seconds:.0f} s" for step, seconds in drawn.seconds.items()))
     log.info("sheets of %s in %s", ", ".join(drawn.sheets), folder / "best")
     return 0
 
