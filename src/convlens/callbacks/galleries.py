@@ -1,5 +1,6 @@
 """A gallery from end to end: search, projections, controls, and the files that people look at."""
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
