@@ -23,6 +23,7 @@ from convlens.deconv.way_down import WORTH, area
 
 Pictures = Callable[[Tensor], Tensor]
 OWN = "projections"
+PIXELS_AT_ONCE = 32 * 224**2
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,8 @@ class Gallery:
         views: ``OWN`` first.
         folder: for the files.
         to_display: turns images as the network reads them into uint8 pictures.
-        images_at_once: how many images are held with their maps at a time, which bounds the memory.
+        images_at_once: how many images are held with their maps at a time, which bounds the memory; None is as many
+            as have the pixels of 32 images of 224 x 224.
     """
 
     dataset: Any
@@ -79,7 +81,7 @@ class Gallery:
     views: list[View]
     folder: Path
     to_display: Pictures
-    images_at_once: int = 32
+    images_at_once: int | None = None
 
     def prepare(self) -> None:
         """Make empty files for all pictures."""
@@ -103,7 +105,9 @@ class Gallery:
         """The numbers of the images that are needed, as many at a time as are held."""
         found = [chosen.images[chosen.alive] for chosen in self.chosen]
         numbers = torch.cat(found).unique().tolist() if found else []
-        return [numbers[i : i + self.images_at_once] for i in range(0, len(numbers), self.images_at_once)]
+        height, width = _image(self.dataset, 0).shape[-2:]
+        count = self.images_at_once or max(1, PIXELS_AT_ONCE // (height * width))
+        return [numbers[i : i + count] for i in range(0, len(numbers), count)]
 
     def make(self, process: tuple[int, int] = (0, 1), *, progress: bool = False) -> None:
         """Project what is not projected yet; with several processes each does its share of the images.

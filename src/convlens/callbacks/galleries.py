@@ -34,8 +34,9 @@ class GalleryJob:
         rules: options of ``project``.
         detailed: how many maps per layer are also shown with their whole images; 0 leaves that out.
         controls: how many maps per layer are looked at with controls; 0 leaves them out, None is all.
-        images_at_once: how many images are held with their maps at a time, which bounds the memory.
+        images_at_once: how many images are held with their maps at a time, which bounds the memory; see ``Gallery``.
         keep: leave projections and patches behind as arrays.
+        table: make the rows of the table for loggers, which takes a while.
     """
 
     layers: list[str]
@@ -46,7 +47,8 @@ class GalleryJob:
     rules: dict[str, Any] = field(default_factory=dict)
     detailed: int = 0
     controls: int | None = 0
-    images_at_once: int = 32
+    images_at_once: int | None = None
+    table: bool = True
     keep: bool = False
 
 
@@ -180,6 +182,7 @@ def _draw(
                 control_sheets[name] = save_png(picture, folder / f"{name}-controls.png")
             if found := judge(gallery, chosen):
                 controls[name] = found
-        rows += table_rows(gallery, chosen, data, job.split)
+        if job.table:
+            rows += table_rows(gallery, chosen, data, job.split)
         keep_arrays(gallery, chosen, data, job, folder)
     return sheets, contexts, control_sheets, controls, rows

@@ -52,9 +52,9 @@ def table_rows(gallery: Gallery, chosen: ChosenMaps, data: Any, split: str) -> l
     alive = chosen.alive.numpy()
     gain = common_gain(own, alive)
     rows = []
+    tiles = [to_rgb(signed_to_uint8(own[m], gain)) for m in range(min(len(own), TABLE_MAPS))]
     for m, r in np.argwhere(alive[:TABLE_MAPS]).tolist():
-        projection = to_rgb(signed_to_uint8(own[m][r], gain))
-        pictures = [Image.fromarray(to_rgb(patches[m][r])), Image.fromarray(projection)]
+        pictures = [Image.fromarray(to_rgb(patches[m][r])), Image.fromarray(tiles[m][r])]
         image, label, where = _whole(gallery, chosen, data, split, m, r)
         activation = float(chosen.values[m, r])
         rows.append([chosen.layer, int(chosen.maps[m]), r + 1, image, label, activation, *pictures, where])

@@ -61,7 +61,8 @@ class TopProjections(AtEpochs):
         net, data = pl_module.net, datamodule(trainer)
         folder = results_dir(trainer, "projections")
         layers = list(self.layers or default_layers(net))
-        job = GalleryJob(layers, self.split, self.images, self.maps, self.k, self.rules, keep=True)
+        table = any(hasattr(logger, "log_table") for logger in trainer.loggers)
+        job = GalleryJob(layers, self.split, self.images, self.maps, self.k, self.rules, keep=True, table=table)
         title = f"epoch {epoch}, {self.split} images"
         drawn = draw_galleries(net, data, job, folder / f"epoch_{epoch:03d}", title=title)
         assert drawn is not None
