@@ -290,7 +290,7 @@ def test_wrong_values_are_refused(root, options, message):
 
 def test_wrong_names_are_refused(root):
     data = make(root)
-    with pytest.raises(InputError, match=r"data\.split is 'dev': choose one of train, val, test"):
+    with pytest.raises(InputError, match=r"data\.split is 'dev': choose one of train, val, test, all"):
         data.plain_dataloader("dev")
     with pytest.raises(InputError, match="view 'five' of a data set is unknown"):
         data.dataset("test", "five")

@@ -206,7 +206,7 @@ def test_an_unknown_layer_is_answered_with_those_there_are_near_names_first(refu
 
 def test_an_unknown_split_is_answered_with_those_there_are(refused, copied):
     assert refused("task=diagnose", "run=run", "task.split=dev") == (
-        "data.split is 'dev': choose one of train, val, test"
+        "data.split is 'dev': choose one of train, val, test, all"
     )
 
 
