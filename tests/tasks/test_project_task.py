@@ -206,6 +206,17 @@ def test_a_gallery_stopped_half_way_is_continued(convlens, run):
     assert files(run / "results/projections/best") == expected
 
 
+def test_a_gallery_stopped_while_its_files_are_written_is_continued(convlens, run):
+    assert convlens("task=project", "run=run", *SMALL).code == 0
+    expected = files(run / "results/projections/best")
+    shutil.rmtree(run / "results/projections")
+    with patch("convlens.callbacks.gallery_files.write_arrays", side_effect=KeyboardInterrupt):
+        assert convlens("task=project", "run=run", *SMALL).code == 130
+    with patch.object(Gallery, "_block", side_effect=AssertionError("nothing is left to project")):
+        assert convlens("task=project", "run=run", *SMALL).code == 0
+    assert files(run / "results/projections/best") == expected
+
+
 def images_of(run: Path, layer: str) -> np.ndarray:
     arrays = read_gallery(run / "results/projections/best", layer)
     return arrays["images"][arrays["values"] > 0]

@@ -44,6 +44,10 @@ class ChosenMaps:
         rows = [[self.field.box(*place) for place in row] for row in self.positions.tolist()]
         return torch.tensor(rows, dtype=torch.int64).reshape(*self.images.shape, 4)
 
+    def box(self, row: int, rank: int) -> list[int]:
+        """One of ``boxes``."""
+        return list(self.field.box(*self.positions[row, rank].tolist()))
+
     def unit(self, row: int, rank: int, image: int, other: bool) -> tuple[int, ...]:
         """A unit as ``project`` takes it, in the given image; ``other`` is that of another map at the same place."""
         number = int(self.maps[row])

@@ -116,7 +116,7 @@ def judge(gallery: Gallery, chosen: ChosenMaps) -> Controls | None:
     kept = [i for i in range(len(rows)) if int(alive[i].sum()) >= 2]
     if len(kept) < 2:
         return None
-    tables, within, same_place = {}, np.zeros(0), np.zeros(0)
+    tables, within = {}, np.zeros(0)
     own = _spectra(gallery.pictures(chosen, views[OWN]), [rows[i] for i in kept], alive[kept])
     for name, found in (
         (OWN, own),

@@ -158,9 +158,8 @@ class Gallery:
     def _cut_patches(self, members: list[tuple[ChosenMaps, "Members"]], pictures: UInt8[Tensor, "n 3 h w"]) -> None:
         for chosen, (places, rows) in members:
             store = self.patches(chosen)
-            boxes = chosen.boxes
             for (row, rank), image in zip(places, rows, strict=True):
-                store.put(row, rank, crop(pictures[image], boxes[row, rank].tolist(), 128))
+                store.put(row, rank, crop(pictures[image], chosen.box(row, rank), 128))
             store.flush()
 
     @staticmethod

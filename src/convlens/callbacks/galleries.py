@@ -122,7 +122,8 @@ def draw_galleries(
     if process[0] != 0:
         return None
     drawn = _draw(gallery, data, job, folder, title)
-    for path in partial.iterdir():
+    # The plan first: without it, what a kill leaves here is not taken for work in progress.
+    for path in sorted(partial.iterdir(), key=lambda path: path.name != "plan.json"):
         path.unlink()
     partial.rmdir()
     dead = {layer: 100 * float((top.values[:, 0] <= 0).float().mean()) for layer, top in tops.items()}

@@ -15,6 +15,7 @@ from convlens.figures.files import write_arrays
 from convlens.figures.grid import common_gain, signed_to_uint8, to_rgb
 from convlens.figures.lettering import ACCENT, number
 from convlens.figures.rows import boxed, rows_sheet
+from convlens.files import replacing
 
 TABLE_COLUMNS = ["layer", "map", "rank", "image", "label", "activation", "patch", "projection", "where"]
 TABLE_MAPS = 16
@@ -39,10 +40,11 @@ def keep_arrays(gallery: Gallery, chosen: ChosenMaps, data: Any, job: Any, folde
     }
     own = gallery.views[0]
     if job.keep:
-        # They can be large, so they are moved as they are rather than packed: np.load(..., mmap_mode="r").
+        # They can be large, so they are linked, not packed or copied; the work in progress stays whole meanwhile.
         arrays["scales"] = np.array(gallery.pictures(chosen, own).scales)
         for name, kept in ((f"{chosen.layer}.{own.name}", "projections"), (f"{chosen.layer}.patches", "patches")):
-            os.replace(gallery.folder / f"{name}.npy", folder / f"{chosen.layer}.{kept}.npy")
+            with replacing(folder / f"{chosen.layer}.{kept}.npy") as link:
+                os.link(gallery.folder / f"{name}.npy", link)
     write_arrays(folder / f"{chosen.layer}.npz", arrays)
 
 
@@ -66,7 +68,7 @@ def _whole(gallery: Gallery, chosen: ChosenMaps, data: Any, split: str, m: int, 
     number = int(chosen.images[m, r])
     image, label = gallery.dataset[number]
     picture = to_rgb(gallery.to_display(image[None]).cpu().numpy()[0])
-    where = boxed(picture, chosen.boxes[m, r].tolist(), ACCENT)
+    where = boxed(picture, chosen.box(m, r), ACCENT)
     return data.image_id(split, number), data.label_name(int(label)), where
 
 
