@@ -8,8 +8,7 @@ import pytest
 from PIL import Image
 
 from convlens.errors import InputError
-from convlens.figures.files import save_png
-from convlens.figures.gallery import write_arrays
+from convlens.figures.files import save_png, write_arrays
 from convlens.files import replacing, write_bytes, write_json
 
 WRITERS = {

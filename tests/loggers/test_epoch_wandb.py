@@ -27,7 +27,7 @@ from convlens.tasks.train import close
 
 BLOCK, HEADER = 32 * 1024, struct.Struct("<IHB")
 FULL, LAST = 1, 4
-COLUMNS = ["layer", "map", "rank", "image", "activation", "patch", "projection"]
+COLUMNS = ["layer", "map", "rank", "image", "label", "activation", "patch", "projection", "where"]
 COMMAND = [
     *("task=train", "logger=wandb", "data=parts", "data.source.train=60", "data.source.test=24", "data.image_size=64"),
     *("data.test_views=1", "model.net.width=0.1", "recipe.max_epochs=3", "job_name=some/name"),
@@ -217,10 +217,10 @@ def test_the_table_has_a_row_per_activation_with_its_pictures(trained):
         table = json.loads((folder / value["path"]).read_text())
         assert table["columns"] == COLUMNS
         assert {row[0] for row in table["data"]} <= {"conv1", "conv2"}
-        assert all(1 <= row[2] <= 9 and row[3].startswith("parts/") and row[4] > 0 for row in table["data"])
-        assert {(row[5], row[6]) for row in table["data"]} == {("Image", "Image")}
+        assert all(1 <= row[2] <= 9 and row[3].startswith("parts/") and row[5] > 0 for row in table["data"])
+        assert {tuple(row[6:]) for row in table["data"]} == {("Image", "Image", "Image")}
         arrays = np.load(run_dir / "results" / "projections" / f"epoch_{epoch:03d}" / "conv1.npz")
-        values = [row[4] for row in table["data"] if row[0] == "conv1"]
+        values = [row[5] for row in table["data"] if row[0] == "conv1"]
         assert values == pytest.approx(arrays["values"][arrays["values"] > 0].tolist())
 
 

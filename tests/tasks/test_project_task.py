@@ -109,7 +109,8 @@ def test_a_run_is_looked_at_with_other_images_where_its_own_are_gone(convlens, t
     config.data.source = {"_target_": "convlens.data.ImageFolder", "root": str(tmp_path / "gone")}
     OmegaConf.save(config, run / "config.yaml")
     outcome = convlens(
-        "task=project", "run=run", "task.layers=conv1", "task.maps=1", "data=parts", "data.source.test=24"
+        *("task=project", "run=run", "task.layers=conv1", "task.maps=1", "task.controls=0"),
+        *("data=parts", "data.source.train=24", "data.source.test=24"),
     )
     assert outcome.code == 0, outcome
 
@@ -160,7 +161,17 @@ def test_a_network_without_a_convolution_is_answered_with_what_to_do():
 
 # ---- work that is interrupted, reused or shared -----------------------------------------------------------------
 
-SMALL = ("task.layers=[conv1,conv3]", "task.maps=4", "task.controls=2", "task.detailed=1", "task.images_at_once=3")
+SMALL = (
+    "task.layers=[conv1,conv3]",
+    "task.images=9",
+    "task.maps=4",
+    "task.controls=2",
+    "task.detailed=1",
+    "task.images_at_once=3",
+)
+
+
+TINY = ("task.layers=[conv1]", "task.images=9", "task.maps=2", "task.controls=0", "task.detailed=0")
 
 
 def files(folder: Path) -> dict[str, bytes]:
@@ -169,21 +180,21 @@ def files(folder: Path) -> dict[str, bytes]:
 
 def test_a_finished_gallery_is_reused_until_something_changes(convlens, run):
     folder = run / "results/projections"
-    first = convlens("task=project", "run=run", *SMALL)
+    first = convlens("task=project", "run=run", *TINY)
     stamps = {path: path.stat().st_mtime_ns for path in (folder / "best").iterdir()}
-    again = convlens("task=project", "run=run", *SMALL)
+    again = convlens("task=project", "run=run", *TINY)
     assert (first.code, again.code) == (0, 0)
     assert again.out.splitlines()[-1] == (
         "run/results/projections holds this gallery: reused (force=true does it anew)"
     )
     assert stamps == {path: path.stat().st_mtime_ns for path in (folder / "best").iterdir()}
     for change in ("force=true", "task.k=5", "task.rules.rule=guided"):
-        outcome = convlens("task=project", "run=run", *SMALL, change)
+        outcome = convlens("task=project", "run=run", *TINY, change)
         assert outcome.code == 0, outcome
         assert "reused" not in outcome.out
 
 
-def test_a_gallery_stopped_half_way_is_continued(convlens, run):
+def test_a_gallery_stopped_at_any_time_is_continued(convlens, run):
     assert convlens("task=project", "run=run", *SMALL).code == 0
     expected = files(run / "results/projections/best")
     shutil.rmtree(run / "results/projections")
@@ -199,21 +210,16 @@ def test_a_gallery_stopped_half_way_is_continued(convlens, run):
         stopped = convlens("task=project", "run=run", *SMALL)
     assert (stopped.code, stopped.err) == (130, "convlens: stopped; the same command goes on where it was\n")
     assert (run / "results/projections/best/partial/plan.json").exists()
-    with patch.object(Gallery, "_block", autospec=True, side_effect=block) as blocks:
-        assert convlens("task=project", "run=run", *SMALL).code == 0
-    images = {int(i) for x in ("conv1", "conv3") for i in images_of(run, x)}
-    assert blocks.call_count == -(-len(images) // 3) - stop
-    assert files(run / "results/projections/best") == expected
-
-
-def test_a_gallery_stopped_while_its_files_are_written_is_continued(convlens, run):
-    assert convlens("task=project", "run=run", *SMALL).code == 0
-    expected = files(run / "results/projections/best")
-    shutil.rmtree(run / "results/projections")
-    with patch("convlens.callbacks.gallery_files.write_arrays", side_effect=KeyboardInterrupt):
+    # Then while the files are written, with everything projected.
+    with (
+        patch.object(Gallery, "_block", autospec=True, side_effect=block) as blocks,
+        patch("convlens.callbacks.gallery_files.write_arrays", side_effect=KeyboardInterrupt),
+    ):
         assert convlens("task=project", "run=run", *SMALL).code == 130
     with patch.object(Gallery, "_block", side_effect=AssertionError("nothing is left to project")):
         assert convlens("task=project", "run=run", *SMALL).code == 0
+    images = {int(i) for x in ("conv1", "conv3") for i in images_of(run, x)}
+    assert blocks.call_count == -(-len(images) // 3) - stop
     assert files(run / "results/projections/best") == expected
 
 
