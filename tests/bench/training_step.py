@@ -68,6 +68,22 @@ class InTurn:
         self.optimizer.step()
 
 
+class Data(L.LightningDataModule):
+    """The batches, as the callbacks that draw expect them."""
+
+    def __init__(self, batches: InTurn) -> None:
+        super().__init__()
+        self.batches = batches
+
+    def train_dataloader(self) -> InTurn:
+        return self.batches
+
+    def dataset(self, split: str) -> InTurn:
+        return self.batches
+
+    plain_dataloader = dataset
+
+
 def usual(folder: Path) -> dict[str, list]:
     """The callbacks of a usual run, with all their epochs past the one that is timed, and its logger."""
     with initialize_config_dir(str(conf_dir()), version_base="1.3"):
@@ -87,7 +103,7 @@ def time_steps() -> list[float]:
         trainer = partial(L.Trainer, **usual(Path(folder)), default_root_dir=folder, accelerator="cpu")
         quiet = {"enable_checkpointing": False, "enable_progress_bar": False, "enable_model_summary": False}
         system = Classifier(network(), sgd)
-        trainer(max_epochs=1000, max_steps=STEPS, **quiet).fit(system, train_dataloaders=batches)
+        trainer(max_epochs=1000, max_steps=STEPS, **quiet).fit(system, datamodule=Data(batches))
     return [statistics.median(times[WARM_UP:]) for times in (batches.ours, batches.reference)]
 
 

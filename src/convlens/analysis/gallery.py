@@ -4,9 +4,10 @@ Units are projected image by image, so that each image is read once and its forw
 whatever their layer and rule; pictures go to disk as they come.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -109,8 +110,16 @@ class Gallery:
         count = self.images_at_once or max(1, PIXELS_AT_ONCE // (height * width))
         return [numbers[i : i + count] for i in range(0, len(numbers), count)]
 
-    def make(self, process: tuple[int, int] = (0, 1), *, progress: bool = False) -> None:
+    def make(
+        self,
+        process: tuple[int, int] = (0, 1),
+        known: Mapping[tuple[str, str], FieldProjector] = MappingProxyType({}),
+        *,
+        progress: bool = False,
+    ) -> None:
         """Project what is not projected yet; with several processes each does its share of the images.
+
+        ``known`` are projectors of views and layers, by their names, that need not be made again.
 
         Raises:
             InputError: as ``project``.
@@ -123,7 +132,8 @@ class Gallery:
             return
         sample = _image(self.dataset, blocks[0][0])[None]
         projectors = {
-            (view.name, chosen.layer): FieldProjector(view.net, sample, chosen.layer, **view.options)
+            (view.name, chosen.layer): known.get((view.name, chosen.layer))
+            or FieldProjector(view.net, sample, chosen.layer, **view.options)
             for view in self.views
             for chosen in self.chosen
         }

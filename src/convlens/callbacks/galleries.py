@@ -99,8 +99,8 @@ def draw_galleries(
     partial = folder / "partial"
     # What cannot be done is said before anything is written.
     fields = receptive_fields(net, job.layers, (data.image_size, data.image_size))
-    for layer in job.layers:
-        FieldProjector(net, loader.dataset[0][0][None], layer, **job.rules)
+    sample = loader.dataset[0][0][None]
+    known = {(OWN, layer): FieldProjector(net, sample, layer, **job.rules) for layer in job.layers}
     resumed = prepare(partial, plan_of(net, data, job)) if process[0] == 0 else True
     together()
     started = time.monotonic()
@@ -116,7 +116,7 @@ def draw_galleries(
         gallery.prepare()
         (partial / "prepared").touch()
     together()
-    gallery.make(process, progress=progress)
+    gallery.make(process, known, progress=progress)
     together()
     projected = time.monotonic()
     if process[0] != 0:

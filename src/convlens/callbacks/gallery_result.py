@@ -58,12 +58,12 @@ def _tables(layers: Sequence[Controls]) -> list[dict[str, Any]]:
         "projections of one map from two of different maps by their likeness (greatest cosine over small shifts); "
         "0.5 is chance, in brackets 95 % over maps",
         "columns": [
-            "layer", "maps", "projections", "random weights", "difference", "patches", "claim", "beyond random",
+            "layer", "claim", "beyond random", "maps", "projections", "random weights", "difference", "patches",
         ],
         "rows": [
             [
-                c.layer, c.maps, str(c.grouping), str(c.grouping_random), str(c.grouping_gain), str(c.patches),
-                c.claim_5, c.claim_5_learned,
+                c.layer, c.claim_5, c.claim_5_learned,
+                c.maps, str(c.grouping), str(c.grouping_random), str(c.grouping_gain), str(c.patches),
             ]
             for c in layers
         ],
@@ -79,18 +79,18 @@ def _tables(layers: Sequence[Controls]) -> list[dict[str, Any]]:
         "and deconvnet less gradient over the same units",
         "columns": [
             "layer",
+            "claim",
             *(f"{what}, {rule}" for what in ("Gini", "coherence") for rule in ("deconvnet", "gradient", "guided")),
             "Gini, difference",
             "coherence, difference",
-            "claim",
         ],
         "rows": [
             [
                 c.layer,
+                c.claim_3,
                 *(f"{e.value:.3f}" for values in (c.sparsity, c.coherence) for e in values.values()),
                 str(c.sparsity_gain),
                 str(c.coherence_gain),
-                c.claim_3,
             ]
             for c in layers
         ],

@@ -12,6 +12,7 @@ from convlens.errors import InputError
 from convlens.files import replacing
 
 DOTS_PER_INCH = 160
+RUN_LENGTHS = 3  # zlib's strategy for pictures
 
 
 def save_png(image: Image.Image | Figure | UInt8[np.ndarray, "height width 3"], path: Path | str) -> Path:
@@ -31,7 +32,8 @@ def save_png(image: Image.Image | Figure | UInt8[np.ndarray, "height width 3"], 
             image.savefig(partial, format="png", dpi=DOTS_PER_INCH)
         else:
             picture = image if isinstance(image, Image.Image) else Image.fromarray(image)
-            picture.save(partial, format="png")  # optimize=True takes four times as long for a few percent
+            # Measured on sheets of projections: twice as fast as the usual level, and no larger.
+            picture.save(partial, format="png", compress_level=1, compress_type=RUN_LENGTHS)
     return path
 
 
