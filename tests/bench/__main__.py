@@ -15,7 +15,7 @@ from pathlib import Path
 
 import torch
 
-MODULES = ("lrn", "training_step", "top", "cache", "projection", "callback")
+MODULES = ("lrn", "training_step", "top", "cache", "projection", "occlusion", "callback")
 OUTPUT = Path("outputs") / "bench.json"
 
 

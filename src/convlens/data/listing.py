@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 import numpy as np
-from jaxtyping import Int64, UInt8
+from jaxtyping import Bool, Int64, UInt8
 
 from convlens.data import decoding
 from convlens.data.decoding import UnreadableImage, read_square
@@ -54,6 +54,10 @@ class Listing(ABC):
     def blocks(self, ranges: Iterable[range], size: int) -> Iterator[Block]:
         """Pixels of many rows, one block for each range of rows."""
         return (self.read(rows, size) for rows in ranges)
+
+    def regions(self, row: int, size: int) -> dict[str, Bool[np.ndarray, "size size"]]:
+        """Where things are known to be in an image, by name (``object``, its parts); empty where nothing is known."""
+        return {}
 
     def take(self: AnyListing, rows: Int64[np.ndarray, " k"]) -> AnyListing:
         """The listing of some rows only."""

@@ -8,7 +8,7 @@ from typing import Any
 
 import lightning as L
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
 from torch.utils.data import DataLoader
 
@@ -155,6 +155,14 @@ class ImageData(L.LightningDataModule):
         """What tells an image apart: its path below the root of the data set, or such as parts/123."""
         packed, rows = self._split(split)
         return packed.listing.names[rows[index]]
+
+    def regions(self, split: str, index: int) -> dict[str, Bool[Tensor, "c c"]]:
+        """Where, in the centre crop, things are known to be: ``object`` and its parts; empty for other data sets."""
+        packed, rows = self._split(split)
+        start = centre_start(self.stored_size, self.image_size)
+        inside = slice(start, start + self.image_size)
+        masks = packed.listing.regions(int(rows[index]), self.stored_size)
+        return {name: torch.from_numpy(mask[inside, inside].copy()) for name, mask in masks.items()}
 
     @property
     def mean(self) -> Float[Tensor, "3 c c"]:

@@ -20,7 +20,7 @@ POINTWISE = {
     "neg", "pow", "square", "sqrt", "rsqrt", "abs", "exp", "maximum", "minimum", "where", "cat", "concat",
     "contiguous", "clone", "detach", "to", "float", "double", "half", "requires_grad_", "identity", "copy_",
     "__add__", "__radd__", "__iadd__", "__sub__", "__rsub__", "__isub__", "__mul__", "__rmul__", "__imul__",
-    "__truediv__",
+    "__truediv__", "gt", "ge", "lt", "le", "eq", "ne",
 }  # fmt: skip
 # Views, to be checked for leaving the two spatial axes alone.
 VIEWS = {"__getitem__", "unsqueeze", "squeeze", "chunk", "split", "view", "reshape", "transpose", "permute"}

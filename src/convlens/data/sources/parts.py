@@ -13,10 +13,11 @@ from hashlib import blake2b
 from pathlib import Path
 
 import numpy as np
+from jaxtyping import Bool
 
 from convlens.data import parts
 from convlens.data.listing import Block, Listing, cores
-from convlens.data.parts import CLASS_NAMES, label_of, render_images
+from convlens.data.parts import CLASS_NAMES, PART_NAMES, label_of, render_images, render_scene
 from convlens.data.sources.base import Source
 from convlens.data.splits import Split
 from convlens.errors import InputError
@@ -75,6 +76,13 @@ class RenderedListing(Listing):
             ) from error
         finally:
             pool.shutdown(cancel_futures=True)
+
+    def regions(self, row: int, size: int) -> dict[str, Bool[np.ndarray, "size size"]]:
+        """Exact masks of the creature and of the parts that it has."""
+        (index,) = self._indices([row])
+        scene = render_scene(index, seed=self.seed, size=size)
+        masks = {name: mask.numpy() for name, mask in zip(PART_NAMES, scene.masks, strict=True) if mask.any()}
+        return {"object": scene.object_mask.numpy(), **masks}
 
     def _indices(self, rows: Sequence[int]) -> list[int]:
         return [int(self.names[row].rpartition("/")[2]) for row in rows]

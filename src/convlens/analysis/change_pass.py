@@ -1,0 +1,255 @@
+"""A forward pass that computes, of images that differ from one image in a box, only what the box changes.
+
+The network's own code runs. Each operation gives, for each image, the box of its output that sees the box below, and
+reads what lies around it from the maps of the common image: the values of a pass over whole images, for a fraction of
+the work. The network believes that it works on whole images. An operation that mixes places (flattening, global
+pooling, attention) is given whole maps, and what follows is computed in full.
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
+from torch.utils.weak import WeakTensorKeyDictionary
+
+from convlens.analysis.changed import Changed, as_cells, as_maps, maps_as_rows, rows_of, union
+from convlens.deconv.geometry import ARGUMENTS, POINTWISE, Window, arguments, tensors_in, window_of
+from convlens.deconv.spans import NotLocalError
+
+BLOCK = 2**23
+"""Values that are gathered for one call of a convolution or pooling, at most."""
+_SIZES = (torch.Tensor.shape.__get__, torch.Tensor.size)  # type: ignore[attr-defined]
+_FACTS = {"__get__", "dim", "is_floating_point", "is_complex", "get_device", "element_size"}
+_CHANNEL_VIEWS = {"__getitem__", "chunk", "split", "narrow"}
+
+
+class ChangePass(TorchFunctionMode):
+    """While active, a network that is given ``start``'s cells computes the outputs of all the images.
+
+    Attributes:
+        values: how many values the largest operation gathered and gave.
+        in_full: the operations that were given whole maps, in order.
+    """
+
+    def __init__(self, most_values: int) -> None:
+        super().__init__()
+        self._changed = WeakTensorKeyDictionary()
+        self._most = most_values
+        self.values = 0
+        self.in_full: list[str] = []
+
+    def start(
+        self, image: Float[Tensor, "1 c h w"], bounds: Int[Tensor, "n 4"], pixels: Float[Tensor, "cells c"]
+    ) -> Tensor:
+        """What to give the network: an image, and what is in the boxes instead, box after box, row by row."""
+        changed = Changed.of((image.shape[2], image.shape[3]), bounds)
+        outside = image.new_zeros(1, image.shape[1])
+        return self._track(as_cells(torch.cat([maps_as_rows(image), pixels, outside])), changed)
+
+    def maps(self, output: Tensor, channels: list[int] | None = None) -> Tensor:
+        """Some channels of a tensor of the network as all images have it: [n, c, h, w], or the tensor if it is such."""
+        changed = self._changed.get(output)
+        if changed is None:
+            return taken(output, channels)
+        rows = taken(self._rows(output), channels)
+        size = len(changed.bounds) * changed.size[0] * changed.size[1]
+        self._need(size * rows.shape[1])
+        return as_maps(self._gathered(rows, changed, changed.whole), changed.size)
+
+    def __torch_function__(self, func: Callable, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Run an operation on cells."""
+        kwargs = kwargs or {}
+        inputs = [t for t in tensors_in([*args, *kwargs.values()]) if t in self._changed]
+        if not inputs:
+            return func(*args, **kwargs)
+        name = getattr(func, "__name__", "")
+        if func in _SIZES:
+            return self._shape(inputs[0], *args[1:], **kwargs)
+        if name in _FACTS and not isinstance(known := func(*args, **kwargs), Tensor):
+            return known
+        result = None
+        if name in ARGUMENTS:
+            result = self._slide(func, name, arguments(name, args, kwargs))
+        elif name in POINTWISE and self._each_place_alone(name, args, kwargs):
+            result = self._pointwise(func, name, args, kwargs, inputs)
+        elif name in _CHANNEL_VIEWS and _of_channels(name, args, kwargs):
+            result = self._follow(func(*args, **kwargs), self._changed[inputs[0]])
+        return self._whole(func, name, args, kwargs) if result is None else result
+
+    def _rows(self, cells: Tensor) -> Tensor:
+        """The cells as rows, also while the pass is active, as in a hook of a layer."""
+        with torch._C.DisableTorchFunction():
+            return rows_of(cells)
+
+    def _track(self, cells: Tensor, changed: Changed) -> Tensor:
+        self._changed[cells] = changed
+        return cells
+
+    def _follow(self, result: Any, changed: Changed) -> Any:
+        for output in tensors_in(result):
+            self._track(output, changed)
+        return result
+
+    def _need(self, values: int) -> None:
+        self.values = max(self.values, values)
+        if values > self._most:
+            raise TooManyError
+
+    def _shape(self, cells: Tensor, dim: int | None = None) -> Any:
+        """The size that the network expects of its tensors."""
+        changed = self._changed[cells]
+        size = torch.Size([len(changed.bounds), *cells.shape[1:-2], *changed.size])
+        return size if dim is None else size[dim]
+
+    def _whole(self, func: Callable, name: str, args: Any, kwargs: Any) -> Any:
+        """Run an operation on whole maps."""
+        if name.endswith("_") and not name.startswith("__"):
+            raise NotLocalError(f"{name} in place")
+
+        def full(value: Any) -> Any:
+            if isinstance(value, list | tuple):
+                return type(value)(full(item) for item in value)
+            return self.maps(value) if isinstance(value, Tensor) and value in self._changed else value
+
+        result = func(*[full(arg) for arg in args], **{key: full(value) for key, value in kwargs.items()})
+        if any(True for _ in tensors_in(result)):
+            self.in_full.append(name or str(func))
+        return result
+
+    def _gathered(self, rows: Tensor, changed: Changed, bounds: Tensor) -> Tensor:
+        """The cells of equally large boxes, one box after the other."""
+        top, left, bottom, right = bounds[0].tolist()
+        items = torch.arange(len(bounds))
+        numbers = changed.cells_in(items, bounds[:, 0], bounds[:, 1], (bottom - top, right - left), len(rows))
+        return rows.index_select(0, numbers.flatten().to(rows.device))
+
+    def _slide(self, func: Callable, name: str, given: dict[str, Any]) -> Any:
+        """A convolution, a pooling or a padding."""
+        cells = given.pop("input")
+        changed = self._changed[cells]
+        rows = rows_of(cells)
+        window = window_of(name, {"input": cells, **given}, changed.size)
+        if window is None or given.get("return_indices") or name.endswith("_with_indices"):
+            return None
+        counts_border = name == "avg_pool2d" and given.get("divisor_override") is None
+        if counts_border and (window.ceil or (any(window.before) and not given.get("count_include_pad", True))):
+            return None
+        if name == "conv2d" and window == Window((1, 1), (1, 1)):
+            return self._track(func(cells, **given), changed)
+        height, width = changed.size
+        shared = func(as_maps(rows[: height * width], changed.size), **given)
+        size = (shared.shape[2], shared.shape[3])
+        if name == "pad":
+            moved = changed.bounds + torch.tensor([*window.before, *window.before])
+            if min(*window.before, *window.after) < 0:
+                return None
+            inside = replace(Changed.of(size, moved), first=changed.first + size[0] * size[1] - height * width)
+            return self._track(as_cells(torch.cat([maps_as_rows(shared), rows[height * width :]])), inside)
+        rows[-1] = -torch.inf if "max" in name else 0.0
+        if name.startswith("adaptive_"):
+            func = torch.nn.functional.avg_pool2d if "avg" in name else torch.nn.functional.max_pool2d
+            own: dict[str, Any] = {"kernel_size": window.extent, "stride": window.stride}
+        else:
+            own = given | {"padding": 0} | ({} if name == "conv2d" else {"ceil_mode": False})
+        return self._windows(partial(func, **own), rows, changed, window, maps_as_rows(shared), size)
+
+    def _windows(
+        self, func: Callable, rows: Tensor, changed: Changed, window: Window, shared: Tensor, size: tuple[int, int]
+    ) -> Tensor:
+        """The outputs of windows that see a changed place, those of boxes of the same size together."""
+        bounds = changed.above(window, size)
+        sizes, kinds = (bounds[:, 2:] - bounds[:, :2]).unique(dim=0, return_inverse=True)
+        parts, order = [shared], []
+        for kind, (height, width) in enumerate(sizes.tolist()):
+            members = (kinds == kind).nonzero().flatten()
+            order.append(members)
+            if height == 0:
+                continue
+            extent = tuple(
+                (n - 1) * s + e for n, s, e in zip((height, width), window.stride, window.extent, strict=True)
+            )
+            at_once = max(1, BLOCK // (extent[0] * extent[1] * rows.shape[1]))
+            for some in members.split(at_once):
+                top = bounds[some, 0] * window.stride[0] - window.before[0]
+                left = bounds[some, 1] * window.stride[1] - window.before[1]
+                numbers = changed.cells_in(some, top, left, (extent[0], extent[1]), len(rows))
+                block = as_maps(rows.index_select(0, numbers.flatten().to(rows.device)), (extent[0], extent[1]))
+                parts.append(maps_as_rows(func(block)))
+        parts.append(shared.new_zeros(1, shared.shape[1]))
+        found = torch.cat(parts)
+        self._need(found.numel() + rows.numel() - shared.numel() - changed.size[0] * changed.size[1] * rows.shape[1])
+        return self._track(as_cells(found), Changed.of(size, bounds, torch.cat(order)))
+
+    def _each_place_alone(self, name: str, args: Any, kwargs: Any) -> bool:
+        if name in ("cat", "concat"):
+            return (args[1] if len(args) > 1 else kwargs.get("dim", 0)) in (1, -3)
+        if name in ("batch_norm", "prelu"):
+            return True
+        others = [t for t in tensors_in([*args, *kwargs.values()]) if t not in self._changed]
+        return all(all(n == 1 for n in (*t.shape[:-3], *t.shape[-2:])) for t in others)
+
+    def _pointwise(self, func: Callable, name: str, args: Any, kwargs: Any, inputs: list[Tensor]) -> Any:
+        """An operation on each cell; of several tensors, on the boxes that hold all of theirs."""
+        all_changed = [self._changed[t] for t in inputs]
+        common = all_changed[0]
+        if any(changed.size != common.size for changed in all_changed):
+            return None
+        if any(not changed.same_as(common) for changed in all_changed):
+            common = Changed.of(common.size, union([changed.bounds for changed in all_changed]))
+        in_place = name.startswith("__i") or (name.endswith("_") and not name.endswith("__"))
+        if in_place and not self._changed[args[0]].same_as(common):
+            # The network may go on with the tensor that it has, so that one gets the new boxes.
+            args[0].data = self._spread(args[0], common)
+            self._track(args[0], common)
+
+        def spread(value: Any) -> Any:
+            if isinstance(value, list | tuple):
+                return type(value)(spread(item) for item in value)
+            if isinstance(value, Tensor) and value in self._changed:
+                return self._spread(value, common)
+            return value
+
+        own = [spread(arg) for arg in args]
+        return self._follow(func(*own, **{key: spread(value) for key, value in kwargs.items()}), common)
+
+    def _spread(self, cells: Tensor, common: Changed) -> Tensor:
+        """Cells in the order, and with the boxes, of another."""
+        changed = self._changed[cells]
+        if changed.same_as(common):
+            return cells
+        rows = rows_of(cells)
+        numbers = [torch.arange(common.size[0] * common.size[1])]
+        sizes, kinds = (common.bounds[:, 2:] - common.bounds[:, :2]).unique(dim=0, return_inverse=True)
+        place = torch.empty(int((common.bounds[:, 2:] - common.bounds[:, :2]).prod(1).sum()), dtype=torch.int64)
+        for kind, (height, width) in enumerate(sizes.tolist()):
+            some = (kinds == kind).nonzero().flatten()
+            top, left = common.bounds[some, 0], common.bounds[some, 1]
+            found = changed.cells_in(some, top, left, (height, width), len(rows)).flatten(1)
+            at = common.first[some][:, None] - len(numbers[0]) + torch.arange(height * width)
+            place[at.flatten()] = found.flatten()
+        numbers += [place, torch.tensor([len(rows) - 1])]
+        return as_cells(rows.index_select(0, torch.cat(numbers).to(rows.device)))
+
+
+def taken(output: Tensor, channels: list[int] | None) -> Tensor:
+    """Some of the channels, None for all."""
+    return output if channels is None else output[:, channels]
+
+
+class TooManyError(Exception):
+    """More values at once than allowed: fewer images at a time would be right."""
+
+
+def _of_channels(name: str, args: Any, kwargs: Any) -> bool:
+    """Whether a view takes some of the channels and leaves all else alone."""
+    if name == "__getitem__":
+        index = args[1] if isinstance(args[1], tuple) else (args[1],)
+        return len(index) == 2 and index[0] == slice(None) and isinstance(index[1], slice)
+    return (
+        args[2] if len(args) > 2 and name != "narrow" else kwargs.get("dim", args[1] if name == "narrow" else 0)
+    ) in (1, -3)
