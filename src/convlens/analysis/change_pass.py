@@ -24,6 +24,7 @@ from convlens.deconv.spans import NotLocalError
 BLOCK = 2**23
 """Values that are gathered for one call of a convolution or pooling, at most."""
 _SIZES = (torch.Tensor.shape.__get__, torch.Tensor.size)  # type: ignore[attr-defined]
+_MIX_CHANNELS = {"local_response_norm", "lrn", "cat", "concat"}
 _FACTS = {"__get__", "dim", "is_floating_point", "is_complex", "get_device", "element_size"}
 _CHANNEL_VIEWS = {"__getitem__", "chunk", "split", "narrow"}
 
@@ -31,17 +32,25 @@ _CHANNEL_VIEWS = {"__getitem__", "chunk", "split", "narrow"}
 class ChangePass(TorchFunctionMode):
     """While active, a network that is given ``start``'s cells computes the outputs of all the images.
 
+    Args:
+        most_values: how many values an operation may gather and give.
+        only: a convolution, by its number in the pass, of which only some channels are wanted; the others are zero.
+
     Attributes:
         values: how many values the largest operation gathered and gave.
         in_full: the operations that were given whole maps, in order.
+        convolutions: how many there were.
+        channels_apart: since the last convolution, no operation has mixed channels.
     """
 
-    def __init__(self, most_values: int) -> None:
+    def __init__(self, most_values: int, only: tuple[int, list[int]] | None = None) -> None:
         super().__init__()
         self._changed = WeakTensorKeyDictionary()
-        self._most = most_values
+        self._most, self._only = most_values, only
         self.values = 0
         self.in_full: list[str] = []
+        self.convolutions = 0
+        self.channels_apart = False
 
     def start(
         self, image: Float[Tensor, "1 c h w"], bounds: Int[Tensor, "n 4"], pixels: Float[Tensor, "cells c"]
@@ -73,6 +82,7 @@ class ChangePass(TorchFunctionMode):
         if name in _FACTS and not isinstance(known := func(*args, **kwargs), Tensor):
             return known
         result = None
+        self.channels_apart &= name not in _MIX_CHANNELS | _CHANNEL_VIEWS
         if name in ARGUMENTS:
             result = self._slide(func, name, arguments(name, args, kwargs))
         elif name in POINTWISE and self._each_place_alone(name, args, kwargs):
@@ -117,6 +127,7 @@ class ChangePass(TorchFunctionMode):
             return self.maps(value) if isinstance(value, Tensor) and value in self._changed else value
 
         result = func(*[full(arg) for arg in args], **{key: full(value) for key, value in kwargs.items()})
+        self.channels_apart = False
         if any(True for _ in tensors_in(result)):
             self.in_full.append(name or str(func))
         return result
@@ -139,6 +150,9 @@ class ChangePass(TorchFunctionMode):
         counts_border = name == "avg_pool2d" and given.get("divisor_override") is None
         if counts_border and (window.ceil or (any(window.before) and not given.get("count_include_pad", True))):
             return None
+        if name == "conv2d":
+            self.convolutions, self.channels_apart = self.convolutions + 1, given.get("groups", 1) == 1
+        chosen = self._only[1] if self._only and name == "conv2d" and self._only[0] == self.convolutions else None
         if name == "conv2d" and window == Window((1, 1), (1, 1)):
             return self._track(func(cells, **given), changed)
         height, width = changed.size
@@ -156,6 +170,8 @@ class ChangePass(TorchFunctionMode):
             own: dict[str, Any] = {"kernel_size": window.extent, "stride": window.stride}
         else:
             own = given | {"padding": 0} | ({} if name == "conv2d" else {"ceil_mode": False})
+        if chosen is not None:
+            func = partial(_some_channels, func, chosen)
         return self._windows(partial(func, **own), rows, changed, window, maps_as_rows(shared), size)
 
     def _windows(
@@ -239,6 +255,15 @@ class ChangePass(TorchFunctionMode):
 def taken(output: Tensor, channels: list[int] | None) -> Tensor:
     """Some of the channels, None for all."""
     return output if channels is None else output[:, channels]
+
+
+def _some_channels(conv2d: Callable, channels: list[int], block: Tensor, **given: Any) -> Tensor:
+    """A convolution of which only these channels are computed, and the others are zero."""
+    weight, bias = given["weight"], given.get("bias")
+    found = conv2d(block, **given | {"weight": weight[channels], "bias": None if bias is None else bias[channels]})
+    spread = found.new_zeros(len(found), len(weight), *found.shape[2:])
+    spread[:, channels] = found
+    return spread
 
 
 class TooManyError(Exception):

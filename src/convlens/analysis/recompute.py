@@ -20,7 +20,7 @@ from convlens.deconv.spans import NotLocalError
 
 log = logging.getLogger(__name__)
 
-VALUES_AT_ONCE = 2**26
+VALUES_AT_ONCE = 2**25
 IMAGES_IN_FULL = 32
 USUAL = {"flatten", "adaptive_avg_pool2d", "adaptive_max_pool2d", "mean", "amax", "view", "reshape", "max_pool2d"}
 """Operations that end the part of a network that has places, in which case nothing need be said."""
@@ -67,15 +67,16 @@ def recompute(
     image, instead = like_parameters(net, image), like_parameters(net, instead)
     found: list[dict[str, Tensor]] = []
     with evaluating(net), torch.no_grad():
-        done, at_once = 0, 0
+        done, at_once, only = 0, 0, None
         while done < len(bounds):
             try:
                 if not at_once:
-                    at_once = _images_at_once(net, image, bounds, instead, readings, values_at_once)
+                    probe = _probe(net, image, bounds, instead, readings)
+                    at_once, only = max(1, values_at_once // max(1, probe.values)), _only(probe, readings)
                 some = slice(done, done + at_once)
                 pixels = instead if len(instead) == 1 else instead[some]
                 most = values_at_once if at_once > 1 else 2**62
-                part, made = _changed(net, image, bounds[some], pixels, readings, most)
+                part, made = _changed(net, image, bounds[some], pixels, readings, most, only)
             except TooManyError:
                 at_once = max(1, at_once // 2)
                 continue
@@ -90,26 +91,39 @@ def recompute(
     return {layer: torch.cat([part[layer] for part in found]) for layer in readings}
 
 
-def _images_at_once(
-    net: nn.Module, image: Tensor, bounds: Tensor, instead: Tensor, readings: Mapping[str, Reading], most: int
-) -> int:
-    """How many boxes fit, told by the one in the middle of the list."""
+def _probe(
+    net: nn.Module, image: Tensor, bounds: Tensor, instead: Tensor, readings: Mapping[str, Reading]
+) -> ChangePass:
+    """A pass over the box in the middle of the list, which tells how much there is to compute."""
     middle = len(bounds) // 2
     some = slice(middle, middle + 1)
     pixels = instead if len(instead) == 1 else instead[some]
-    _, made = _changed(net, image, bounds[some], pixels, readings, 2**62)
-    return max(1, most // max(1, made.values))
+    return _changed(net, image, bounds[some], pixels, readings, 2**62)[1]
+
+
+def _only(probe: ChangePass, readings: Mapping[str, Reading]) -> tuple[int, list[int]] | None:
+    """The last convolution with its channels that are wanted, where only some are and nothing mixes them after it."""
+    (first, *others) = readings.values()
+    if others or OUTPUT in readings or first.channels is None or not probe.channels_apart:
+        return None
+    return probe.convolutions, first.channels
 
 
 def _changed(
-    net: nn.Module, image: Tensor, bounds: Tensor, instead: Tensor, readings: Mapping[str, Reading], most: int
+    net: nn.Module,
+    image: Tensor,
+    bounds: Tensor,
+    instead: Tensor,
+    readings: Mapping[str, Reading],
+    most: int,
+    only: tuple[int, list[int]] | None = None,
 ) -> tuple[dict[str, Tensor], ChangePass]:
     """Readings by one pass over the boxes alone."""
     rows = []
     for number, (top, left, bottom, right) in enumerate(bounds.tolist()):
         pixels = instead[number % len(instead), :, top:bottom, left:right]
         rows.append(pixels.permute(1, 2, 0).reshape(-1, image.shape[0]))
-    made = ChangePass(most)
+    made = ChangePass(most, only)
     cells = made.start(image[None], bounds, torch.cat(rows))
     found: dict[str, Tensor] = {}
 
