@@ -18,6 +18,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils.weak import WeakTensorKeyDictionary
 
 from convlens.analysis.changed import Changed, as_cells, as_maps, maps_as_rows, rows_of, union
+from convlens.analysis.channels import of_channels, some_channels, taken
 from convlens.deconv.geometry import ARGUMENTS, POINTWISE, Window, arguments, tensors_in, window_of
 from convlens.deconv.spans import NotLocalError
 
@@ -87,7 +88,7 @@ class ChangePass(TorchFunctionMode):
             result = self._slide(func, name, arguments(name, args, kwargs))
         elif name in POINTWISE and self._each_place_alone(name, args, kwargs):
             result = self._pointwise(func, name, args, kwargs, inputs)
-        elif name in _CHANNEL_VIEWS and _of_channels(name, args, kwargs):
+        elif name in _CHANNEL_VIEWS and of_channels(name, args, kwargs):
             result = self._follow(func(*args, **kwargs), self._changed[inputs[0]])
         return self._whole(func, name, args, kwargs) if result is None else result
 
@@ -171,7 +172,7 @@ class ChangePass(TorchFunctionMode):
         else:
             own = given | {"padding": 0} | ({} if name == "conv2d" else {"ceil_mode": False})
         if chosen is not None:
-            func = partial(_some_channels, func, chosen)
+            func = partial(some_channels, func, chosen)
         return self._windows(partial(func, **own), rows, changed, window, maps_as_rows(shared), size)
 
     def _windows(
@@ -239,42 +240,8 @@ class ChangePass(TorchFunctionMode):
         if changed.same_as(common):
             return cells
         rows = rows_of(cells)
-        numbers = [torch.arange(common.size[0] * common.size[1])]
-        sizes, kinds = (common.bounds[:, 2:] - common.bounds[:, :2]).unique(dim=0, return_inverse=True)
-        place = torch.empty(int((common.bounds[:, 2:] - common.bounds[:, :2]).prod(1).sum()), dtype=torch.int64)
-        for kind, (height, width) in enumerate(sizes.tolist()):
-            some = (kinds == kind).nonzero().flatten()
-            top, left = common.bounds[some, 0], common.bounds[some, 1]
-            found = changed.cells_in(some, top, left, (height, width), len(rows)).flatten(1)
-            at = common.first[some][:, None] - len(numbers[0]) + torch.arange(height * width)
-            place[at.flatten()] = found.flatten()
-        numbers += [place, torch.tensor([len(rows) - 1])]
-        return as_cells(rows.index_select(0, torch.cat(numbers).to(rows.device)))
-
-
-def taken(output: Tensor, channels: list[int] | None) -> Tensor:
-    """Some of the channels, None for all."""
-    return output if channels is None else output[:, channels]
-
-
-def _some_channels(conv2d: Callable, channels: list[int], block: Tensor, **given: Any) -> Tensor:
-    """A convolution of which only these channels are computed, and the others are zero."""
-    weight, bias = given["weight"], given.get("bias")
-    found = conv2d(block, **given | {"weight": weight[channels], "bias": None if bias is None else bias[channels]})
-    spread = found.new_zeros(len(found), len(weight), *found.shape[2:])
-    spread[:, channels] = found
-    return spread
+        return as_cells(rows.index_select(0, changed.as_in(common, len(rows)).to(rows.device)))
 
 
 class TooManyError(Exception):
     """More values at once than allowed: fewer images at a time would be right."""
-
-
-def _of_channels(name: str, args: Any, kwargs: Any) -> bool:
-    """Whether a view takes some of the channels and leaves all else alone."""
-    if name == "__getitem__":
-        index = args[1] if isinstance(args[1], tuple) else (args[1],)
-        return len(index) == 2 and index[0] == slice(None) and isinstance(index[1], slice)
-    return (
-        args[2] if len(args) > 2 and name != "narrow" else kwargs.get("dim", args[1] if name == "narrow" else 0)
-    ) in (1, -3)

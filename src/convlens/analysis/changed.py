@@ -64,6 +64,18 @@ class Changed:
         beyond = ((y < 0) | (y >= height))[:, :, None] | ((x < 0) | (x >= width))[:, None]
         return number.masked_fill_(beyond, count - 1)
 
+    def as_in(self, other: "Changed", count: int) -> Int[Tensor, " cells"]:
+        """The numbers, among ``count`` cells, of those that another's order and boxes have, which hold all of these."""
+        shared = other.size[0] * other.size[1]
+        sizes, kinds = (other.bounds[:, 2:] - other.bounds[:, :2]).unique(dim=0, return_inverse=True)
+        own = torch.empty(int((other.bounds[:, 2:] - other.bounds[:, :2]).prod(1).sum()), dtype=torch.int64)
+        for kind, (height, width) in enumerate(sizes.tolist()):
+            some = (kinds == kind).nonzero().flatten()
+            found = self.cells_in(some, other.bounds[some, 0], other.bounds[some, 1], (height, width), count)
+            at = other.first[some][:, None] - shared + torch.arange(height * width)
+            own[at.flatten()] = found.flatten()
+        return torch.cat([torch.arange(shared), own, torch.tensor([count - 1])])
+
     def above(self, window: Window, outputs: Pair) -> Int[Tensor, "n 4"]:
         """Boxes of the outputs of a window operation that see something of the changed boxes."""
         found = torch.empty_like(self.bounds)

@@ -1,7 +1,8 @@
-"""Claims of the paper as results: a statistic, its interval and a verdict."""
+"""Claims of the paper as results: a statistic, its interval, and a verdict by a rule that could have refuted it."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -9,21 +10,26 @@ from jaxtyping import Float, Int
 from convlens.errors import InputError
 
 RESAMPLES = 1000
+LEAST = 6
+"""With fewer units nothing is decided: even if all five agree, a sign test has p = 0.06."""
+
+SUPPORTS, REFUTES, OPEN = "supports", "refutes", "can't tell"
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A statistic with the bounds of its bootstrap interval of 95 %."""
+    """A statistic with the bounds of its bootstrap interval of 95 %, over ``count`` units."""
 
     value: float
     low: float
     high: float
+    count: int = LEAST
 
     def against(self, level: float) -> str:
-        """``above``, ``below`` or, where the interval holds the level, ``open``."""
-        if self.low > level:
+        """``above``, ``below`` or, where the interval holds the level or the units are too few, ``open``."""
+        if self.count >= LEAST and self.low > level:
             return "above"
-        return "below" if self.high < level else "open"
+        return "below" if self.count >= LEAST and self.high < level else "open"
 
     def __str__(self) -> str:
         return f"{self.value:.3f} ({self.low:.3f} to {self.high:.3f})"
@@ -38,11 +44,12 @@ def bootstrap(
         InputError: there is no unit.
     """
     if count < 1:
-        raise InputError("nothing to take a statistic of: there is not one map with activations above zero")
+        raise InputError("nothing to take a statistic of: not one map is active, or not one image is left")
     drawn = np.random.default_rng(seed).integers(0, count, (resamples, count))
     values = [statistic(rows) for rows in drawn]
-    low, high = np.quantile(values, [0.025, 0.975])
-    return Estimate(float(statistic(np.arange(count))), float(low), float(high))
+    # A resample may leave a statistic undefined, such as a correlation of units that are all alike.
+    low, high = np.nanquantile(values, [0.025, 0.975]) if np.isfinite(values).any() else (np.nan, np.nan)
+    return Estimate(float(statistic(np.arange(count))), float(low), float(high), count)
 
 
 def mean_of(values: Float[np.ndarray, " n"]) -> Estimate:
@@ -51,7 +58,116 @@ def mean_of(values: Float[np.ndarray, " n"]) -> Estimate:
 
 
 def verdict(*outcomes: str) -> str:
-    """``holds`` where all statistics are above their level, ``fails`` where one is below, else ``can't tell``."""
+    """Supported where all statistics are above their level, refuted where one is below, else undecided."""
     if "below" in outcomes:
-        return "fails"
-    return "holds" if set(outcomes) == {"above"} else "can't tell"
+        return REFUTES
+    return SUPPORTS if set(outcomes) == {"above"} else OPEN
+
+
+@dataclass(frozen=True)
+class Statement:
+    """What the paper says, where, and what would refute it."""
+
+    text: str
+    place: str
+    refuted_if: str
+
+
+STATEMENTS: Mapping[int, Statement] = {
+    1: Statement(
+        "projections show what truly excites the map", "section 4.2, Fig 7",
+        "the map's activity falls no more where its projection is strong than where another map's is",
+    ),
+    2: Statement(
+        "covering the visualised structure strongly cuts the map's activity", "section 4.2, Fig 7",
+        "the cut is no larger where the projection is strong than where it is weak",
+    ),
+    3: Statement(
+        "the deconvnet is clearer than the gradient", "ECCV, footnote 1",
+        "its pictures are less sparse or their edges less coherent",
+    ),
+    5: Statement(
+        "the nine projections of a map are of one kind", "section 4, Fig 2",
+        "two projections of one map are no more alike than two of different maps",
+    ),
+    10: Statement(
+        "small transformations change the first layer dramatically and the top layer little", "section 4.1, Fig 5",
+        "the top layer's relative change is as large as the first layer's",
+    ),
+    11: Statement(
+        "the top layer changes nearly linearly with translation and scale", "section 4.1, Fig 5",
+        "a line fits the top layer's distance no better than the first layer's",
+    ),
+    12: Statement(
+        "the output is stable to translation and scaling, but not to rotation", "section 4.1, Fig 5",
+        "rotation changes the output no more than translation and scaling do",
+    ),
+    13: Statement(
+        "rotation is harmless where the object has a symmetry", "section 4.1, Fig 5",
+        "quarter turns change the output no less than turns between them",
+    ),
+    14: Statement(
+        "7x7 filters at stride 2 cure AlexNet's lack of middle frequencies and its dead filters", "section 4.1, Fig 6",
+        "the share of middle frequencies or of dead filters is no better",
+    ),
+    15: Statement(
+        "a large stride in the first layer causes aliasing in the second", "section 4.1, Fig 6",
+        "the larger stride shows no more power at its frequency",
+    ),
+    16: Statement(
+        "clipping the RMS of filters stops single ones from dominating", "section 3, Fig 6 a",
+        "the strongest filter is no further above the median without it",
+    ),
+    17: Statement(
+        "the model localises the object and does not use its surroundings only", "section 4.2, Fig 7",
+        "covering a place inside of the object costs no more than one outside",
+    ),
+    18: Statement(
+        "the strongest map and the class can be sensitive to different places", "Fig 7",
+        "the two maps agree in every image",
+    ),
+    19: Statement(
+        "parts correspond at layer 5, less at layer 7", "section 4.3, Table 1",
+        "covering the same part changes layer 5 no more consistently than covering random places",
+    ),
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A claim with its evidence.
+
+    Attributes:
+        number: of the claim, as in ``STATEMENTS``.
+        about: what it was tested on, such as a layer; may be empty.
+        statistic: what was measured, against which level.
+        estimate: the measurement.
+        verdict: ``supports``, ``refutes`` or ``can't tell``.
+        paper: the paper's value of the statistic; empty where it gives none.
+        controls: the same statistic where nothing should be found, by name.
+    """
+
+    number: int
+    about: str
+    statistic: str
+    estimate: Estimate
+    verdict: str
+    paper: str = ""
+    controls: dict[str, str] = field(default_factory=dict)
+
+    def as_json(self) -> dict[str, Any]:
+        """For result.json, from which the report reads it."""
+        statement = STATEMENTS[self.number]
+        return {
+            "number": self.number,
+            "claim": statement.text,
+            "place": statement.place,
+            "about": self.about,
+            "statistic": self.statistic,
+            "estimate": str(self.estimate),
+            "units": self.estimate.count,
+            "paper": self.paper,
+            "verdict": self.verdict,
+            "refuted_if": statement.refuted_if,
+            "controls": self.controls,
+        }

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from convlens.analysis.chosen_maps import ChosenMaps
-from convlens.analysis.claims import Estimate, bootstrap, mean_of, verdict
+from convlens.analysis.claims import Claim, Estimate, bootstrap, mean_of, verdict
 from convlens.analysis.clarity import edge_coherence, gini
 from convlens.analysis.gallery import OWN, Gallery, View
 from convlens.analysis.likeness import auc_table, likeness, pairs_across, pairs_within, spectra
@@ -106,6 +106,17 @@ class Controls:
     def claim_3(self) -> str:
         """The deconvnet's pictures are clearer than the gradient's: sparser, with more coherent edges."""
         return verdict(self.sparsity_gain.against(0), self.coherence_gain.against(0))
+
+    def claims(self) -> list[Claim]:
+        """Both claims for the board of all."""
+        random = {"random weights": str(self.grouping_random), "patches": str(self.patches)}
+        guided = {f"{rule}, edge coherence": str(value) for rule, value in self.coherence.items()}
+        return [
+            Claim(5, self.layer, "AUC of pairs within and across maps, against 0.5", self.grouping, self.claim_5,
+                  controls=random),
+            Claim(3, self.layer, "edge coherence (and sparsity), deconvnet less gradient, against 0",
+                  self.coherence_gain, self.claim_3, controls=guided),
+        ]  # fmt: skip
 
 
 def judge(gallery: Gallery, chosen: ChosenMaps) -> Controls | None:

@@ -14,7 +14,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from convlens.analysis.change_pass import ChangePass, TooManyError, taken
+from convlens.analysis.change_pass import ChangePass, TooManyError
+from convlens.analysis.channels import taken
 from convlens.deconv.layers import evaluating, forward_to, like_parameters
 from convlens.deconv.spans import NotLocalError
 

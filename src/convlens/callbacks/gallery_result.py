@@ -39,6 +39,7 @@ def gallery_result(drawn: Drawn, folder: Path, when: str, job: GalleryJob) -> di
             *_figures(drawn.control_sheets, folder, ": controls", when),
         ],
         "tables": _tables(list(drawn.controls.values())),
+        "claims": [claim.as_json() for controls in drawn.controls.values() for claim in controls.claims()],
         "seconds": {step: round(seconds, 1) for step, seconds in drawn.seconds.items()},
     }
 

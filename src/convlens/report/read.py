@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from convlens.report.records import History, Number, Part, Picture, Result, Run, Study, Table
+from convlens.report.records import ClaimRecord, History, Number, Part, Picture, Result, Run, Study, Table
 
 
 def text(value: Any) -> str:
@@ -124,6 +124,18 @@ def read_result(path: Path, problems: list[str]) -> Result | None:
         numbers=numbers,
         figures=figures,
         tables=tables,
+        claims=[_claim(item) for item in objects(found.get("claims"), f"{path}: claims", problems)],
+    )
+
+
+def _claim(item: Mapping[str, Any]) -> ClaimRecord:
+    number, controls = real(item.get("number")), item.get("controls")
+    named = controls.items() if isinstance(controls, dict) else ()
+    texts = ("claim", "place", "about", "statistic", "estimate", "units", "paper", "verdict", "refuted_if")
+    return ClaimRecord(
+        number=int(number) if number is not None and math.isfinite(number) else 0,
+        controls="; ".join(f"{name}: {text(value)}" for name, value in named),
+        **{name: text(item.get(name)) for name in texts},
     )
 
 

@@ -37,6 +37,23 @@ class Table:
 
 
 @dataclass(frozen=True)
+class ClaimRecord:
+    """A claim of the paper with the evidence that an analysis found."""
+
+    number: int
+    claim: str
+    place: str
+    about: str
+    statistic: str
+    estimate: str
+    units: str
+    paper: str
+    verdict: str
+    refuted_if: str
+    controls: str
+
+
+@dataclass(frozen=True)
 class Result:
     """One result.json."""
 
@@ -48,6 +65,7 @@ class Result:
     numbers: list[Number]
     figures: list[Picture]
     tables: list[Table]
+    claims: list[ClaimRecord]
 
 
 @dataclass(frozen=True)

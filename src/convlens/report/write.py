@@ -10,6 +10,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from convlens.errors import InputError
 from convlens.files import write_bytes
+from convlens.report.board import make_board
 from convlens.report.pictures import draw_curves
 from convlens.report.read import read_runs, read_study
 from convlens.report.records import Part, Run, Study
@@ -108,6 +109,7 @@ def _render(study: Study, base: Path) -> str:
         summary=summary,
         settings=settings([run for run, _ in summary.rows]),
         curves=draw_curves(study.runs),
+        board=make_board(study.runs),
         sections=sections,
         config_of=_first_parts(study.parts),
         problems=[problem.replace(f"{base}{os.sep}", "") for problem in problems],
