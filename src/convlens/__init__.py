@@ -9,11 +9,12 @@ from typing import Any
 __version__ = "0.1.0"
 
 _VERBS = {
+    "occlude": "convlens.analysis.occlusion",
     "project": "convlens.deconv",
     "receptive_field": "convlens.deconv",
     "top_activations": "convlens.deconv",
 }
-_PACKAGES = ("nets", "data", "deconv", "figures", "metrics")
+_PACKAGES = ("nets", "data", "deconv", "analysis", "figures", "metrics")
 __all__ = [*_VERBS, *_PACKAGES]
 
 

@@ -27,7 +27,8 @@ class OcclusionMaps:
         target: the class of ``probability``.
         probability: of the target (Fig 7 d); None where no target was given.
         label: the class with the greatest output (Fig 7 e).
-        activation: of the chosen map of the layer, summed over all places (Fig 7 b); a vector's unit itself.
+        activation: what is above zero of the chosen map of the layer, summed over all places (Fig 7 b); of a vector,
+            the unit.
         map: which map of the layer that is.
         clean_probability: of the image without a square; likewise the others.
     """
@@ -149,8 +150,8 @@ def _check_target(shape: torch.Size, target: int) -> None:
 
 
 def _activity(maps: Tensor) -> Tensor:
-    """The sum over all places of one map, or the unit of a vector."""
-    return maps.flatten(1).sum(1)
+    """The sum over all places of what a ReLU lets through of one map, or of the unit of a vector."""
+    return maps.clamp(min=0).flatten(1).sum(1)
 
 
 def _chosen_map(net: nn.Module, image: Tensor, layer: str, map: int | None, nothing: Tensor, instead: Tensor) -> int:

@@ -4,7 +4,17 @@ from convlens.data.dataset import PackedImages
 from convlens.data.module import ImageData
 from convlens.data.packed import pack
 from convlens.data.sampler import EpochSampler
-from convlens.data.sources import Caltech101, Cifar10, ImageFolder, ImageNet, PartsImages, Source, TinyImageNet
+from convlens.data.sources import (
+    Caltech101,
+    Cifar10,
+    ImageFolder,
+    ImageNet,
+    PartsImages,
+    PointedImages,
+    Source,
+    TinyImageNet,
+    VocObjects,
+)
 
 __all__ = [
     "Caltech101",
@@ -15,7 +25,9 @@ __all__ = [
     "ImageNet",
     "PackedImages",
     "PartsImages",
+    "PointedImages",
     "Source",
     "TinyImageNet",
+    "VocObjects",
     "pack",
 ]

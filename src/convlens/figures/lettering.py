@@ -45,6 +45,11 @@ def shorten(text: str, letters: ImageFont.FreeTypeFont, width: int) -> str:
     return f"{text}…"
 
 
+def shorten_text(text: str, letters: int) -> str:
+    """The text, cut with an ellipsis where it has more letters."""
+    return text if len(text) <= letters else f"{text[: letters - 1]}…"
+
+
 def letter_size(width: int) -> int:
     """Pixels of ordinary text on a sheet: it grows with the sheet, which is often shown shrunk."""
     return min(21, max(14, round(width / 46)))

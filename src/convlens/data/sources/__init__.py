@@ -6,6 +6,18 @@ from convlens.data.sources.cifar10 import Cifar10
 from convlens.data.sources.folder import ImageFolder
 from convlens.data.sources.imagenet import ImageNet
 from convlens.data.sources.parts import PartsImages
+from convlens.data.sources.pointed import PointedImages
 from convlens.data.sources.tiny_imagenet import TinyImageNet
+from convlens.data.sources.voc import VocObjects
 
-__all__ = ["Caltech101", "Cifar10", "ImageFolder", "ImageNet", "PartsImages", "Source", "TinyImageNet"]
+__all__ = [
+    "Caltech101",
+    "Cifar10",
+    "ImageFolder",
+    "ImageNet",
+    "PartsImages",
+    "PointedImages",
+    "Source",
+    "TinyImageNet",
+    "VocObjects",
+]
