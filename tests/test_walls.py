@@ -18,7 +18,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "metrics": {"torch", "torchmetrics"},
     "deconv": {"convlens.nets", "torch", "torchmetrics", "tqdm"},
     "data": {"torch", "torchvision", "numpy", "PIL", "lightning", "filelock", "tqdm"},
-    "analysis": {"convlens.nets", "convlens.deconv", "convlens.metrics", "torch", "numpy", "tqdm"},
+    "analysis": {"convlens.nets", "convlens.deconv", "convlens.metrics", "torch", "torchmetrics", "numpy", "tqdm"},
     "transfer": {"convlens.nets", "convlens.deconv", "convlens.metrics", "torch", "numpy", "sklearn", "tqdm"},
     "figures": {"numpy", "matplotlib", "PIL"},
     "report": {"convlens.figures", "numpy", "matplotlib", "PIL", "jinja2", "yaml"},

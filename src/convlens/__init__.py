@@ -10,6 +10,7 @@ __version__ = "0.1.0"
 
 _VERBS = {
     "occlude": "convlens.analysis.occlusion",
+    "InputError": "convlens.errors",
     "project": "convlens.deconv",
     "receptive_field": "convlens.deconv",
     "top_activations": "convlens.deconv",

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import hydra
+import torch
 from hydra.errors import InstantiationException
 from omegaconf import DictConfig, OmegaConf
 from torch import nn
@@ -212,6 +213,7 @@ def subject(cfg: DictConfig, overrides: list[str]) -> Subject:
     With a run, the data are the run's unless the command names others.
     """
     if cfg.run is None:
+        torch.manual_seed(cfg.seed)  # random weights are the same in each process, and the next time
         data, net = build(cfg)
         if cfg.model.weights:
             load_weights(net, Path(cfg.model.weights).expanduser())

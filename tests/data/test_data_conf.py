@@ -21,7 +21,16 @@ def composed(name: str) -> dict[str, Any]:
 
 
 def test_there_is_a_file_for_every_source():
-    assert NAMES == ["caltech101", "cifar10", "image_folder", "imagenet", "parts", "tiny_imagenet"]
+    assert NAMES == [
+        "caltech101",
+        "cifar10",
+        "image_folder",
+        "imagenet",
+        "parts",
+        "pointed",
+        "tiny_imagenet",
+        "voc_objects",
+    ]
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -169,6 +169,7 @@ LOCAL = {
         F.conv2d(x, weight(4, 1, 3, 3)).view(1, 2, 2, 10, 14).transpose(1, 2).reshape(1, 4, 10, 14)
     ),
     "normalised": lambda x: F.local_response_norm(F.conv2d(x, weight(2, 1, 3, 3)), 2),
+    "some channels": lambda x: F.conv2d(x, weight(3, 1, 3, 3))[:, 1:, :, :][..., :, :],
     "scaled": lambda x: 2 * F.conv2d(x, weight(1, 1, 3, 3)) / 3 - 1,
 }  # fmt: skip
 
@@ -184,6 +185,8 @@ NOT_LOCAL = {
     "an adaptive pool that does not divide": lambda x: F.adaptive_avg_pool2d(x, 5),
     "channels weighted by a global pool": lambda x: x * F.adaptive_avg_pool2d(x, 1).sigmoid(),
     "every other row": lambda x: x[:, :, ::2],
+    "rows by their numbers": lambda x: x[:, :, torch.arange(11, -1, -1)],
+    "a norm of the batch": lambda x: F.batch_norm(x, None, None, training=True),
     "turned over": lambda x: x.flip(2),
     "rows for columns": lambda x: x.transpose(2, 3),
     "rows for columns by permute": lambda x: x.permute(0, 1, 3, 2),
@@ -194,6 +197,27 @@ NOT_LOCAL = {
     "of two strides": lambda x: F.avg_pool2d(x, 2) + F.interpolate(x, scale_factor=0.5),
     "a transposed convolution": lambda x: F.conv_transpose2d(x, weight(1, 1, 2, 2), stride=2),
 }
+
+
+class HeadFirst(nn.Module):
+    """Defines its last convolution first."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.head, self.stem = nn.Conv2d(8, 4, 3), nn.Conv2d(3, 8, 3, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.stem(x))
+
+
+def test_the_convolution_that_reads_the_image_need_not_be_the_first_defined():
+    assert receptive_field(HeadFirst(), "head", (32, 32)).size == (7, 7)
+
+
+@pytest.mark.parametrize("size", [(0, 5), (5, -1)])
+def test_a_size_that_is_none_is_refused(size):
+    with pytest.raises(InputError, match="give height and width, two whole numbers above 0"):
+        receptive_field(HeadFirst(), "head", size)
 
 
 @pytest.mark.parametrize("name", NOT_LOCAL)

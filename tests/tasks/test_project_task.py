@@ -228,6 +228,45 @@ def images_of(run: Path, layer: str) -> np.ndarray:
     return arrays["images"][arrays["values"] > 0]
 
 
+def test_random_weights_are_the_same_the_next_time_and_what_is_gone_is_done_anew(convlens, tmp_path):
+    job = (*ANY_NET, "data.source.train=48", "task.layers=[features.3]", "task.images=6", "task.maps=1", "run_dir=a")
+    job = (*job, "task.controls=0", "task.detailed=0")
+    assert convlens(*job).code == 0
+    assert "reused" in convlens(*job).out
+    (tmp_path / "a/results/projections/best/features.3.png").unlink()
+    assert "reused" not in convlens(*job).out
+    assert (tmp_path / "a/results/projections/best/features.3.png").exists()
+
+
+def test_other_pictures_under_the_same_names_make_another_gallery(convlens, tmp_path):
+    for part, count in (("train", 3), ("test", 3)):
+        for name in "ab":
+            folder = tmp_path / "images" / part / name
+            folder.mkdir(parents=True)
+            for number in range(count):
+                Image.new("RGB", (40, 40), (number * 20, 10, 200)).save(folder / f"{number}.png")
+    job = ("task=project", "run_dir=a", "data=image_folder", "data.source.root=images", "data.image_size=32")
+    job = (*job, "model.net.width=0.1", "task.layers=[conv1]", "task.maps=2", "task.controls=0", "task.detailed=0")
+    assert convlens(*job).code == 0
+    assert "reused" in convlens(*job).out
+    Image.new("RGB", (40, 40), "green").save(tmp_path / "images/test/a/0.png")
+    assert "reused" not in convlens(*job).out
+
+
+def test_a_network_without_a_relu_is_told_before_the_search_that_the_controls_need_one(convlens, tmp_path):
+    (tmp_path / "smooth.py").write_text(
+        "from torch import nn\n\n\ndef net():\n"
+        "    head = (nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 12))\n"
+        "    return nn.Sequential(nn.Conv2d(3, 4, 3), nn.SiLU(), *head)\n"
+    )
+    job = (*ANY_NET[:2], "~model.net.name", "model.name=smooth", "model.net._target_=smooth.net", *ANY_NET[3:])
+    job = (*job, "data.source.train=48", "task.rules.rule=gradient", "run_dir=a")
+    outcome = convlens(*job)
+    assert outcome.code == 2
+    assert outcome.err.endswith("the controls use all rules: task.controls=0 leaves them out\n")
+    assert convlens(*job, "task.controls=0", "task.images=4", "task.maps=1").code == 0
+
+
 def test_what_was_begun_with_other_settings_is_done_anew(convlens, run):
     with patch.object(Gallery, "make", side_effect=KeyboardInterrupt):
         assert convlens("task=project", "run=run", *SMALL).code == 130
@@ -279,9 +318,14 @@ def test_the_arrays_name_images_labels_and_boxes(convlens, run):
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("task.maps=0", "task.maps=0: give at least 1"),
-        ("task.controls=-1", "task.controls=-1: give at least 0"),
-        ("task.images_at_once=0", "task.images_at_once=0: give at least 1"),
+        ("task.maps=0", "task.maps=0: give a whole number of at least 1, or null"),
+        ("task.maps=1.5", "task.maps=1.5: give a whole number of at least 1, or null"),
+        ("task.k=abc", "task.k=abc: give a whole number of at least 1"),
+        ("task.images=true", "task.images=True: give a whole number of at least 1, or null"),
+        ("task.controls=-1", "task.controls=-1: give a whole number of at least 0, or null"),
+        ("task.images_at_once=0", "task.images_at_once=0: give a whole number of at least 1, or null"),
+        ("task.rules=null", "task.rules=None: give values for rule, seed, unpool, lrn"),
+        ("+task.rules.bogus=3", "task.rules={'rule': 'deconvnet'"),
         ("task.layers=[conv9]", "unknown layer 'conv9' in ConvNet: did you mean conv"),
         ("task.split=tset", "data.split is 'tset': choose one of train, val, test, all"),
         ("task.split=all", "split=all: the splits come from 2 sources: choose one of train, val, test"),

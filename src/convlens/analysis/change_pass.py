@@ -19,7 +19,7 @@ from torch.utils.weak import WeakTensorKeyDictionary
 
 from convlens.analysis.changed import Changed, as_cells, as_maps, maps_as_rows, rows_of, union
 from convlens.analysis.channels import of_channels, some_channels, taken
-from convlens.deconv.geometry import ARGUMENTS, POINTWISE, Window, arguments, tensors_in, window_of
+from convlens.deconv.geometry import ARGUMENTS, POINTWISE, Window, arguments, looks_at_the_batch, tensors_in, window_of
 from convlens.deconv.spans import NotLocalError
 
 BLOCK = 2**23
@@ -206,7 +206,7 @@ class ChangePass(TorchFunctionMode):
         if name in ("cat", "concat"):
             return (args[1] if len(args) > 1 else kwargs.get("dim", 0)) in (1, -3)
         if name in ("batch_norm", "prelu"):
-            return True
+            return name != "batch_norm" or not looks_at_the_batch(args, kwargs)
         others = [t for t in tensors_in([*args, *kwargs.values()]) if t not in self._changed]
         return all(all(n == 1 for n in (*t.shape[:-3], *t.shape[-2:])) for t in others)
 

@@ -56,6 +56,8 @@ def shuffled(net: nn.Module, images: Tensor, seed: int = 0) -> nn.Module:
                     norm.reset_running_stats()
                     norm.momentum = None  # the mean over all that is seen
                     norm.train()
+                # Of one image the last layers may have a single value, of which there is no spread.
+                images = images if len(images) > 1 else torch.cat([images, images])
                 other(like_parameters(other, images).clone())
     return other.eval()
 
@@ -152,10 +154,10 @@ def judge(gallery: Gallery, chosen: ChosenMaps) -> Controls | None:
         _auc(tables["patches"]),
         mean_of(same_place),
         mean_of(within),
-        {rule: mean_of(values) for rule, values in sparsity.items()},
-        {rule: mean_of(values) for rule, values in coherence.items()},
-        mean_of(sparsity["deconvnet"] - sparsity["gradient"]),
-        mean_of(coherence["deconvnet"] - coherence["gradient"]),
+        {rule: _mean(values) for rule, values in sparsity.items()},
+        {rule: _mean(values) for rule, values in coherence.items()},
+        _mean(sparsity["deconvnet"] - sparsity["gradient"]),
+        _mean(coherence["deconvnet"] - coherence["gradient"]),
     )
 
 
@@ -172,6 +174,12 @@ class _Centred:
 
 def _spectra(pictures: Any, rows: Sequence[int], alive: Tensor) -> list[Tensor]:
     return [spectra(torch.from_numpy(np.array(pictures[row]))[shown]) for row, shown in zip(rows, alive, strict=True)]
+
+
+def _mean(values: np.ndarray) -> Estimate:
+    """Over the maps that have a picture: where nothing comes down by a rule, there is nothing to compare."""
+    known = values[np.isfinite(values)]
+    return mean_of(known) if len(known) else Estimate(np.nan, np.nan, np.nan, 0)
 
 
 def _auc(table: np.ndarray) -> Estimate:

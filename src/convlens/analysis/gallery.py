@@ -7,7 +7,6 @@ whatever their layer and rule; pictures go to disk as they come.
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -63,6 +62,17 @@ def crop(images: Tensor, box: Sequence[int], fill: float) -> Tensor:
     return window
 
 
+def projectors_of(views: Sequence[View], layers: Sequence[str], image: Tensor) -> dict[tuple[str, str], FieldProjector]:
+    """A projector for each view and layer, each tried out."""
+    found = {}
+    for view in views:
+        for layer in layers:
+            projector = FieldProjector(view.net, image, layer, **view.options)
+            projector.try_out(image)
+            found[view.name, layer] = projector
+    return found
+
+
 @dataclass(frozen=True)
 class Gallery:
     """Everything that is to be drawn, and where the pictures go.
@@ -113,13 +123,13 @@ class Gallery:
     def make(
         self,
         process: tuple[int, int] = (0, 1),
-        known: Mapping[tuple[str, str], FieldProjector] = MappingProxyType({}),
+        projectors: Mapping[tuple[str, str], FieldProjector] | None = None,
         *,
         progress: bool = False,
     ) -> None:
         """Project what is not projected yet; with several processes each does its share of the images.
 
-        ``known`` are projectors of views and layers, by their names, that need not be made again.
+        ``projectors`` are those of views and layers, by their names, if they were made before.
 
         Raises:
             InputError: as ``project``.
@@ -130,13 +140,9 @@ class Gallery:
         mine = [n for n in range(rank, len(blocks), processes) if n not in done]
         if not mine:
             return
-        sample = _image(self.dataset, blocks[0][0])[None]
-        projectors = {
-            (view.name, chosen.layer): known.get((view.name, chosen.layer))
-            or FieldProjector(view.net, sample, chosen.layer, **view.options)
-            for view in self.views
-            for chosen in self.chosen
-        }
+        if projectors is None:
+            image = _image(self.dataset, blocks[0][0])[None]
+            projectors = projectors_of(self.views, [chosen.layer for chosen in self.chosen], image)
         hidden = None if progress and rank == 0 else True
         with tqdm(desc="projections", unit="image", total=sum(len(blocks[n]) for n in mine), disable=hidden) as bar:
             for number in mine:
@@ -144,7 +150,7 @@ class Gallery:
                 notes.note(number)
                 bar.update(len(blocks[number]))
 
-    def _block(self, numbers: list[int], projectors: dict[tuple[str, str], FieldProjector]) -> None:
+    def _block(self, numbers: list[int], projectors: Mapping[tuple[str, str], FieldProjector]) -> None:
         """The units of some images, in all layers and views."""
         images = torch.stack([_image(self.dataset, number) for number in numbers])
         members = [(chosen, self._members(chosen, numbers)) for chosen in self.chosen]

@@ -8,7 +8,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
-from weakref import WeakKeyDictionary
 
 import torch
 from jaxtyping import Float, Int
@@ -18,6 +17,7 @@ from convlens.analysis.change_pass import ChangePass, TooManyError
 from convlens.analysis.channels import taken
 from convlens.deconv.layers import evaluating, forward_to, like_parameters
 from convlens.deconv.spans import NotLocalError
+from convlens.deconv.telling import say_once
 
 log = logging.getLogger(__name__)
 
@@ -25,8 +25,6 @@ VALUES_AT_ONCE = 2**25
 IMAGES_IN_FULL = 32
 USUAL = {"flatten", "adaptive_avg_pool2d", "adaptive_max_pool2d", "mean", "amax", "view", "reshape", "max_pool2d"}
 """Operations that end the part of a network that has places, in which case nothing need be said."""
-
-_told: WeakKeyDictionary[nn.Module, set[str]] = WeakKeyDictionary()
 
 
 @dataclass(frozen=True)
@@ -182,8 +180,4 @@ def _run(net: nn.Module, images: Tensor, readings: Mapping[str, Reading], read: 
 
 
 def _say(net: nn.Module, reason: str) -> None:
-    """Say once for each network why more is computed than need be."""
-    told = _told.setdefault(net, set())
-    if reason not in told:
-        told.add(reason)
-        log.info("%s: %s, so from there on whole images are computed", type(net).__name__, reason)
+    say_once(net, log, f"{type(net).__name__}: {reason}, so from there on whole images are computed")

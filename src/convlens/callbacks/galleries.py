@@ -11,11 +11,12 @@ from torch import nn
 
 from convlens.analysis.chosen_maps import ChosenMaps, choose_maps
 from convlens.analysis.controls import Controls, control_views, judge
-from convlens.analysis.gallery import OWN, Gallery, View
+from convlens.analysis.gallery import OWN, Gallery, View, projectors_of
 from convlens.analysis.gallery_store import fingerprint, prepare
 from convlens.callbacks.gallery_files import context_sheet, controls_sheet, keep_arrays, table_rows
-from convlens.deconv import FieldProjector, TopActivations, receptive_fields
+from convlens.deconv import TopActivations, receptive_fields
 from convlens.deconv.search import Search
+from convlens.errors import InputError
 from convlens.figures.files import save_png
 from convlens.figures.projections import top9_sheet
 from convlens.files import replacing
@@ -99,18 +100,21 @@ def draw_galleries(
     partial = folder / "partial"
     # What cannot be done is said before anything is written.
     fields = receptive_fields(net, job.layers, (data.image_size, data.image_size))
-    sample = loader.dataset[0][0][None]
-    known = {(OWN, layer): FieldProjector(net, sample, layer, **job.rules) for layer in job.layers}
+    some = loader.dataset.__getitems__(range(min(64, len(loader.dataset))))[0]
+    views = [View(OWN, net, job.rules)]
+    known = projectors_of(views, job.layers, some[:1])
+    if job.controls != 0:
+        views += control_views(net, job.rules, some, job.controls)
+        try:
+            known |= projectors_of(views[1:], job.layers, some[:1])
+        except InputError as error:
+            raise InputError(f"{error}; the controls use all rules: task.controls=0 leaves them out") from error
     resumed = prepare(partial, plan_of(net, data, job)) if process[0] == 0 else True
     together()
     started = time.monotonic()
     tops = _search(net, loader, job, partial, process, progress)
     searched = time.monotonic()
     chosen = [ChosenMaps.of(x, tops[x], fields[x], choose_maps(len(tops[x].values), job.maps)) for x in job.layers]
-    views = [View(OWN, net, job.rules)]
-    if job.controls != 0:
-        some = loader.dataset.__getitems__(range(min(64, len(loader.dataset))))[0]
-        views += control_views(net, job.rules, some, job.controls)
     gallery = Gallery(loader.dataset, chosen, views, partial, data.to_display, job.images_at_once)
     if process[0] == 0 and not (resumed and (partial / "prepared").exists()):
         gallery.prepare()
@@ -135,11 +139,15 @@ def draw_galleries(
 
 def plan_of(net: nn.Module, data: Any, job: GalleryJob) -> dict[str, Any]:
     """What must be the same for work in progress to be continued."""
-    count = len(data.dataset(job.split, "centre", job.images))
+    dataset = data.dataset(job.split, "centre", job.images)
+    count = len(dataset)
     ids = [data.image_id(job.split, index) for index in range(count)]
     settings = {name: getattr(job, name) for name in job.__dataclass_fields__}
     size = [data.image_size, data.stored_size, data.mean.double().mean().item(), data.std.tolist()]
-    return {"weights": fingerprint(net), "image_ids": ids, "preprocessing": size, **settings}
+    return {
+        "weights": fingerprint(net), "network": repr(net), "image_ids": ids, "labels": dataset.labels.tolist(),
+        "cache": dataset.path.parent.name, "preprocessing": size, **settings,
+    }  # fmt: skip
 
 
 def _search(

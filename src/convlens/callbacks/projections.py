@@ -6,6 +6,7 @@ from typing import Any
 import lightning as L
 
 from convlens.analysis.chosen_maps import default_layers
+from convlens.analysis.gallery import OWN, View, projectors_of
 from convlens.callbacks.at_epochs import AtEpochs, datamodule, log_picture, log_table, results_dir
 from convlens.callbacks.galleries import GalleryJob, draw_galleries
 from convlens.callbacks.gallery_files import TABLE_COLUMNS
@@ -48,13 +49,17 @@ class TopProjections(AtEpochs):
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
         """Make sure, before anything is trained, that the layers and images are there."""
         super().setup(trainer, pl_module, stage)
+        net: Any = pl_module.net
         for layer in self.layers or ():
-            find_layer(pl_module.net, layer)  # type: ignore[arg-type]
+            find_layer(net, layer)
         if stage == "fit" and self.epochs(trainer) and not len(datamodule(trainer).dataset(self.split)):
             raise InputError(
                 f"{type(self).__name__} searches the split {self.split!r}, which holds no image: "
                 "raise data.val_share, or set callbacks.projections.split=train"
             )
+        if stage == "fit" and self.epochs(trainer):
+            image = datamodule(trainer).dataset(self.split)[0][0][None]
+            projectors_of([View(OWN, net, self.rules)], list(self.layers or default_layers(net)), image)
 
     def act(self, trainer: L.Trainer, pl_module: Any, epoch: int) -> None:
         """Search, project, draw, log."""

@@ -5,6 +5,7 @@ Pairs are (vertical, horizontal).
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from types import EllipsisType
 from typing import Any
 
 from torch import Tensor
@@ -90,12 +91,31 @@ def tensors_in(value: Any) -> Iterable[Tensor]:
 def leaves_space_alone(name: str, args: Any, kwargs: Any) -> bool:
     """Whether one of `VIEWS` can only concern the axes before the last two."""
     dims = args[0].dim()
+    if name == "__getitem__":
+        return _takes_all_places(args[1] if isinstance(args[1], tuple) else (args[1],), dims)
     if name == "transpose":
         return all(axis % dims < dims - 2 for axis in [*args[1:], *kwargs.values()])
     if name == "permute":
         order = args[1] if len(args) == 2 and not isinstance(args[1], int) else args[1:]
         return [axis % dims for axis in order[-2:]] == [dims - 2, dims - 1]
     return True
+
+
+def looks_at_the_batch(args: Any, kwargs: Any) -> bool:
+    """Whether a batch norm takes the statistics of what it is given, from all places."""
+    return bool(kwargs.get("training") or (len(args) > 5 and args[5]))
+
+
+def _takes_all_places(index: tuple, dims: int) -> bool:
+    """Whether an index leaves the last two axes as they are."""
+    if any(not isinstance(item, int | slice | EllipsisType | None) for item in index):
+        return False
+    if Ellipsis in index:
+        after = [item for item in index[index.index(Ellipsis) + 1 :] if item is not None]
+    else:
+        used = [item for item in index if item is not None]
+        after = used[max(0, dims - 2) :] if len(used) > dims - 2 else []
+    return all(item == slice(None) for item in after[-2:])
 
 
 def window_of(name: str, given: dict[str, Any], size: Pair) -> Window | None:

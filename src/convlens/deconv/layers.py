@@ -39,6 +39,10 @@ def evaluating(net: nn.Module) -> Iterator[None]:
             module.training = mode
 
 
+class UnreadableError(InputError):
+    """The network cannot read images of that shape."""
+
+
 class _Reached(Exception):
     """Raised inside a forward pass when all wanted layers have been seen: the rest would be wasted."""
 
@@ -54,7 +58,7 @@ def reading(net: nn.Module, layers: Sequence[str]) -> Iterator[dict[str, list[Te
 
         return hook
 
-    handles = [find_layer(net, name).register_forward_hook(keep(name)) for name in layers]
+    handles = [find_layer(net, name).register_forward_hook(keep(name)) for name in seen]
     try:
         yield seen
     finally:
@@ -73,9 +77,9 @@ def check_outputs(net: nn.Module, images: Tensor, layers: Sequence[str | None]) 
         try:
             # A copy, since a network may begin by changing its input in place.
             result = net(images[:1].clone())
-        except (RuntimeError, ValueError, AssertionError, IndexError) as error:
+        except (RuntimeError, ValueError, AssertionError, IndexError, TypeError) as error:
             shape, said = list(images.shape), (str(error).splitlines() or [type(error).__name__])[0]
-            raise InputError(f"{type(net).__name__} cannot read images of shape {shape}: {said}") from error
+            raise UnreadableError(f"{type(net).__name__} cannot read images of shape {shape}: {said}") from error
     shapes: dict[str | None, torch.Size] = {}
     for layer in layers:
         outputs = [result] if layer is None else seen[layer]
@@ -122,5 +126,7 @@ def forward_to(net: nn.Module, images: Tensor, consumers: Mapping[str, Callable[
 
 def like_parameters(net: nn.Module, images: Tensor) -> Tensor:
     """The images on the network's device and in its floating point type."""
+    if not isinstance(images, Tensor):
+        raise InputError("the images are no tensor: give them all in one [n, c, h, w], of one size")
     reference = next((p for p in net.parameters() if p.is_floating_point()), None)
     return images if reference is None else images.to(device=reference.device, dtype=reference.dtype)

@@ -100,6 +100,14 @@ class FieldProjector:
         own = self._way.field if unpool == "sum" else None
         self.field = own or traced_fields(net, images, [layer])[layer]
 
+    def try_out(self, image: Float[Tensor, "1 c h w"]) -> None:
+        """Project one unit in the middle, which finds what only shows on the way down.
+
+        Raises:
+            InputError: there is no ReLU on the way, or an activation is not finite.
+        """
+        self(image, [(0, 0, *(n // 2 for n in self._way.shape[1:]))])
+
     def __call__(
         self, images: Float[Tensor, "n c h w"], units: Sequence[Sequence[int]], recording: Recording | None = None
     ) -> Float[Tensor, "units c fh fw"]:

@@ -17,10 +17,11 @@ from convlens.deconv.geometry import (
     Window,
     arguments,
     leaves_space_alone,
+    looks_at_the_batch,
     tensors_in,
     window_of,
 )
-from convlens.deconv.layers import check_outputs, evaluating, forward_to
+from convlens.deconv.layers import UnreadableError, check_outputs, evaluating, forward_to
 from convlens.errors import InputError
 
 
@@ -104,6 +105,8 @@ class _Tracing(TorchFunctionMode):
         if not all(field.local for field in known):
             return None
         if name in POINTWISE:
+            if name == "batch_norm" and looks_at_the_batch(args, kwargs):
+                return None
             if any(size != output.shape[-2:] for size in sizes):
                 return None  # spread over space, or joined along it
             field: ReceptiveField | None = known[0]
@@ -136,11 +139,25 @@ def receptive_field(net: nn.Module, layer: str, input_size: Pair = (224, 224)) -
 
 def receptive_fields(net: nn.Module, layers: list[str], input_size: Pair = (224, 224)) -> dict[str, ReceptiveField]:
     """As ``receptive_field`` for several layers at once, in one forward pass."""
+    if (
+        isinstance(input_size, int)
+        or len(input_size) != 2
+        or not all(isinstance(side, int) and side > 0 for side in input_size)
+    ):
+        raise InputError(f"input_size={input_size}: give height and width, two whole numbers above 0")
     reference = next(net.parameters(), torch.empty(0))
-    channels = next((m.in_channels for m in net.modules() if isinstance(m, nn.Conv2d)), 3)
-    images = torch.zeros(1, channels, *input_size, device=reference.device, dtype=reference.dtype)
-    check_outputs(net, images, layers)
-    return traced_fields(net, images, layers)
+    # The convolution that reads the image need not be the first that the network defines.
+    told = [module.in_channels for module in net.modules() if isinstance(module, nn.Conv2d)]
+    errors = []
+    for channels in dict.fromkeys([*told[:1], 3, *told]):
+        images = torch.zeros(1, channels, *input_size, device=reference.device, dtype=reference.dtype)
+        try:
+            check_outputs(net, images, layers)
+        except UnreadableError as error:
+            errors.append(error)
+        else:
+            return traced_fields(net, images, layers)
+    raise errors[0]
 
 
 def traced_fields(

@@ -18,11 +18,13 @@ from convlens.deconv.receptive import ReceptiveField, traced_fields
 from convlens.deconv.recording import Recording, record
 from convlens.deconv.rules import DownwardRules, LrnRule, Rule, Unpool
 from convlens.deconv.spans import Grid, NotLocalError, OutsideError, windows_of
+from convlens.deconv.telling import say_once
 from convlens.deconv.windows import WindowPass
 from convlens.errors import InputError
 
 log = logging.getLogger(__name__)
 
+_IN_FULL = "whole images are projected instead of windows"
 MOST_WINDOWS = 4096
 RECORDED = 4
 """A recording of so many images takes about the memory of one image with all that its way down needs."""
@@ -56,7 +58,6 @@ class WayDown:
     batch_size: int
     others: DownwardRules
     field: ReceptiveField | None
-    _told: bool = False
 
     @staticmethod
     def of(
@@ -82,6 +83,8 @@ class WayDown:
         field = None
         if layer is not None and len(shape) == 3:
             field = traced_fields(net, images, [layer], overlapping=unpool == "overwrite")[layer]
+            if not field.local and max(shape[1:]) > 1:
+                say_once(net, log, f"{layer}: {_IN_FULL} (its units see all of the image)")
             field = field if field.local else None
         return WayDown(net, layer, shape, rule, seed, unpool, lrn, batch_size, whole, field)
 
@@ -146,7 +149,7 @@ class WayDown:
                 except OutsideError:
                     pass
                 except NotLocalError as reason:
-                    log.info("%s: whole images are projected instead of windows (%s)", self.layer, reason)
+                    say_once(self.net, log, f"{self.layer}: {_IN_FULL} ({reason})")
                     self.field = None
                     return
 
@@ -212,10 +215,10 @@ class WayDown:
     def _check_rectified(self, rules: DownwardRules) -> None:
         if self.rule != "gradient" and not rules.rectified and (rules.others or not self.others.rectified):
             raise InputError(_no_relu(self.rule, self.others, self.net))
-        if self.rule != "gradient" and rules.others and not self._told:
+        if self.rule != "gradient" and rules.others:
             names = ", ".join(sorted(rules.others))
-            log.warning("%s: no %s rule is defined for %s, which the gradient passes", self.layer, self.rule, names)
-            self._told = True
+            message = f"{self.layer}: no {self.rule} rule is defined for {names}, which the gradient passes"
+            say_once(self.net, log, message, logging.WARNING)
 
 
 def area(field: ReceptiveField, places: Int[Tensor, "units 2"], sizes: Pair) -> float:
@@ -230,10 +233,8 @@ def area(field: ReceptiveField, places: Int[Tensor, "units 2"], sizes: Pair) -> 
 
 def _no_relu(rule: Rule, met: DownwardRules, net: nn.Module) -> str:
     found = f"; it uses {', '.join(sorted(met.others))}, for which no such rule is defined" if met.others else ""
-    return (
-        f"{type(net).__name__} has no ReLU on the unit's way{found}: "
-        f"the {rule} rule needs one (rule='gradient' works for every network)"
-    )
+    needs = f"the {rule} rule needs one (rule='gradient' works for every network)"
+    return f"{type(net).__name__} has no ReLU on the unit's way{found}: {needs}"
 
 
 def _check_units(units: Sequence[Sequence[int]], images: int, shape: torch.Size, layer: str | None) -> None:

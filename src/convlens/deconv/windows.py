@@ -26,6 +26,7 @@ from convlens.deconv.geometry import (
     Window,
     arguments,
     leaves_space_alone,
+    looks_at_the_batch,
     tensors_in,
     window_of,
 )
@@ -139,7 +140,7 @@ class WindowPass(TorchFunctionMode):
 
     def _pointwise(self, func: Callable, name: str, args: Any, kwargs: Any, inputs: list[Tensor]) -> Any:
         """Operands cut to the places that all of them hold."""
-        if name == "batch_norm" and (kwargs.get("training") or (len(args) > 5 and args[5])):
+        if name == "batch_norm" and looks_at_the_batch(args, kwargs):
             raise NotLocalError("a batch norm that looks at the batch")
         if name in ("cat", "concat") and (args[1] if len(args) > 1 else kwargs.get("dim", 0)) not in (1, -3):
             raise NotLocalError("maps joined along another axis than that of the channels")

@@ -1,11 +1,15 @@
 """Several processes for an analysis, as many as ``trainer.devices`` and ``trainer.num_nodes`` say."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import TracebackType
 
 import torch.distributed
 from lightning.fabric import Fabric
 from omegaconf import DictConfig
 from torch import nn
+
+from convlens.errors import InputError
 
 
 class Processes:
@@ -35,6 +39,20 @@ class Processes:
             if error is None:
                 self.together()
             torch.distributed.destroy_process_group()
+
+    @contextmanager
+    def of_one_mind(self) -> Iterator[None]:
+        """Where another process stopped, this one stops without a word of its own: the other has said why.
+
+        Raises:
+            InputError: another process stopped.
+        """
+        try:
+            yield
+        except RuntimeError as error:
+            if self.process[1] > 1 and any(word in str(error) for word in ("gloo", "Connection", "NCCL")):
+                raise InputError("another process stopped, for the reason that it gives") from error
+            raise
 
     def place(self, net: nn.Module) -> nn.Module:
         """The network on the device of this process."""

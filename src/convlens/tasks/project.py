@@ -1,7 +1,8 @@
 """``task=project``: what excites the maps of a network most, projected to the pixels."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig
@@ -16,6 +17,7 @@ from convlens.callbacks.gallery_result import gallery_result
 from convlens.errors import InputError
 from convlens.files import write_json
 from convlens.tasks.processes import Processes
+from convlens.tasks.settings import check_number
 
 log = logging.getLogger(__name__)
 
@@ -29,17 +31,19 @@ def run(cfg: DictConfig, overrides: list[str], *, layers: Sequence[str] | str | 
         InputError: a number is too small.
     """
     for name, least in (("maps", 1), ("k", 1), ("images", 1), ("detailed", 0), ("controls", 0), ("images_at_once", 1)):
-        if settings[name] is not None and settings[name] < least:
-            raise InputError(f"task.{name}={settings[name]}: give at least {least}")
-    with Processes(cfg) as processes, runs.analysing(cfg, overrides, "project") as run_dir:
+        check_number(f"task.{name}", settings[name], least, optional=name not in ("k", "detailed"))
+    check_rules(settings["rules"])
+    with Processes(cfg) as processes, runs.analysing(cfg, overrides, "project") as run_dir, processes.of_one_mind():
         command = runs.command_line(overrides)
         subject = runs.subject(cfg, overrides)
         names = [layers] if isinstance(layers, str) else list(layers or default_layers(subject.net))
+        names = list(dict.fromkeys(names))
         job = GalleryJob(names, **settings)
         folder = run_dir / "results" / "projections"
         plan = digest(plan_of(subject.net, subject.data, job))
-        if not cfg.force and runs.read_json(folder / "result.json").get("plan") == plan:
-            log.info("%s holds this gallery: reused (force=true does it anew)", folder)
+        if not cfg.force and is_finished(folder, plan):
+            told = ", which shows nothing in the loggers" if set(cfg.logger) - {"csv"} else ""
+            log.info("%s holds this gallery: reused%s (force=true does it anew)", folder, told)
             return 0
         title = f"{subject.name}, {job.split} images"
         drawn = draw_galleries(
@@ -55,11 +59,29 @@ def run(cfg: DictConfig, overrides: list[str], *, layers: Sequence[str] | str | 
         if drawn is None:
             return 0
         result = gallery_result(drawn, folder, f"{job.split} images", job)
+        show(cfg, drawn)  # before it counts as finished
         write_json(folder / "result.json", {**result, "command": command, "plan": plan})
-        show(cfg, drawn)
     log.info("%s", ", ".join(f"{step} {seconds:.0f} s" for step, seconds in drawn.seconds.items()))
     log.info("sheets of %s in %s", ", ".join(drawn.sheets), folder / "best")
     return 0
+
+
+def is_finished(folder: Path, plan: str) -> bool:
+    """Whether the gallery of that plan is there, with all of its pictures."""
+    result = runs.read_json(folder / "result.json")
+    figures = result.get("figures", [])
+    return result.get("plan") == plan and all((folder / figure["file"]).is_file() for figure in figures)
+
+
+def check_rules(rules: Any) -> None:
+    """Sees to it that the options of the way down are known ones; their values are checked where they are used.
+
+    Raises:
+        InputError: they are not.
+    """
+    known = ("rule", "seed", "unpool", "lrn")
+    if not isinstance(rules, Mapping) or set(rules) - set(known):
+        raise InputError(f"task.rules={rules}: give values for {', '.join(known)}, as task.rules.rule=gradient")
 
 
 def show(cfg: DictConfig, drawn: Drawn) -> None:

@@ -1,0 +1,180 @@
+"""Does covering the same part change the features of different images in the same way (paper, section 4.3, Table 1)?
+
+For image i with a part covered, eps_i is the change of a layer's features; Delta is the mean, over all ordered pairs
+of images, of the share of dimensions in which the signs of eps_i and eps_j differ. The lower it is, the more consistent
+is what the part does.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int8
+from torch import Tensor, nn
+
+from convlens.analysis.recompute import Reading, recompute
+from convlens.errors import InputError
+
+THREE, NONZERO = "three-valued", "non-zero"
+"""Signs of -1, 0 and 1 (0 and 0 agree), or only the dimensions in which either of the two changes."""
+PERMUTATIONS = 2000
+
+
+def sign_changes(
+    net: nn.Module,
+    images: Sequence[Float[Tensor, "c h w"]],
+    masks: Sequence[Sequence[Bool[Tensor, "h w"]]],
+    layers: Sequence[str],
+    fill: Callable[[int], Float[Tensor, "c h w"]],
+    step: Callable[[int], Any] = lambda count: None,
+) -> dict[str, Int8[Tensor, "n masks d"]]:
+    """Signs of how each mask changes each image's features: of the original less the covered image's.
+
+    Args:
+        net: the network.
+        images: as the network reads them.
+        masks: what is covered, for each image as many.
+        layers: module paths; ``recompute.OUTPUT`` is the network's output.
+        fill: gives, for the number of an image, what is shown where it is covered.
+        step: told, as the work goes on, how many covered images are done.
+
+    Raises:
+        InputError: fewer than two images, or a mask that covers nothing.
+    """
+    if len(images) < 2:
+        raise InputError(f"{len(images)} image: a correspondence is one of at least two")
+    found: dict[str, list[Tensor]] = {layer: [] for layer in layers}
+    readings = {layer: Reading(lambda maps: maps.flatten(1).clone()) for layer in layers}
+    for number, (image, own) in enumerate(zip(images, masks, strict=True)):
+        boxes = torch.tensor([[0, 0, 0, 0], *(_bounds(mask, number) for mask in own)])
+        covered = torch.stack([image, *(torch.where(mask, fill(number), image) for mask in own)])
+        given = recompute(net, image, boxes, covered, readings)
+        for layer in layers:
+            signs = (given[layer][:1] - given[layer][1:]).sign()
+            found[layer].append(signs.to(torch.int8).cpu())
+        step(len(own))
+    return {layer: torch.stack(signs) for layer, signs in found.items()}
+
+
+def _bounds(mask: Bool[Tensor, "h w"], number: int) -> list[int]:
+    rows, columns = mask.any(1).nonzero().flatten().tolist(), mask.any(0).nonzero().flatten().tolist()
+    if not rows:
+        raise InputError(f"nothing is to be covered in image {number}: the part is not visible there")
+    return [rows[0], columns[0], rows[-1] + 1, columns[-1] + 1]
+
+
+def hamming(first: Int8[Tensor, "n d"], second: Int8[Tensor, "m d"]) -> dict[str, Float[np.ndarray, "n m"]]:
+    """Shares of dimensions in which signs differ, in both forms; NaN where nothing changes at all."""
+    agree = torch.zeros(len(first), len(second), dtype=torch.float64)
+    for sign in (-1, 0, 1):
+        both = (first == sign).float() @ (second == sign).float().T
+        agree += both.double()
+        if sign == 0:
+            still = both.double()
+    count = first.shape[1]
+    differ = count - agree
+    return {THREE: (differ / count).numpy(), NONZERO: (differ / (count - still)).numpy()}
+
+
+def off_diagonal(distances: Float[np.ndarray, "n n"], rows: np.ndarray | None = None) -> Float[np.ndarray, " pairs"]:
+    """All ordered pairs of two different images, of all or of some (drawn with replacement: never one with itself)."""
+    rows = np.arange(len(distances)) if rows is None else rows
+    return distances[np.ix_(rows, rows)][rows[:, None] != rows[None]]
+
+
+def delta(distances: Float[np.ndarray, "n n"], rows: np.ndarray | None = None) -> float:
+    """The mean over all pairs."""
+    pairs = off_diagonal(distances, rows)
+    return float(np.nanmean(pairs)) if np.isfinite(pairs).any() else float("nan")
+
+
+def random_masks(inside: Bool[Tensor, "h w"], areas: Sequence[int], seed: int) -> list[Bool[Tensor, "h w"]]:
+    """Discs of these areas whose middles are drawn from the object, a new place for each.
+
+    Raises:
+        InputError: there is no object.
+    """
+    places = inside.nonzero()
+    if not len(places):
+        raise InputError("random places are drawn from the object, but there is none: its mask is empty")
+    rng = np.random.default_rng(seed)
+    height, width = inside.shape
+    y, x = torch.arange(height)[:, None], torch.arange(width)[None]
+    masks = []
+    for area in areas:
+        middle = places[int(rng.integers(len(places)))]
+        away = (y - middle[0]) ** 2 + (x - middle[1]) ** 2
+        # The nearest pixels: a disc of that area to the pixel, also where the border cuts it.
+        order = away.flatten().argsort(stable=True)[: max(1, area)]
+        mask = torch.zeros(height * width, dtype=torch.bool)
+        mask[order] = True
+        masks.append(mask.view(height, width))
+    return masks
+
+
+@dataclass(frozen=True)
+class PartConsistency:
+    """What one part does at one layer, beside random places of the same area.
+
+    Attributes:
+        delta: of the part.
+        spread: standard deviation over pairs of images.
+        effect: Cohen's d of the random pairs less the part's.
+        p: of a permutation test: how often exchanging part and random place, image by image, gives as large a
+            difference.
+    """
+
+    delta: float
+    spread: float
+    effect: float
+    p: float
+
+
+def consistency(part: Int8[Tensor, "n d"], random: Int8[Tensor, "n d"], form: str, *, seed: int = 0) -> PartConsistency:
+    """Compares a part with random places, one for each image."""
+    both = torch.cat([part, random])
+    distances = hamming(both, both)[form]
+    count = len(part)
+    own, other = off_diagonal(distances[:count, :count]), off_diagonal(distances[count:, count:])
+    own, other = own[np.isfinite(own)], other[np.isfinite(other)]
+    pooled = np.sqrt((own.var() + other.var()) / 2) if len(own) and len(other) else float("nan")
+    gap = delta(distances[count:, count:]) - delta(distances[:count, :count])
+    rng = np.random.default_rng(seed)
+    as_large = 0
+    for _ in range(PERMUTATIONS):
+        exchanged = rng.random(count) < 0.5
+        rows = np.arange(count) + count * exchanged
+        others = np.arange(count) + count * ~exchanged
+        as_large += _mean_of(distances, others) - _mean_of(distances, rows) >= gap
+    return PartConsistency(
+        delta(distances[:count, :count]),
+        float(own.std()) if len(own) else float("nan"),
+        float((other.mean() - own.mean()) / pooled) if pooled > 0 else float("nan"),
+        (1 + as_large) / (1 + PERMUTATIONS),
+    )
+
+
+def _mean_of(distances: np.ndarray, rows: np.ndarray) -> float:
+    """Delta of some rows, without leaving out what is not finite, which is rare, where it can be had faster."""
+    chosen = distances[np.ix_(rows, rows)]
+    total, count = chosen.sum() - np.trace(chosen), len(rows) * (len(rows) - 1)
+    return float(total / count) if np.isfinite(total) else delta(chosen)
+
+
+def table_rows(
+    signs: Mapping[str, Int8[Tensor, "n masks d"]], parts: Sequence[str], form: str
+) -> dict[str, dict[str, PartConsistency]]:
+    """For each layer, each part against the random places, which are the masks after the parts'."""
+    return {
+        layer: {
+            part: consistency(changes[:, number], changes[:, len(parts) + number % _spare(changes, parts)], form)
+            for number, part in enumerate(parts)
+        }
+        for layer, changes in signs.items()
+    }
+
+
+def _spare(changes: Tensor, parts: Sequence[str]) -> int:
+    return changes.shape[1] - len(parts)
