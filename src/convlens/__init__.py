@@ -9,6 +9,9 @@ from typing import Any
 __version__ = "0.1.0"
 
 _VERBS = {
+    "correspondence": "convlens.analysis.correspondence",
+    "diagnose": "convlens.analysis.diagnose",
+    "invariance": "convlens.analysis.invariance",
     "occlude": "convlens.analysis.occlusion",
     "InputError": "convlens.errors",
     "project": "convlens.deconv",

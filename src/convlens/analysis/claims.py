@@ -57,6 +57,18 @@ def mean_of(values: Float[np.ndarray, " n"]) -> Estimate:
     return bootstrap(len(values), lambda rows: float(values[rows].mean()))
 
 
+def difference(first: Float[np.ndarray, " n"], second: Float[np.ndarray, " m"], *, seed: int = 0) -> Estimate:
+    """The mean of the first less that of the second, two samples of different units, each resampled by itself."""
+    rng = np.random.default_rng(seed)
+    means = [
+        values[rng.integers(0, len(values), (RESAMPLES, len(values)))].mean(1) if len(values) else np.full(1, np.nan)
+        for values in (first, second)
+    ]
+    low, high = np.quantile(means[0] - means[1], [0.025, 0.975])
+    value = float(first.mean() - second.mean()) if len(first) and len(second) else float("nan")
+    return Estimate(value, float(low), float(high), min(len(first), len(second)))
+
+
 def verdict(*outcomes: str) -> str:
     """Supported where all statistics are above their level, refuted where one is below, else undecided."""
     if "below" in outcomes:

@@ -176,5 +176,40 @@ def table_rows(
     }
 
 
+def correspondence(
+    net: nn.Module,
+    images: Sequence[Float[Tensor, "c h w"]],
+    parts: Mapping[str, Sequence[Bool[Tensor, "h w"]]],
+    objects: Sequence[Bool[Tensor, "h w"]],
+    layers: Sequence[str],
+    *,
+    value: float = 0.0,
+    form: str = THREE,
+    seed: int = 0,
+) -> dict[str, dict[str, PartConsistency]]:
+    """Cover each part, and as large a random place of the object, in each image; for each layer and part the outcome.
+
+    Args:
+        net: the network.
+        images: as it reads them.
+        parts: by name a mask for each image.
+        objects: masks of the objects, from which the random places are drawn.
+        layers: module paths; ``recompute.OUTPUT`` is the network's output.
+        value: what covered pixels are, as the network reads them.
+        form: ``three-valued`` or ``non-zero`` signs.
+        seed: of the random places.
+
+    Raises:
+        InputError: fewer than two images, a part that is not visible, or no object.
+    """
+    masks = []
+    for number, inside in enumerate(objects):
+        own = [of_part[number] for of_part in parts.values()]
+        areas = [int(mask.sum()) for mask in own]
+        masks.append([*own, *random_masks(inside, areas, seed + number)])
+    signs = sign_changes(net, images, masks, layers, lambda number: torch.full_like(images[number], value))
+    return table_rows(signs, list(parts), form)
+
+
 def _spare(changes: Tensor, parts: Sequence[str]) -> int:
     return changes.shape[1] - len(parts)

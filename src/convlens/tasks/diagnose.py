@@ -1,68 +1,234 @@
-"""``task=diagnose``: the health of the first layer's filters (paper, section 4.1)."""
+"""``task=diagnose``: the state of the first layers, of one network or of several side by side (paper, section 4.1)."""
 
 import logging
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+import numpy as np
+import torch
 from omegaconf import DictConfig
 
 from convlens import runs
-from convlens.analysis.diagnosis import FilterHealth, filter_health, silent_share
-from convlens.callbacks.filters import first_conv
-from convlens.figures import filters_sheet, rms_histogram, save_png
+from convlens.analysis.claims import Claim
+from convlens.analysis.diagnose import PERIOD, Diagnosis, diagnose
+from convlens.analysis.diagnosis_claims import clipping_claim, diagnosis_claims
+from convlens.callbacks.filters import convolutions, first_conv
+from convlens.errors import InputError
+from convlens.figures import Curve, curves, filters_sheet, rms_histogram, save_png
 from convlens.files import write_json
+from convlens.runs import Subject
+from convlens.tasks.invariance import reader
+from convlens.tasks.settings import check_number
 
 log = logging.getLogger(__name__)
 
 
-def run(cfg: DictConfig, overrides: list[str], *, split: str, images: int | None) -> int:
-    """Draw the filters, measure them, write ``results/filters``."""
-    with runs.analysing(cfg, overrides, "diagnose") as run_dir:
-        subject = runs.subject(cfg, overrides)
-        name, conv = first_conv(subject.net)
-        health = filter_health(conv.weight)
-        layer = name if name == "conv1" else f"{name} followed by relu"
-        silent = silent_share(subject.net, name, subject.data.plain_dataloader(split, images))
-        folder = run_dir / "results" / "filters"
-        weights, dead = conv.weight.detach().cpu().float().numpy(), health.dead.cpu().numpy()
-        title = f"{subject.name}: {layer}, {conv.kernel_size[0]}x{conv.kernel_size[1]} at stride {conv.stride[0]}"
-        save_png(filters_sheet(weights, title=f"{title}, one scale", dead=dead), folder / "filters.png")
-        save_png(filters_sheet(weights, per_filter=True, title=f"{title}, own scales"), folder / "each.png")
-        save_png(
-            rms_histogram({subject.name: health.rms.cpu().numpy()}, title="RMS of the filters"), folder / "rms.png"
-        )
-        write_json(folder / "result.json", {**result(health, silent), "command": runs.command_line(overrides)})
-    log.info(
-        "%s of %s: strongest filter %.1f times the median, %.1f %% flat, %.1f %% hardly ever active; pictures in %s",
-        name,
-        subject.name,
-        health.spread,
-        health.dead_share,
-        silent,
-        folder,
-    )
+@dataclass(frozen=True)
+class Patient:
+    """A network with what was found.
+
+    Attributes:
+        name: told apart from the others.
+        subject: the network and its data.
+        found: the diagnosis.
+        error: of a run, the top-1 error on the test images, in percent; NaN where there is none.
+        clipped: whether its filters were clipped while it was trained; None where that is not known.
+    """
+
+    name: str
+    subject: Subject
+    found: Diagnosis
+    error: float
+    clipped: bool | None
+
+
+def run(
+    cfg: DictConfig, overrides: list[str], *, runs: Sequence[str] | None, split: str, images: int | None, shifted: int
+) -> int:
+    """Draw the filters, measure the layers, write ``results/filters``."""
+    check_number("task.images", images, 1, optional=True)
+    check_number("task.shifted", shifted, 0)
+    examine(cfg, overrides, runs, split, images, shifted)
     return 0
 
 
-def result(health: FilterHealth, silent: float) -> dict[str, Any]:
+def examine(
+    cfg: DictConfig, overrides: list[str], directories: Sequence[str] | None, split: str, images: int | None,
+    shifted: int,
+) -> None:  # fmt: skip
+    """The work itself."""
+    with runs.analysing(cfg, overrides, "diagnose") as run_dir:
+        patients = []
+        for directory in directories or [cfg.run]:
+            own = cfg.copy()
+            own.run = directory
+            subject = runs.subject(own, overrides)
+            name = subject.name if directories is None else Path(directory).name
+            found = _diagnosis(subject, split, images, shifted)
+            patients.append(Patient(name, subject, found, *_record(directory)))
+        folder = run_dir / "results" / "filters"
+        figures = [figure for patient in patients for figure in _draw(patient, folder, len(patients) > 1)]
+        figures += _together(patients, folder)
+        claims = _claims(patients)
+        result = _result(patients, figures, claims)
+        write_json(folder / "result.json", {**result, "command": runs.command_line(overrides)})
+    for patient in patients:
+        for finding in patient.found.findings:
+            log.info("%s: %s: %s; try %s", patient.name, finding.seen, finding.meaning, finding.change)
+    for claim in claims:
+        log.info("claim %d, %s: %s, %s", claim.number, claim.about, claim.verdict, claim.estimate)
+    for patient in patients:
+        health, silent = patient.found.health, patient.found.silent
+        log.info(
+            "%s of %s: strongest filter %.1f times the median, %.1f %% flat, %.1f %% hardly ever active; "
+            "pictures in %s",
+            patient.found.layer, patient.name, health.spread, health.dead_share, silent, folder,
+        )  # fmt: skip
+
+
+def _diagnosis(subject: Subject, split: str, images: int | None, shifted: int) -> Diagnosis:
+    data = subject.data
+    loader = data.plain_dataloader(split, images)
+    batches = [batch for batch, _ in loader]
+    if not batches:
+        raise InputError(f"the split {split!r} holds no image: choose another with task.split")
+    names = [name.removesuffix(".filter") for name, _ in convolutions(subject.net)]
+    if len(names) < 2:
+        raise InputError(f"{subject.name} has {len(names)} convolutions: a diagnosis is of the first two")
+    larger = []
+    if data.stored_size >= data.image_size + 6:
+        count = min(shifted, len(data.dataset(split)))
+        larger = [image.float() for image in data.dataset(split).stored(range(count))]
+    ours = names[0] == "conv1"
+    layers = names if ours else names[:2]
+    return diagnose(
+        subject.net, torch.cat(batches), larger=larger, preprocess=reader(subject),
+        layers=layers, names=(names[0], names[1]),
+    )  # fmt: skip
+
+
+def _record(directory: str | None) -> tuple[float, bool | None]:
+    """A run's test error, and whether its filters were clipped."""
+    if directory is None:
+        return math.nan, None
+    metrics = runs.read_json(Path(directory) / "metrics.json")
+    error = metrics.get("test/top1_error", metrics.get("test/error", math.nan))
+    config = Path(directory) / "config.yaml"
+    clipped = "max_filter_rms: null" not in config.read_text() if config.exists() else None
+    return float(error) if isinstance(error, int | float) else math.nan, clipped
+
+
+def _draw(patient: Patient, folder: Path, several: bool) -> list[dict[str, str]]:
+    """Filters on one scale and each on its own."""
+    found, name = patient.found, patient.name
+    _, conv = first_conv(patient.subject.net)
+    weights, dead = conv.weight.detach().cpu().float().numpy(), found.health.dead.cpu().numpy()
+    size, stride = found.kernel, found.stride
+    layer = found.layer if found.layer == "conv1" else f"{found.layer} followed by relu"
+    title = f"{name}: {layer}, {size}x{size} at stride {stride}"
+    before = f"{name}-" if several else ""
+    save_png(filters_sheet(weights, title=f"{title}, one scale", dead=dead), folder / f"{before}filters.png")
+    save_png(filters_sheet(weights, per_filter=True, title=f"{title}, own scales"), folder / f"{before}each.png")
+    after = f", {name}" if several else ""
+    return [
+        {"file": f"{before}filters.png", "key": f"filters{after}", "caption": f"one scale for all{after}"},
+        {"file": f"{before}each.png", "key": f"each{after}", "caption": f"a scale for each{after}"},
+    ]
+
+
+def _together(patients: Sequence[Patient], folder: Path) -> list[dict[str, str]]:
+    """Strengths and spectra of all."""
+    strengths = {patient.name: patient.found.health.rms.cpu().numpy() for patient in patients}
+    save_png(rms_histogram(strengths, title="RMS of the filters"), folder / "rms.png")
+    lines = [
+        Curve(patient.name, patient.found.spectra.frequency, 100 * patient.found.spectra.power)
+        for patient in patients
+        if np.isfinite(patient.found.spectra.power).all()
+    ]
+    figures = [{"file": "rms.png", "key": "rms", "caption": "RMS of the filters"}]
+    if lines:
+        sheet = curves(
+            {"share of the filters' power (%)": lines}, x_label="frequency (cycles per pixel)",
+            title="Spectra of the first layer's filters",
+        )  # fmt: skip
+        save_png(sheet, folder / "spectra.png")
+        figures.append({"file": "spectra.png", "key": "spectra", "caption": "spectra of the filters"})
+    return figures
+
+
+def _claims(patients: Sequence[Patient]) -> list[Claim]:
+    """Of the largest and the smallest first stride, and of runs without and with clipping, where there are such."""
+    claims = []
+    ordered = sorted(patients, key=lambda patient: (patient.found.stride, patient.found.kernel))
+    fine, coarse = ordered[0], ordered[-1]
+    if coarse.found.stride > fine.found.stride:
+        claims += diagnosis_claims((coarse.name, coarse.found), (fine.name, fine.found))
+    without, clipped = ([p.found for p in patients if p.clipped is kind] for kind in (False, True))
+    if without and clipped:
+        claims.append(clipping_claim(without, clipped))
+    return claims
+
+
+def _result(patients: Sequence[Patient], figures: list[dict[str, str]], claims: Sequence[Claim]) -> dict[str, Any]:
     """What the report reads."""
+    first = patients[0].found
+    numbers = [
+        {"name": "strongest filter's RMS over the median", "value": first.health.spread, "unit": "times"},
+        {"name": "flat filters", "value": first.health.dead_share, "unit": "%"},
+        {"name": "maps active at fewer than 0.01 % of places", "value": first.silent, "unit": "%"},
+        {
+            "name": "power at middle frequencies",
+            "value": first.spectra.middle,
+            "unit": "%",
+        },
+    ]
+    columns = [
+        "network", "kernel / stride", "test error (%)", "RMS, strongest / median", "flat (%)", "silent (%)", "low (%)",
+        "middle (%)", "high (%)", f"peak at {PERIOD} px", "peak at stride",
+    ]  # fmt: skip
+    shifts = list(dict.fromkeys(layer for patient in patients for layer in patient.found.shifts))
+    rows = [_row(patient, shifts) for patient in patients]
+    findings = [
+        [patient.name, finding.seen, finding.meaning, finding.change]
+        for patient in patients
+        for finding in patient.found.findings
+    ]
+    tables = [
+        {
+            "title": "First layer: strengths, bands of frequency, aliasing in the second layer's projections, and "
+            "change (%) of each layer under shifts of 1 to 3 px beyond what its stride explains",
+            "columns": [*columns, *(f"shifts, {layer}" for layer in shifts)],
+            "rows": rows,
+        }
+    ]
+    if findings:
+        tables.append({"title": "Findings", "columns": ["network", "seen", "means", "try"], "rows": findings})
     return {
         "analysis": "filters",
         "title": "Health of the first layer",
-        "reproduces": "Fig 6 a-c",
+        "reproduces": "Fig 6",
         "order": 20,
         "text": (
             "The first layer's filters on one common scale, so that one filter that dominates leaves the others grey, "
-            "and each on its own scale, which shows structure but no strength. Underlined filters are flat."
+            "and each on its own scale, which shows structure but no strength. Underlined filters are flat. "
+            "Frequencies are those of the image, whatever the size of the filters."
         ),
-        "numbers": [
-            {"name": "strongest filter's RMS over the median", "value": health.spread, "unit": "times"},
-            {"name": "flat filters", "value": health.dead_share, "unit": "%"},
-            {"name": "maps active at fewer than 0.01 % of places", "value": silent, "unit": "%"},
-        ],
-        "figures": [
-            {"file": "filters.png", "key": "filters", "caption": "one scale for all"},
-            {"file": "each.png", "key": "each", "caption": "a scale for each"},
-            {"file": "rms.png", "key": "rms", "caption": "RMS of the filters"},
-        ],
-        "tables": [],
+        "numbers": numbers if len(patients) == 1 else [],
+        "figures": figures,
+        "tables": tables,
+        "claims": [claim.as_json() for claim in claims],
     }
+
+
+def _row(patient: Patient, shifts: Sequence[str]) -> list[Any]:
+    found = patient.found
+    values = [
+        patient.error, found.health.spread, found.health.dead_share, found.silent, found.spectra.low,
+        found.spectra.middle, found.spectra.high, found.peak(PERIOD), found.peak(found.stride),
+        *(found.shifts[layer].mean if layer in found.shifts else math.nan for layer in shifts),
+    ]  # fmt: skip
+    shown = [round(value, 2) if math.isfinite(value) else None for value in values]
+    return [patient.name, f"{found.kernel}x{found.kernel} / {found.stride}", *shown]
