@@ -46,10 +46,14 @@ def bootstrap(
     if count < 1:
         raise InputError("nothing to take a statistic of: not one map is active, or not one image is left")
     drawn = np.random.default_rng(seed).integers(0, count, (resamples, count))
-    values = [statistic(rows) for rows in drawn]
+    return interval(statistic(np.arange(count)), np.array([statistic(rows) for rows in drawn]), count)
+
+
+def interval(value: float, resampled: Float[np.ndarray, " n"], count: int) -> Estimate:
+    """A statistic of ``count`` units, and the bounds of 95 % of what resamples gave."""
     # A resample may leave a statistic undefined, such as a correlation of units that are all alike.
-    low, high = np.nanquantile(values, [0.025, 0.975]) if np.isfinite(values).any() else (np.nan, np.nan)
-    return Estimate(float(statistic(np.arange(count))), float(low), float(high), count)
+    low, high = np.nanquantile(resampled, [0.025, 0.975]) if np.isfinite(resampled).any() else (np.nan, np.nan)
+    return Estimate(float(value), float(low), float(high), count)
 
 
 def mean_of(values: Float[np.ndarray, " n"]) -> Estimate:

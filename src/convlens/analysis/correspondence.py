@@ -78,16 +78,25 @@ def hamming(first: Int8[Tensor, "n d"], second: Int8[Tensor, "m d"]) -> dict[str
     return {THREE: (differ / count).numpy(), NONZERO: (differ / (count - still)).numpy()}
 
 
-def off_diagonal(distances: Float[np.ndarray, "n n"], rows: np.ndarray | None = None) -> Float[np.ndarray, " pairs"]:
-    """All ordered pairs of two different images, of all or of some (drawn with replacement: never one with itself)."""
-    rows = np.arange(len(distances)) if rows is None else rows
-    return distances[np.ix_(rows, rows)][rows[:, None] != rows[None]]
+def off_diagonal(distances: Float[np.ndarray, "n n"]) -> Float[np.ndarray, " pairs"]:
+    """All ordered pairs of two different images."""
+    return distances[~np.eye(len(distances), dtype=bool)]
 
 
-def delta(distances: Float[np.ndarray, "n n"], rows: np.ndarray | None = None) -> float:
-    """The mean over all pairs."""
-    pairs = off_diagonal(distances, rows)
-    return float(np.nanmean(pairs)) if np.isfinite(pairs).any() else float("nan")
+def deltas(distances: Float[np.ndarray, "n n"], counts: Float[np.ndarray, "r n"]) -> Float[np.ndarray, " r"]:
+    """Means over all pairs of different images, for several choices: how often each image is in them.
+
+    An image that was drawn twice is never compared with itself. NaN where there is no pair.
+    """
+    known = np.isfinite(distances) & ~np.eye(len(distances), dtype=bool)
+    total = ((counts @ np.where(known, distances, 0.0)) * counts).sum(1)
+    pairs = ((counts @ known) * counts).sum(1)
+    return np.divide(total, pairs, out=np.full(len(counts), np.nan), where=pairs > 0)
+
+
+def delta(distances: Float[np.ndarray, "n n"]) -> float:
+    """The mean over all pairs of different images."""
+    return float(deltas(distances, np.ones((1, len(distances))))[0])
 
 
 def random_masks(inside: Bool[Tensor, "h w"], areas: Sequence[int], seed: int) -> list[Bool[Tensor, "h w"]]:
@@ -141,26 +150,15 @@ def consistency(part: Int8[Tensor, "n d"], random: Int8[Tensor, "n d"], form: st
     own, other = own[np.isfinite(own)], other[np.isfinite(other)]
     pooled = np.sqrt((own.var() + other.var()) / 2) if len(own) and len(other) else float("nan")
     gap = delta(distances[count:, count:]) - delta(distances[:count, :count])
-    rng = np.random.default_rng(seed)
-    as_large = 0
-    for _ in range(PERMUTATIONS):
-        exchanged = rng.random(count) < 0.5
-        rows = np.arange(count) + count * exchanged
-        others = np.arange(count) + count * ~exchanged
-        as_large += _mean_of(distances, others) - _mean_of(distances, rows) >= gap
+    exchanged = np.random.default_rng(seed).random((PERMUTATIONS, count)) < 0.5
+    as_parts = np.concatenate([~exchanged, exchanged], 1).astype(float)
+    as_large = int((deltas(distances, 1 - as_parts) - deltas(distances, as_parts) >= gap).sum())
     return PartConsistency(
         delta(distances[:count, :count]),
         float(own.std()) if len(own) else float("nan"),
         float((other.mean() - own.mean()) / pooled) if pooled > 0 else float("nan"),
         (1 + as_large) / (1 + PERMUTATIONS),
     )
-
-
-def _mean_of(distances: np.ndarray, rows: np.ndarray) -> float:
-    """Delta of some rows, without leaving out what is not finite, which is rare, where it can be had faster."""
-    chosen = distances[np.ix_(rows, rows)]
-    total, count = chosen.sum() - np.trace(chosen), len(rows) * (len(rows) - 1)
-    return float(total / count) if np.isfinite(total) else delta(chosen)
 
 
 def table_rows(

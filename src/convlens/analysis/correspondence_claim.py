@@ -6,8 +6,8 @@ import numpy as np
 from jaxtyping import Float, Int8
 from torch import Tensor
 
-from convlens.analysis.claims import Claim, Estimate, bootstrap, verdict
-from convlens.analysis.correspondence import delta, hamming
+from convlens.analysis.claims import RESAMPLES, Claim, interval, verdict
+from convlens.analysis.correspondence import deltas, hamming
 
 PAPER = {
     "right_eye": (0.067, 0.069), "left_eye": (0.069, 0.068), "nose": (0.079, 0.069), "random": (0.107, 0.073),
@@ -20,20 +20,25 @@ def all_distances(changes: Int8[Tensor, "n masks d"], form: str) -> list[Float[n
     return [hamming(changes[:, number], changes[:, number])[form] for number in range(changes.shape[1])]
 
 
-def ratio(distances: Sequence[np.ndarray], parts: int, rows: np.ndarray) -> float:
-    """Delta of the random places (the masks after the parts') over that of the parts, both means."""
-    own = np.mean([delta(one, rows) for one in distances[:parts]])
-    return float(np.mean([delta(one, rows) for one in distances[parts:]]) / own) if own > 0 else float("nan")
+def ratios(
+    distances: Sequence[Float[np.ndarray, "n n"]], parts: int, counts: Float[np.ndarray, "r n"]
+) -> Float[np.ndarray, " r"]:
+    """Delta of the random places (the masks after the parts') over that of the parts, both means; for each choice."""
+    values = np.stack([deltas(one, counts) for one in distances])
+    own, other = values[:parts].mean(0), values[parts:].mean(0)
+    return np.divide(other, own, out=np.full(len(own), np.nan), where=own > 0)
 
 
 def draws_of_five(
-    distances: Sequence[np.ndarray], size: int = 5, draws: int = 200, seed: int = 0
+    distances: Sequence[Float[np.ndarray, "n n"]], size: int = 5, draws: int = 200, seed: int = 0
 ) -> list[tuple[float, float]]:
     """For each mask, mean and standard deviation of Delta over random choices of five images, as in the paper."""
     rng = np.random.default_rng(seed)
     count = len(distances[0])
-    chosen = [rng.choice(count, min(size, count), replace=False) for _ in range(draws)]
-    values = np.array([[delta(one, rows) for rows in chosen] for one in distances])
+    counts = np.zeros((draws, count))
+    for row in counts:
+        row[rng.choice(count, min(size, count), replace=False)] = 1
+    values = [deltas(one, counts) for one in distances]
     return [(float(np.nanmean(row)), float(np.nanstd(row))) for row in values]
 
 
@@ -43,18 +48,21 @@ def correspondence_claim(
     """Random places over parts: above 1 at the lower layer, and lower at the upper one; over images."""
     tables = {layer: all_distances(signs[layer], form) for layer in (lower, upper)}
     count, number = len(signs[lower]), len(parts)
-    ratios: dict[str, Estimate] = {
-        layer: bootstrap(count, lambda rows, table=table: ratio(table, number, rows))  # type: ignore[misc]
-        for layer, table in tables.items()
-    }
-    gain = bootstrap(count, lambda rows: ratio(tables[lower], number, rows) - ratio(tables[upper], number, rows))
+    drawn = np.random.default_rng(0).integers(0, count, (RESAMPLES, count))
+    counts = np.stack([np.bincount(rows, minlength=count) for rows in drawn]).astype(float)
+    # The whole first, then the resamples.
+    counts = np.concatenate([np.ones((1, count)), counts])
+    found = {layer: ratios(table, number, counts) for layer, table in tables.items()}
+    estimates = {layer: interval(values[0], values[1:], count) for layer, values in found.items()}
+    apart = found[lower] - found[upper]
+    gain = interval(apart[0], apart[1:], count)
     return Claim(
         19,
         f"{lower or 'output'} and {upper or 'output'}, {form} signs",
         "Delta of random places over that of parts at the lower layer, against 1; and less the same at the upper "
         "layer, against 0",
-        ratios[lower],
-        verdict(ratios[lower].against(1), gain.against(0)),
+        estimates[lower],
+        verdict(estimates[lower].against(1), gain.against(0)),
         paper="1.60, 1.55 and 1.35 at layer 5; 1.06, 1.07 and 1.06 at layer 7",
-        controls={f"ratio, {upper or 'output'}": str(ratios[upper]), "lower less upper layer": str(gain)},
+        controls={f"ratio, {upper or 'output'}": str(estimates[upper]), "lower less upper layer": str(gain)},
     )

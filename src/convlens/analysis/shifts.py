@@ -63,7 +63,7 @@ def shift_errors(
             top, left = ((n - size) // 2 for n in image.shape[1:])
             if top < max(shifts):
                 raise InputError(
-                    f"an image of {image.shape[1]} px leaves no room to move a part of {size} px: store more"
+                    f"images of {image.shape[1]} px leave no room to move a part of {size} px: store larger"
                 )
             parts = [image[:, top - shift : top - shift + size, left : left + size] for shift in (0, *shifts)]
             maps: dict[str, Tensor] = {}

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from convlens import runs
 from convlens.analysis.claims import Claim
@@ -117,7 +117,7 @@ def _record(directory: str | None) -> tuple[float, bool | None]:
     metrics = runs.read_json(Path(directory) / "metrics.json")
     error = metrics.get("test/top1_error", metrics.get("test/error", math.nan))
     config = Path(directory) / "config.yaml"
-    clipped = "max_filter_rms: null" not in config.read_text() if config.exists() else None
+    clipped = OmegaConf.select(OmegaConf.load(config), "system.max_filter_rms") is not None if config.exists() else None
     return float(error) if isinstance(error, int | float) else math.nan, clipped
 
 

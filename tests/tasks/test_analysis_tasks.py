@@ -1,0 +1,198 @@
+"""The tasks of the paper's second half, as typed: what they write, and what they answer to mistakes."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from omegaconf import OmegaConf
+from PIL import Image
+
+from convlens import runs
+from convlens.analysis.occlusion import occlude
+
+FEW = ("task.images=3", "task.correct=false")
+OCCLUDE = ("task=occlude", "run=run", *FEW, "task.stride=16", "task.drawn=2", "task.others=8")
+INVARIANCE = ("task=invariance", "run=run", *FEW, "task.steps=9", "task.layers=[conv1,fc7]", "task.drawn=2")
+CORRESPOND = ("task=correspond", "run=run", "task.images=4", "task.drawn=2")
+
+
+@pytest.fixture
+def run(trained, tmp_path) -> Path:
+    shutil.copytree(trained, tmp_path / "run")
+    return tmp_path / "run"
+
+
+def result(run: Path, analysis: str) -> dict:
+    folder = run / "results" / analysis
+    found = json.loads((folder / "result.json").read_text())
+    for figure in found["figures"]:
+        with Image.open(folder / figure["file"]) as picture:
+            assert min(picture.size) > 100
+    return found
+
+
+def subject(run: Path) -> runs.Subject:
+    config = OmegaConf.load(run / "config.yaml")
+    config.run = str(run)
+    return runs.subject(config, [])
+
+
+def test_occlusion_of_a_run(convlens, run):
+    outcome = convlens(*OCCLUDE)
+    assert (outcome.code, outcome.err) == (0, ""), outcome
+    assert outcome.out.splitlines()[-1] == "results in run/results/occlusion"
+    found = result(run, "occlusion")
+    assert [claim["number"] for claim in found["claims"]][-1] == 17
+    assert {claim["verdict"] for claim in found["claims"]} == {"can't tell"}  # of three images
+    arrays = np.load(run / "results/occlusion/maps.npz")
+    looked = subject(run)
+    index = int(arrays["images"][1])
+    image = looked.data.dataset("test")[index][0]
+    size, value = int(arrays["size"]), (124 - looked.data.mean) / looked.data.std[:, None, None]
+    expected = occlude(
+        looked.net, image, int(arrays["targets"][1]), size=size, stride=16, value=value, layer=str(arrays["layer"])
+    )
+    assert size == 14  # 50 of 224 pixels, of 64
+    np.testing.assert_allclose(arrays["probability"][1], expected.probability.numpy(), atol=1e-6)
+    np.testing.assert_allclose(arrays["activation"][1], expected.activation.numpy(), rtol=1e-5)
+    assert int(arrays["map"][1]) == expected.map
+    assert arrays["image_ids"][1] == looked.data.image_id("test", index)
+
+
+@pytest.mark.parametrize("fill", ["mean", "blur", "noise", "30"])
+def test_any_fill_will_do(convlens, run, fill):
+    job = ("task=occlude", "run=run", "task.images=1", "task.correct=false", "task.stride=25", "task.drawn=1")
+    assert convlens(*job, f"task.fill={fill}", "task.others=0", "task.layer=conv3").code == 0
+
+
+def test_invariance_of_a_run(convlens, run):
+    outcome = convlens(*INVARIANCE)
+    assert (outcome.code, outcome.err) == (0, ""), outcome
+    found = result(run, "invariance")
+    assert {claim["number"] for claim in found["claims"]} == {10, 11, 12, 13}
+    arrays = np.load(run / "results/invariance/rotation.npz")
+    assert {0, 90, 180, 270, 360} <= set(arrays["values"].round().astype(int).tolist())
+    assert arrays["raw/conv1"].shape == arrays["probability"].shape == (3, len(arrays["values"]))
+    # Nothing changes where nothing is done, and a full turn is nothing.
+    still = [0, -1]
+    assert arrays["relative/fc7"][:, still].max() < 1e-3
+    np.testing.assert_allclose(arrays["probability"][:, 0], arrays["clean_probability"], atol=1e-5)
+
+
+@pytest.mark.parametrize("border", ["reflect", "source"])
+def test_other_borders(convlens, run, border):
+    job = (
+        "task=invariance",
+        "run=run",
+        "task.images=1",
+        "task.correct=false",
+        "task.steps=3",
+        "task.layers=[conv1,conv2]",
+    )
+    assert convlens(*job, f"task.border={border}", "task.kinds=[translation]", "task.drawn=1").code == 0
+
+
+def test_correspondence_of_a_run(convlens, run):
+    outcome = convlens(*CORRESPOND)
+    assert (outcome.code, outcome.err) == (0, ""), outcome
+    found = result(run, "correspondence")
+    assert [claim["number"] for claim in found["claims"]] == [19, 19]
+    rows = found["tables"][0]["rows"]
+    assert [row[0] for row in rows] == ["right_eye", "left_eye", "nose", "random"]
+    assert rows[0][-1] == "0.067, 0.069"
+    arrays = np.load(run / "results/correspondence/signs.npz")
+    assert arrays["masks"].shape[:2] == (4, 6)
+    assert set(np.unique(arrays["signs/layer5"])) <= {-1, 0, 1}
+    looked = subject(run)
+    index = [looked.data.image_id("test", i) for i in range(24)].index(str(arrays["image_ids"][0]))
+    assert (arrays["masks"][0, 2] == looked.data.regions("test", index)["nose"].numpy()).all()
+
+
+def test_several_runs_are_diagnosed_side_by_side(convlens, run, tmp_path):
+    shutil.copytree(run, tmp_path / "other")
+    file = tmp_path / "other/checkpoints/best.ckpt"
+    content = torch.load(file, weights_only=True)
+    content["state_dict"]["net.conv1.filter.weight"][0] *= 50
+    torch.save(content, file)
+    for folder, clip in ((run, 0.1), (tmp_path / "other", None)):
+        config = OmegaConf.load(folder / "config.yaml")
+        config.system.max_filter_rms = config.recipe.max_filter_rms = clip
+        OmegaConf.save(config, folder / "config.yaml")
+    outcome = convlens("task=diagnose", "task.runs=[run,other]", "task.images=6", "task.shifted=4", "run_dir=here")
+    assert (outcome.code, outcome.err) == (0, ""), outcome
+    found = result(tmp_path / "here", "filters")
+    names = [row[0] for row in found["tables"][0]["rows"]]
+    assert names == ["run", "other"]
+    assert found["tables"][0]["rows"][0][1] == "7x7 / 2"
+    error = json.loads((run / "metrics.json").read_text())["test/top1_error"]
+    assert found["tables"][0]["rows"][0][2] == pytest.approx(error, abs=0.01)
+    assert [claim["number"] for claim in found["claims"]] == [16]
+    assert any("other" in row and "renormalise" in row[3] for row in found["tables"][1]["rows"])
+    assert "try renormalise filters" in outcome.out
+
+
+def test_the_report_has_the_board_of_all_claims(convlens, run):
+    assert convlens(*CORRESPOND).code == 0
+    assert convlens("task=report", "run=run").code == 0
+    page = (run / "report.html").read_text()
+    assert "Claims of the paper" in page
+    assert "parts correspond at layer 5, less at layer 7" in page
+    assert "Refuted if covering the same part changes layer 5 no more consistently" in page
+
+
+@pytest.mark.parametrize(
+    ("job", "message"),
+    [
+        ((*OCCLUDE, "task.size=65"), "a square of 65 px does not fit in an image of 64 px: give 1 to 64"),
+        ((*OCCLUDE, "task.stride=0"), "stride 0: the square must move by at least 1 px"),
+        ((*OCCLUDE, "task.label=99"), "task.label=99 is no class of the data: give a name or 0 to 11"),
+        ((*OCCLUDE, "task.label=unicorn"), "task.label='unicorn' is no class of the data"),
+        ((*OCCLUDE, "task.target=mine"), "task.target='mine': choose label or predicted"),
+        ((*OCCLUDE, "task.fill=red"), "fill 'red' is unknown: choose one of grey, mean, blur, noise"),
+        ((*OCCLUDE, "task.layer=conv9"), "unknown layer 'conv9' in ConvNet"),
+        ((*OCCLUDE, "task.outputs=[1,2]"), "task.outputs has 2 numbers for 12 classes of the data"),
+        ((*OCCLUDE, "task.images=0"), "task.images=0: give at least 1"),
+        ((*INVARIANCE, "task.form=cosine"), "task.form='cosine': choose one of raw, relative, unit"),
+        ((*INVARIANCE, "task.kinds=[shear]"), "transformation 'shear' is unknown: choose one of translation"),
+        ((*INVARIANCE, "task.steps=2"), "task.steps=2: give a whole number of at least 3"),
+        ((*CORRESPOND, "task.images=1"), "task.images=1: give a whole number of at least 2"),
+        (
+            (*CORRESPOND, "task.parts=[wing]"),
+            "0 test images show wing of an object: at least two are needed; known are",
+        ),
+        ((*CORRESPOND, "task.layers=[conv5]"), "task.layers=['conv5']: the claim compares a lower with an upper layer"),
+        (("task=diagnose", "task.runs=[nowhere]"), "nowhere is not a run directory"),
+    ],
+)
+def test_mistakes_are_answered_by_one_line(convlens, run, job, message):
+    outcome = convlens(*job, *(("run_dir=new",) if "run=run" not in job else ()))
+    assert outcome.code == 2, outcome
+    assert outcome.err.startswith(f"convlens: {message}"), outcome.err
+    assert len(outcome.err.splitlines()) == 1
+    assert not list((run / "results").glob("*/result.json")) or not (run / "results/occlusion").exists()
+
+
+def test_a_class_that_is_never_predicted_is_said(convlens, run):
+    never = ("task=occlude", "run=run", "task.images=3", "task.label=0")
+    looked = subject(run)
+    with torch.no_grad():
+        for images, labels in looked.data.plain_dataloader("test"):
+            right = ((looked.net(images).argmax(1) == labels) & (labels == 0)).any()
+    outcome = convlens(*never, "task.others=0", "task.stride=30")
+    if right:
+        assert outcome.code == 0
+    else:
+        assert outcome.code == 2
+        assert "is predicted right by zfnet: choose another task.label, or task.correct=false" in outcome.err
+
+
+def test_networks_of_other_classes_say_how_to_go_on(convlens, tmp_path):
+    job = ("task=occlude", "model=torchvision", "model.net.name=squeezenet1_1", "+model.net.num_classes=20")
+    job = (*job, "data.source.train=48", "data.source.test=24", "run_dir=here", "task.images=1", "task.others=0")
+    outcome = convlens(*job)
+    assert outcome.code == 2
+    assert "squeezenet1_1 tells 20 classes apart and the data have 12: say which belong together" in outcome.err
+    assert convlens(*job, "task.target=predicted", "task.stride=25", "task.layer=features.3").code == 0
