@@ -1,12 +1,13 @@
 import numpy as np
 import pytest
 import torch
+from scipy import stats
 from torch import nn
 
 import convlens
 from convlens.analysis.diagnose import Diagnosis, diagnose
 from convlens.analysis.diagnosis import FilterHealth
-from convlens.analysis.diagnosis_claims import clipping_claim, diagnosis_claims
+from convlens.analysis.diagnosis_claims import clipping_claim, diagnosis_claims, rank_correlation
 from convlens.analysis.shifts import ShiftError, shift_errors
 from convlens.analysis.spectra import FilterSpectra, filter_spectra, peak_at
 from convlens.deconv import ReceptiveField
@@ -160,3 +161,14 @@ def test_clipping_is_decided_over_runs():
     wild, tame = [patient(30, 0, 1, 0.5, 8 + n) for n in range(6)], [patient(30, 0, 1, 0.5, 1.5)] * 6
     assert clipping_claim(wild, tame).verdict == "supports"
     assert clipping_claim(wild[:3], tame[:3]).verdict == "can't tell"
+
+
+def test_rank_correlation_is_scipys():
+    values, errors = [3.0, 1.0, 4.0, 1.0, 5.0, 9.0, 2.0], [0.3, 0.2, 0.1, 0.1, 0.7, 0.9, 0.6]
+    found, p = rank_correlation(values, errors)
+    expected = stats.spearmanr(values, errors)
+    assert found == pytest.approx(expected.statistic)
+    assert p == pytest.approx(expected.pvalue, abs=0.05)
+    assert rank_correlation([1, 2, 3, 4, 5, 6], [6, 5, 4, 3, 2, 1])[0] == pytest.approx(-1)
+    assert np.isnan(rank_correlation([1, 1, 1], [1, 2, 3])[0])
+    assert np.isnan(rank_correlation([1, 2], [1, 2])[0])

@@ -13,7 +13,7 @@ import convlens
 from convlens.analysis.faithfulness import EDGES, OTHER, faithfulness, faithfulness_claims, peak_unit, pictures
 from convlens.analysis.fillings import filling
 from convlens.analysis.localisation import box_sums, localisation_claim, localise
-from convlens.analysis.occlusion import OcclusionMaps, occlude, places, usual_square
+from convlens.analysis.occlusion import OcclusionMaps, occlude, occlude_each, places, usual_square
 from convlens.deconv import project
 from convlens.errors import InputError
 from convlens.nets import zfnet
@@ -283,6 +283,16 @@ def test_a_network_that_looks_at_the_object_supports_the_claim_with_enough_image
     few, others = claims_of(3)
     assert few.verdict == "can't tell"
     assert {claim.verdict for claim in others} == {"can't tell"}
+
+
+def test_many_images_and_sizes():
+    torch.manual_seed(0)
+    net, images = zfnet(5, input_size=64, width=0.1, init="he").eval(), torch.randn(2, 3, 64, 64)
+    found = list(occlude_each(net, images, [1, 3], sizes=[10, 30], stride=20))
+    assert [[one.size for one in maps] for maps in found] == [[10, 30]] * 2
+    torch.testing.assert_close(found[1][0].probability, occlude(net, images[1], 3, size=10, stride=20).probability)
+    with pytest.raises(InputError, match="2 images with 1 targets: give a target for each"):
+        list(occlude_each(net, images, [1]))
 
 
 def test_it_is_a_verb_of_the_library():

@@ -105,11 +105,19 @@ def test_a_table_of_points_is_read(tmp_path):
     assert found["object"].sum() == 30 * 30
 
 
+def test_parts_may_be_boxes(tmp_path):
+    Image.new("RGB", (40, 40)).save(tmp_path / "a.png")
+    columns = "file,tail_x1,tail_y1,tail_x2,tail_y2,bbox_x1,bbox_y1,bbox_x2,bbox_y2"
+    (tmp_path / "parts.csv").write_text(f"{columns}\na.png,1,2,5,9,0,0,20,30\n")
+    found = PointedImages(tmp_path).split("test").listing.regions(0, 40)
+    assert {name: int(mask.sum()) for name, mask in found.items()} == {"tail": 28, "object": 600}
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
         (None, r"parts\.csv cannot be read \(No such file or directory\): give the table of the parts"),
-        ("name,x\n1,2\n", "has no images with parts: its columns should be file, <part>_x, <part>_y"),
+        ("name,x\n1,2\n", "has no images with parts: its columns should be file, and <part>_x, <part>_y or"),
         (TABLE + "a.png,ten,20,30,20,1,1,5,5,35,35\n", "places are numbers of pixels"),
     ],
 )

@@ -328,3 +328,24 @@ def test_an_unknown_init_is_answered_with_the_known_ones():
     with pytest.raises(InputError, match=r"init='xavier' is unknown: choose gaussian .* or he"):
         # The checked signature would refuse it first under pytest.
         ConvNet.initialise.__wrapped__(net, "xavier")
+
+
+def test_filters_of_a_layer_can_be_changed():
+    net = alexnet(5, input_size=64, width=0.1, filters={"conv1": {"kernel": 7, "stride": 2, "padding": 2}})
+    conv = net.get_submodule("conv1.filter")
+    assert (conv.kernel_size, conv.stride, conv.padding) == ((7, 7), (2, 2), (2, 2))
+    assert net(torch.zeros(1, 3, 64, 64)).shape == (1, 5)
+
+
+@pytest.mark.parametrize(
+    ("filters", "message"),
+    [
+        ({"conv9": {"kernel": 3}}, "cannot change the filters of 'conv9': the network's convolutions are conv1, conv2"),
+        ({"fc6": {"kernel": 3}}, "cannot change the filters of 'fc6'"),
+        ({"conv1": {"stride": 0}}, "conv1 with stride=0: give whole numbers for kernel, stride, padding, groups"),
+        ({"conv1": {"maps": 3}}, "conv1 with maps=3: give whole numbers"),
+    ],
+)
+def test_filters_that_cannot_be_are_refused(filters, message):
+    with pytest.raises(InputError, match=message):
+        alexnet(5, filters=filters)

@@ -15,9 +15,11 @@ from convlens.tasks.study import shared_overrides
 QUICK = ("data.source.train=48", "data.source.test=24", "model.net.width=0.1", "recipe.max_epochs=1", "callbacks=none")
 DEFAULT_PARTS = [
     *("train alexnet", "train zfnet", "project alexnet", "project zfnet"),
-    *("diagnose alexnet", "diagnose zfnet", "compare"),
+    *("diagnose alexnet", "diagnose zfnet", "diagnose both"),
+    *(f"{what} {name}" for what in ("occlude", "transform", "correspond") for name in ("alexnet", "zfnet")),
+    "compare",
 ]
-PARTS = [name for name in DEFAULT_PARTS if name not in ("project alexnet", "diagnose alexnet")]
+PARTS = ["train alexnet", "train zfnet", "project zfnet", "diagnose zfnet", "compare"]
 
 
 def read(study: Path) -> dict:

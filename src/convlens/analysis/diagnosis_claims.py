@@ -3,9 +3,12 @@
 from collections.abc import Sequence
 
 import numpy as np
+from jaxtyping import Float
 
 from convlens.analysis.claims import Claim, difference, verdict
 from convlens.analysis.diagnose import PERIOD, Diagnosis
+
+PERMUTATIONS = 5000
 
 
 def diagnosis_claims(coarse: tuple[str, Diagnosis], fine: tuple[str, Diagnosis]) -> list[Claim]:
@@ -45,6 +48,23 @@ def diagnosis_claims(coarse: tuple[str, Diagnosis], fine: tuple[str, Diagnosis])
         )
     )  # fmt: skip
     return claims
+
+
+def rank_correlation(values: Sequence[float], errors: Sequence[float], seed: int = 0) -> tuple[float, float]:
+    """Spearman's correlation of a number with the error over networks, and the p of a permutation test (two-sided)."""
+    first, second = (_ranks(np.asarray(column, float)) for column in (values, errors))
+    if len(first) < 3 or first.std() == 0 or second.std() == 0:
+        return float("nan"), float("nan")
+    found = float(np.corrcoef(first, second)[0, 1])
+    rng = np.random.default_rng(seed)
+    others = [np.corrcoef(rng.permutation(first), second)[0, 1] for _ in range(PERMUTATIONS)]
+    return found, float((1 + (np.abs(others) >= abs(found) - 1e-12).sum()) / (1 + PERMUTATIONS))
+
+
+def _ranks(values: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
+    """Ranks from 0; equal values share the mean of theirs."""
+    smaller = (values[None] < values[:, None]).sum(1)
+    return smaller + ((values[None] == values[:, None]).sum(1) - 1) / 2
 
 
 def clipping_claim(without: Sequence[Diagnosis], clipped: Sequence[Diagnosis]) -> Claim:

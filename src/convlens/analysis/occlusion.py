@@ -1,6 +1,6 @@
 """What a network makes of an image with a square of it covered, wherever that is (paper, section 4.2 and Fig 7)."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -140,6 +140,31 @@ def occlude(
             "clean_label": int(clean[OUTPUT].argmax()),
         }
     return OcclusionMaps(torch.tensor(tops), torch.tensor(lefts), size, **found)
+
+
+def occlude_each(
+    net: nn.Module,
+    images: Sequence[Float[Tensor, "c h w"]],
+    targets: Sequence[int | None],
+    sizes: Sequence[int | None] = (None,),
+    **options: Any,
+) -> Iterator[list[OcclusionMaps]]:
+    """``occlude`` for many images, one after the other: of each the maps for all sizes of the square.
+
+    Args:
+        net: as for ``occlude``.
+        images: as the network reads them.
+        targets: of each image.
+        sizes: of the squares, in pixels; None is the paper's 50 of 224.
+        options: of ``occlude``.
+
+    Raises:
+        InputError: as ``occlude``, or not a target for each image.
+    """
+    if len(images) != len(targets):
+        raise InputError(f"{len(images)} images with {len(targets)} targets: give a target for each")
+    for image, target in zip(images, targets, strict=True):
+        yield [occlude(net, image, target, size=size, **options) for size in sizes]
 
 
 def _check_target(shape: torch.Size, target: int) -> None:

@@ -25,6 +25,7 @@ def alexnet(
     width: float = 1.0,
     removed: Iterable[int] = (),
     maps: Mapping[str, int] | None = None,
+    filters: Mapping[str, Mapping[str, int]] | None = None,
     in_channels: int = 3,
     dropout: float = 0.5,
     init: Literal["gaussian", "he"] = "gaussian",
@@ -37,12 +38,13 @@ def alexnet(
         width: factor on all maps and units.
         removed: numbers of layers left out (paper, Table 3).
         maps: other numbers of maps by layer name, before ``width`` is applied.
+        filters: other kernels, strides and paddings by layer name.
         in_channels: channels of the images.
         dropout: probability in layers 6 and 7.
         init: ``gaussian`` is the paper's N(0, 0.01), ``he`` scales to the fan-in.
     """
     return ConvNet(
-        edit(ALEXNET, removed=removed, maps=maps, width=width),
+        edit(ALEXNET, removed=removed, maps=maps, filters=filters, width=width),
         num_classes=num_classes,
         input_size=input_size,
         in_channels=in_channels,

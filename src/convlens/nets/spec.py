@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 from convlens.errors import InputError
 
@@ -85,11 +85,32 @@ def scale_width(table: Table, width: float) -> Table:
     return tuple(replace(row, maps=max(8, round(row.maps * width / 8) * 8)) for row in table)
 
 
+def set_filters(table: Table, filters: Mapping[str, Mapping[str, int]]) -> Table:
+    """The table with other filters, by layer name (``{"conv1": {"kernel": 7, "stride": 2, "padding": 1}}``)."""
+    rows = {row.name: row for row in table}
+    known = ("kernel", "stride", "padding", "groups")
+    for name, values in filters.items():
+        if name not in rows or not rows[name].is_conv:
+            there = ", ".join(row.name for row in table if row.is_conv)
+            raise InputError(f"cannot change the filters of {name!r}: the network's convolutions are {there}")
+        for field, value in values.items():
+            if field not in known or not isinstance(value, int) or value < (field != "padding"):
+                raise InputError(f"{name} with {field}={value}: give whole numbers for {', '.join(known)}")
+        changed: dict[str, Any] = dict(values)
+        rows[name] = replace(rows[name], **changed)
+    return tuple(rows.values())
+
+
 def edit(
-    table: Table, *, removed: Iterable[int] = (), maps: Mapping[str, int] | None = None, width: float = 1
+    table: Table,
+    *,
+    removed: Iterable[int] = (),
+    maps: Mapping[str, int] | None = None,
+    filters: Mapping[str, Mapping[str, int]] | None = None,
+    width: float = 1,
 ) -> Table:
-    """All of a network's edits: other numbers of maps, then layers removed, then everything scaled."""
-    return scale_width(remove(set_maps(table, maps or {}), removed), width)
+    """All of a network's edits: other filters and numbers of maps, then layers removed, then everything scaled."""
+    return scale_width(remove(set_maps(set_filters(table, filters or {}), maps or {}), removed), width)
 
 
 def smallest_input(table: Table) -> int:

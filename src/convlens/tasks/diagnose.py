@@ -3,9 +3,7 @@
 import logging
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -13,36 +11,18 @@ from omegaconf import DictConfig, OmegaConf
 
 from convlens import runs
 from convlens.analysis.claims import Claim
-from convlens.analysis.diagnose import PERIOD, Diagnosis, diagnose
+from convlens.analysis.diagnose import Diagnosis, diagnose
 from convlens.analysis.diagnosis_claims import clipping_claim, diagnosis_claims
 from convlens.callbacks.filters import convolutions, first_conv
 from convlens.errors import InputError
 from convlens.figures import Curve, curves, filters_sheet, rms_histogram, save_png
 from convlens.files import write_json
 from convlens.runs import Subject
+from convlens.tasks.diagnosis_result import Patient, diagnosis_result
 from convlens.tasks.invariance import reader
 from convlens.tasks.settings import check_number
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Patient:
-    """A network with what was found.
-
-    Attributes:
-        name: told apart from the others.
-        subject: the network and its data.
-        found: the diagnosis.
-        error: of a run, the top-1 error on the test images, in percent; NaN where there is none.
-        clipped: whether its filters were clipped while it was trained; None where that is not known.
-    """
-
-    name: str
-    subject: Subject
-    found: Diagnosis
-    error: float
-    clipped: bool | None
 
 
 def run(
@@ -73,7 +53,7 @@ def examine(
         figures = [figure for patient in patients for figure in _draw(patient, folder, len(patients) > 1)]
         figures += _together(patients, folder)
         claims = _claims(patients)
-        result = _result(patients, figures, claims)
+        result = diagnosis_result(patients, figures, claims)
         write_json(folder / "result.json", {**result, "command": runs.command_line(overrides)})
     for patient in patients:
         for finding in patient.found.findings:
@@ -170,65 +150,3 @@ def _claims(patients: Sequence[Patient]) -> list[Claim]:
     if without and clipped:
         claims.append(clipping_claim(without, clipped))
     return claims
-
-
-def _result(patients: Sequence[Patient], figures: list[dict[str, str]], claims: Sequence[Claim]) -> dict[str, Any]:
-    """What the report reads."""
-    first = patients[0].found
-    numbers = [
-        {"name": "strongest filter's RMS over the median", "value": first.health.spread, "unit": "times"},
-        {"name": "flat filters", "value": first.health.dead_share, "unit": "%"},
-        {"name": "maps active at fewer than 0.01 % of places", "value": first.silent, "unit": "%"},
-        {
-            "name": "power at middle frequencies",
-            "value": first.spectra.middle,
-            "unit": "%",
-        },
-    ]
-    columns = [
-        "network", "kernel / stride", "test error (%)", "RMS, strongest / median", "flat (%)", "silent (%)", "low (%)",
-        "middle (%)", "high (%)", f"peak at {PERIOD} px", "peak at stride",
-    ]  # fmt: skip
-    shifts = list(dict.fromkeys(layer for patient in patients for layer in patient.found.shifts))
-    rows = [_row(patient, shifts) for patient in patients]
-    findings = [
-        [patient.name, finding.seen, finding.meaning, finding.change]
-        for patient in patients
-        for finding in patient.found.findings
-    ]
-    tables = [
-        {
-            "title": "First layer: strengths, bands of frequency, aliasing in the second layer's projections, and "
-            "change (%) of each layer under shifts of 1 to 3 px beyond what its stride explains",
-            "columns": [*columns, *(f"shifts, {layer}" for layer in shifts)],
-            "rows": rows,
-        }
-    ]
-    if findings:
-        tables.append({"title": "Findings", "columns": ["network", "seen", "means", "try"], "rows": findings})
-    return {
-        "analysis": "filters",
-        "title": "Health of the first layer",
-        "reproduces": "Fig 6",
-        "order": 20,
-        "text": (
-            "The first layer's filters on one common scale, so that one filter that dominates leaves the others grey, "
-            "and each on its own scale, which shows structure but no strength. Underlined filters are flat. "
-            "Frequencies are those of the image, whatever the size of the filters."
-        ),
-        "numbers": numbers if len(patients) == 1 else [],
-        "figures": figures,
-        "tables": tables,
-        "claims": [claim.as_json() for claim in claims],
-    }
-
-
-def _row(patient: Patient, shifts: Sequence[str]) -> list[Any]:
-    found = patient.found
-    values = [
-        patient.error, found.health.spread, found.health.dead_share, found.silent, found.spectra.low,
-        found.spectra.middle, found.spectra.high, found.peak(PERIOD), found.peak(found.stride),
-        *(found.shifts[layer].mean if layer in found.shifts else math.nan for layer in shifts),
-    ]  # fmt: skip
-    shown = [round(value, 2) if math.isfinite(value) else None for value in values]
-    return [patient.name, f"{found.kernel}x{found.kernel} / {found.stride}", *shown]

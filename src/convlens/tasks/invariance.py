@@ -34,12 +34,6 @@ def run(
     cfg: DictConfig,
     overrides: list[str],
     *,
-    split: str,
-    images: int,
-    label: str | int | None,
-    target: str,
-    outputs: Sequence[int] | None,
-    correct: bool,
     kinds: Sequence[str],
     steps: int,
     layers: Sequence[str] | str | None,
@@ -47,20 +41,24 @@ def run(
     form: str,
     symmetric: Sequence[str] | None,
     drawn: int,
+    **choice: Any,
 ) -> int:
-    """Transform the images, compare, draw, decide the claims, write ``results/invariance``."""
+    """Transform the images, compare, draw, decide the claims, write ``results/invariance``.
+
+    The other settings are those of ``Choice``.
+    """
     check_number("task.steps", steps, 3)
     check_number("task.drawn", drawn, 0)
     if form not in FORMS:
         raise InputError(f"task.form={form!r}: choose one of {', '.join(FORMS)}")
-    choice = Choice(split, images, label, target, outputs, correct)
+    chosen = Choice(**choice)
     with runs.analysing(cfg, overrides, "invariance") as run_dir:
         subject = runs.subject(cfg, overrides)
         names = [layers] if isinstance(layers, str) else list(layers or all_layers(subject))
-        looked = look(subject, choice)
+        looked = look(subject, chosen)
         side = subject.data.image_size
         values = {kind: amounts(kind, side, steps) for kind in kinds}
-        pixels = sources(subject, split, looked, border)
+        pixels = sources(subject, chosen.split, looked, border)
         started = time.monotonic()
         found: dict[str, Invariance] = {}
         total = len(looked) * sum(len(v) for v in values.values())
@@ -74,7 +72,7 @@ def run(
         folder = run_dir / "results" / "invariance"
         known = None if symmetric is None else [subject.data.label_name(item.label) in symmetric for item in looked]
         claims = invariance_claims(found, names[0], names[-1], side, known)
-        _write(subject, choice, looked, pixels, found, folder, (border, form, drawn))
+        _write(subject, chosen, looked, pixels, found, folder, (border, form, drawn))
         result = _result(subject, found, names, border, form, seconds, drawn)
         write_json(
             folder / "result.json",

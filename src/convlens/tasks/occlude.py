@@ -46,21 +46,19 @@ def run(
     cfg: DictConfig,
     overrides: list[str],
     *,
-    split: str,
-    images: int,
-    label: str | int | None,
-    target: str,
-    outputs: Sequence[int] | None,
-    correct: bool,
     size: int | None,
     stride: int | None,
     fill: str | float,
     layer: str | None,
     drawn: int,
     others: int,
+    **choice: Any,
 ) -> int:
-    """Cover the images, draw some of them, decide the claims, write ``results/occlusion``."""
-    choice = Choice(split, images, label, target, outputs, correct)
+    """Cover the images, draw some of them, decide the claims, write ``results/occlusion``.
+
+    The other settings are those of ``Choice``.
+    """
+    chosen = Choice(**choice)
     with runs.analysing(cfg, overrides, "occlude") as run_dir:
         subject = runs.subject(cfg, overrides)
         side = subject.data.image_size
@@ -68,7 +66,7 @@ def run(
         square = (usual[0] if size is None else size, usual[1] if stride is None else stride)
         count = len(places(side, *square)) ** 2
         layer = layer or default_layers(subject.net)[-1]
-        looked = look(subject, choice)
+        looked = look(subject, chosen)
         started = time.monotonic()
         covered = []
         with tqdm(desc="squares", unit="square", total=count * len(looked), disable=None) as bar:
@@ -78,10 +76,10 @@ def run(
                     subject.net, item.image, item.target, size=square[0], stride=square[1],
                     value=instead, layer=layer, step=bar.update,
                 )  # fmt: skip
-                covered.append(_covered(subject, split, item, maps, layer))
+                covered.append(_covered(subject, chosen.split, item, maps, layer))
         seconds = time.monotonic() - started
         folder = run_dir / "results" / "occlusion"
-        _write(subject, choice, covered, layer, folder, (drawn, others), fill)
+        _write(subject, chosen, covered, layer, folder, (drawn, others), fill)
         claims = _claims(covered, layer)
         result = _result(subject, covered, claims, layer, square, seconds, drawn > 0)
         write_json(folder / "result.json", {**result, "command": runs.command_line(overrides)})

@@ -14,9 +14,10 @@ from convlens.errors import InputError
 class PointedImages(Source):
     """`root/<table>`, a csv with a line for each image of `root`: where its parts are, in pixels of the file.
 
-    The columns are `file`; `<part>_x` and `<part>_y` for each part, which is a disc around that point; and `bbox_x1`,
-    `bbox_y1`, `bbox_x2`, `bbox_y2`, the box of the object. An empty cell means that the part is not to be seen. All
-    images are of one class, and all are training and test images alike: nothing is learnt from them.
+    The columns are `file`; for each part either `<part>_x` and `<part>_y`, which make it a disc around that point, or
+    `<part>_x1`, `<part>_y1`, `<part>_x2`, `<part>_y2`, its box; and the same four for `bbox`, the box of the object. An
+    empty cell means that the part is not to be seen. All images are of one class, and all are training and test images
+    alike: nothing is learnt from them.
 
     Args:
         root: folder of the images.
@@ -51,20 +52,25 @@ class PointedImages(Source):
             raise InputError(f"{self.path} cannot be read ({error.strerror}): give the table of the parts") from error
         columns = list(lines[0]) if lines else []
         parts = [name[:-2] for name in columns if name.endswith("_x") and f"{name[:-2]}_y" in columns]
-        if "file" not in columns or not parts:
-            raise InputError(f"{self.path} has no images with parts: its columns should be file, <part>_x, <part>_y")
+        boxed = [name[:-3] for name in columns if name.endswith("_x1") and f"{name[:-3]}_y2" in columns]
+        if "file" not in columns or not (parts or set(boxed) - {"bbox"}):
+            wanted = "file, and <part>_x, <part>_y or <part>_x1, _y1, _x2, _y2"
+            raise InputError(f"{self.path} has no images with parts: its columns should be {wanted}")
         try:
-            shapes = [_shapes(line, parts, self.radius) for line in lines]
+            shapes = [_shapes(line, parts, boxed, self.radius) for line in lines]
         except ValueError as error:
             raise InputError(f"{self.path}: {error}; places are numbers of pixels") from error
         names = [line["file"] for line in lines]
         return AnnotatedListing(self.root.name, names, np.zeros(len(names), np.int64), self.root, shapes)
 
 
-def _shapes(line: dict[str, str], parts: list[str], radius: float) -> list[Box | Disc]:
+def _shapes(line: dict[str, str], parts: list[str], boxed: list[str], radius: float) -> list[Box | Disc]:
     points = {part: (float(line[f"{part}_x"]), float(line[f"{part}_y"])) for part in parts if line[f"{part}_x"]}
-    edges = [float(line[f"bbox_{edge}"]) for edge in ("x1", "y1", "x2", "y2")] if line.get("bbox_x1") else None
-    shapes: list[Box | Disc] = [] if edges is None else [Box("object", *edges)]
+    shapes: list[Box | Disc] = []
+    for part in boxed:
+        if line[f"{part}_x1"]:
+            left, top, right, bottom = (float(line[f"{part}_{edge}"]) for edge in ("x1", "y1", "x2", "y2"))
+            shapes.append(Box("object" if part == "bbox" else part, left, top, right, bottom))
     first = [points[part] for part in parts[:2] if part in points]
     if len(first) == 2:
         apart = float(np.hypot(first[0][0] - first[1][0], first[0][1] - first[1][1]))
