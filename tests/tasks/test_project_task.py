@@ -245,7 +245,7 @@ def test_other_pictures_under_the_same_names_make_another_gallery(convlens, tmp_
             folder.mkdir(parents=True)
             for number in range(count):
                 Image.new("RGB", (40, 40), (number * 20, 10, 200)).save(folder / f"{number}.png")
-    job = ("task=project", "run_dir=a", "data=image_folder", "data.source.root=images", "data.image_size=32")
+    job = ("task=project", "run_dir=a", "data=image_folder", "data.source.root=images", "data.image_size=48")
     job = (*job, "model.net.width=0.1", "task.layers=[conv1]", "task.maps=2", "task.controls=0", "task.detailed=0")
     assert convlens(*job).code == 0
     assert "reused" in convlens(*job).out
