@@ -78,7 +78,7 @@ def time_squares(name: str, square: int, stride: int, what: str) -> list[float]:
     occlude(net, image, target, size=square, stride=stride, layer=layer)
     ours = (process_time() - start) / count
     few = 8  # rows and columns of Captum's squares, which cost the same wherever they are
-    apart = (SIDE - square) // (few - 1)
+    apart = min((SIDE - square) // (few - 1), square)  # Captum wants no gaps
     reference = []
     model: Callable = Upto(net, LAYER) if what != "probability" else lambda images: net(images).softmax(1)
     for at_once in AT_ONCE:
