@@ -23,6 +23,7 @@ from convlens.figures.files import save_png, write_arrays
 from convlens.figures.rows import rows_sheet
 from convlens.files import write_json
 from convlens.runs import Subject
+from convlens.tasks.looking import label_number
 from convlens.tasks.settings import check_number
 
 log = logging.getLogger(__name__)
@@ -102,7 +103,7 @@ def with_parts(
     """
     data, found = subject.data, []
     labels = data.dataset(split).labels.tolist()
-    wanted = None if label is None else label if isinstance(label, int) else list(data.class_names).index(label)
+    wanted = label_number(subject, label)
     seen: set[str] = set()
     for index, own in enumerate(labels):
         if wanted is not None and own != wanted:

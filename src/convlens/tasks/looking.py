@@ -110,7 +110,7 @@ def look(subject: Subject, choice: Choice) -> list[Looked]:
     """
     data = subject.data
     own = network_classes(subject, choice) if choice.target == "label" else None
-    wanted = _label(subject, choice.label)
+    wanted = label_number(subject, choice.label)
     found: list[Looked] = []
     seen, index = 0, 0
     with evaluating(subject.net):
@@ -135,7 +135,12 @@ def look(subject: Subject, choice: Choice) -> list[Looked]:
     return found
 
 
-def _label(subject: Subject, label: str | int | None) -> int | None:
+def label_number(subject: Subject, label: str | int | None) -> int | None:
+    """The number of a class that is given by its name or number; None for none.
+
+    Raises:
+        InputError: the data have no such class.
+    """
     names = list(subject.data.class_names)
     if label is None:
         return None
