@@ -24,7 +24,7 @@ PERMUTATIONS = 2000
 
 def sign_changes(
     net: nn.Module,
-    images: Sequence[Float[Tensor, "c h w"]],
+    images: Sequence[Float[Tensor, "c h w"]] | Float[Tensor, "n c h w"],
     masks: Sequence[Sequence[Bool[Tensor, "h w"]]],
     layers: Sequence[str],
     fill: Callable[[int], Float[Tensor, "c h w"]],
@@ -176,7 +176,7 @@ def table_rows(
 
 def correspondence(
     net: nn.Module,
-    images: Sequence[Float[Tensor, "c h w"]],
+    images: Sequence[Float[Tensor, "c h w"]] | Float[Tensor, "n c h w"],
     parts: Mapping[str, Sequence[Bool[Tensor, "h w"]]],
     objects: Sequence[Bool[Tensor, "h w"]],
     layers: Sequence[str],

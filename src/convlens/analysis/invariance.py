@@ -51,7 +51,7 @@ class Invariance:
 
 def invariance(
     net: nn.Module,
-    images: Sequence[Float[Tensor, "c h w"]],
+    images: Sequence[Float[Tensor, "c h w"]] | Float[Tensor, "n c h w"],
     targets: Sequence[int],
     layers: Sequence[str],
     kind: str,

@@ -144,7 +144,7 @@ def occlude(
 
 def occlude_each(
     net: nn.Module,
-    images: Sequence[Float[Tensor, "c h w"]],
+    images: Sequence[Float[Tensor, "c h w"]] | Float[Tensor, "n c h w"],
     targets: Sequence[int | None],
     sizes: Sequence[int | None] = (None,),
     **options: Any,

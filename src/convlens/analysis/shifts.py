@@ -38,7 +38,7 @@ class ShiftError:
 
 def shift_errors(
     net: nn.Module,
-    images: Sequence[Float[Tensor, "c h w"]],
+    images: Sequence[Float[Tensor, "c h w"]] | Float[Tensor, "n c h w"],
     size: int,
     fields: Mapping[str, ReceptiveField],
     preprocess: Callable[[Tensor], Tensor] = lambda pixels: pixels,
