@@ -253,7 +253,7 @@ def test_unreadable_images_can_be_fatal_before_the_training(root):
 def test_a_class_without_a_readable_image_is_named(root):
     spoil(root, *(f"train/bee/image_000{i}.png" for i in range(10)))
     with pytest.raises(InputError, match="no readable training image in images for bee"):
-        make(root).setup()
+        make(root).setup("fit")
 
 
 def test_a_split_without_a_readable_image_is_named(root):

@@ -23,6 +23,10 @@ log = logging.getLogger(__name__)
 
 VALUES_AT_ONCE = 2**25
 IMAGES_IN_FULL = 32
+FIRST = 24
+"""Boxes of the first pass, which tells how many the next ones may have."""
+MARGIN = 1.1
+"""How much more a box may need than those of the first pass: a pass that needs too much is begun again."""
 USUAL = {"flatten", "adaptive_avg_pool2d", "adaptive_max_pool2d", "mean", "amax", "view", "reshape", "max_pool2d"}
 """Operations that end the part of a network that has places, in which case nothing need be said."""
 
@@ -65,39 +69,39 @@ def recompute(
     """
     image, instead = like_parameters(net, image), like_parameters(net, instead)
     found: list[dict[str, Tensor]] = []
+    order = _order(len(bounds))
+    done, at_once, only = 0, min(FIRST, len(bounds)), None
     with evaluating(net), torch.no_grad():
-        done, at_once, only = 0, 0, None
         while done < len(bounds):
+            some = order[done : done + at_once]
+            pixels = instead if len(instead) == 1 else instead[some.to(instead.device)]
+            most = values_at_once if at_once > 1 else 2**62
             try:
-                if not at_once:
-                    probe = _probe(net, image, bounds, instead, readings)
-                    at_once, only = max(1, values_at_once // max(1, probe.values)), _only(probe, readings)
-                some = slice(done, done + at_once)
-                pixels = instead if len(instead) == 1 else instead[some]
-                most = values_at_once if at_once > 1 else 2**62
                 part, made = _changed(net, image, bounds[some], pixels, readings, most, only)
             except TooManyError:
-                at_once = max(1, at_once // 2)
+                at_once = max(1, len(some) // 2)
                 continue
             except NotLocalError as error:
                 _say(net, str(error))
                 return _in_full(net, image, bounds, instead, readings, step)
+            if not done:
+                at_once = max(1, int(values_at_once * len(some) / (MARGIN * max(1, made.values))))
+                only = _only(made, readings)
             if unusual := [name for name in made.in_full if name not in USUAL]:
                 _say(net, f"{unusual[0]} mixes places")
             found.append(part)
-            step(len(bounds[some]))
-            done += at_once
-    return {layer: torch.cat([part[layer] for part in found]) for layer in readings}
+            step(len(some))
+            done += len(some)
+    back = order.argsort()
+    return {layer: (values := torch.cat([part[layer] for part in found]))[back.to(values.device)] for layer in readings}
 
 
-def _probe(
-    net: nn.Module, image: Tensor, bounds: Tensor, instead: Tensor, readings: Mapping[str, Reading]
-) -> ChangePass:
-    """A pass over the box in the middle of the list, which tells how much there is to compute."""
-    middle = len(bounds) // 2
-    some = slice(middle, middle + 1)
-    pixels = instead if len(instead) == 1 else instead[some]
-    return _changed(net, image, bounds[some], pixels, readings, 2**62)[1]
+def _order(count: int) -> Int[Tensor, " count"]:
+    """All numbers, first some from the middle third, where boxes are whole and lie differently on the strides."""
+    first = torch.linspace(count / 3, 2 * count / 3, min(FIRST, count)).long().clamp_max(count - 1).unique()
+    rest = torch.ones(count, dtype=torch.bool)
+    rest[first] = False
+    return torch.cat([first, rest.nonzero().flatten()])
 
 
 def _only(probe: ChangePass, readings: Mapping[str, Reading]) -> tuple[int, list[int]] | None:

@@ -116,15 +116,15 @@ class ImageData(L.LightningDataModule):
 
     def setup(self, stage: str | None = None) -> None:
         """Packs all splits whatever the stage, so that nothing is found to be wrong after the training."""
-        if self._packed:
-            return
-        splits = choose_rows(self.source, val_share=self.val_share, seed=self.seed, limit=self.limit)
-        packed = pack_splits(splits, self.stored_size, self.cache_dir, whole=self.limit is None, corrupt=self.corrupt)
-        if self.limit is None:
-            check_training_classes(packed["train"], self.class_names)
-        self._packed = packed
-        counts = ", ".join(f"{len(split.rows)} {name}" for name, split in packed.items())
-        log.info("%s: %s images in %d classes", packed["train"].packed.listing.title, counts, self.num_classes)
+        if not self._packed:
+            splits = choose_rows(self.source, val_share=self.val_share, seed=self.seed, limit=self.limit)
+            whole = self.limit is None
+            self._packed = pack_splits(splits, self.stored_size, self.cache_dir, whole=whole, corrupt=self.corrupt)
+            counts = ", ".join(f"{len(split.rows)} {name}" for name, split in self._packed.items())
+            title = self._packed["train"].packed.listing.title
+            log.info("%s: %s images in %d classes", title, counts, self.num_classes)
+        if stage == "fit" and self.limit is None:
+            check_training_classes(self._packed["train"], self.class_names)
 
     def train_dataloader(self) -> DataLoader[Any]:
         """Shuffled, with the crops of `train_crops`, which differ from epoch to epoch."""

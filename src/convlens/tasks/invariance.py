@@ -22,7 +22,7 @@ from convlens.figures.files import save_png, write_arrays
 from convlens.figures.invariance import TransformedImages, invariance_sheet, layers_sheet
 from convlens.files import write_json
 from convlens.runs import Subject
-from convlens.tasks.looking import Choice, Looked, class_name, look
+from convlens.tasks.looking import Choice, Looked, class_namer, look
 from convlens.tasks.settings import check_number
 
 log = logging.getLogger(__name__)
@@ -150,7 +150,8 @@ def _row(
         pictures.append(small.round().clamp(0, 255).byte().permute(0, 2, 3, 1).numpy())
     panels = {f"{layer}: {label}": one.distance[layer][form][: len(looked)].numpy() for layer in layers}
     panels["probability of the class"] = one.probability[: len(looked)].numpy()
-    names = [class_name(subject, item.target, choice.outputs) for item in looked]
+    name = class_namer(subject, choice.outputs)
+    names = [name(item.target) for item in looked]
     return TransformedImages(one.kind, one.values, names, np.stack(pictures), panels)
 
 

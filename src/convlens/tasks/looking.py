@@ -1,6 +1,6 @@
 """Which images a task looks at, and which class of the network is the true one."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -88,17 +88,17 @@ def network_classes(subject: Subject, choice: Choice) -> list[int]:
     return list(range(classes))
 
 
-def class_name(subject: Subject, number: int, outputs: Sequence[int] | None) -> str:
-    """The name of one of the network's classes: of torchvision's lists where the network is one of theirs."""
+def class_namer(subject: Subject, outputs: Sequence[int] | None) -> Callable[[int], str]:
+    """What names one of the network's classes: of torchvision's lists where the network is one of theirs."""
     names = subject.data.class_names
     if outputs is None and class_count(subject) == len(names):
-        return names[number]
+        return names.__getitem__
+    categories: list[str] = []
     if subject.name in torchvision.models.list_models():
         weights = list(torchvision.models.get_model_weights(subject.name))
         categories = weights[0].meta.get("categories", []) if weights else []
-        if number < len(categories):
-            return categories[number]
-    return names[list(outputs).index(number)] if outputs and number in outputs else f"class {number}"
+    own = dict(zip(outputs or [], names, strict=False))
+    return lambda number: categories[number] if number < len(categories) else own.get(number, f"class {number}")
 
 
 @torch.no_grad()

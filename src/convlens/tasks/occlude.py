@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,7 @@ from convlens.figures.files import save_png, write_arrays
 from convlens.figures.occlusion import OccludedImage, occlusion_sheet
 from convlens.files import write_json
 from convlens.runs import Subject
-from convlens.tasks.looking import Choice, Looked, class_name, look
+from convlens.tasks.looking import Choice, Looked, class_namer, look
 from convlens.tasks.others import Elsewhere
 
 log = logging.getLogger(__name__)
@@ -68,7 +68,7 @@ def run(
         layer = layer or default_layers(subject.net)[-1]
         looked = look(subject, chosen)
         started = time.monotonic()
-        covered = []
+        covered, width = [], _maps_of(subject, layer)
         with tqdm(desc="squares", unit="square", total=count * len(looked), disable=None) as bar:
             for item in looked:
                 instead = filling(fill, item.image, mean=subject.data.mean, std=subject.data.std, seed=item.index)
@@ -76,7 +76,7 @@ def run(
                     subject.net, item.image, item.target, size=square[0], stride=square[1],
                     value=instead, layer=layer, step=bar.update,
                 )  # fmt: skip
-                covered.append(_covered(subject, chosen.split, item, maps, layer))
+                covered.append(_covered(subject, chosen.split, item, maps, layer, width))
         seconds = time.monotonic() - started
         folder = run_dir / "results" / "occlusion"
         _write(subject, chosen, covered, layer, folder, (drawn, others), fill)
@@ -91,12 +91,11 @@ def run(
     return 0
 
 
-def _covered(subject: Subject, split: str, item: Looked, maps: OcclusionMaps, layer: str) -> Covered:
+def _covered(subject: Subject, split: str, item: Looked, maps: OcclusionMaps, layer: str, width: int) -> Covered:
     """What one image's maps say of the claims."""
     thing = subject.data.regions(split, item.index).get("object")
     assert maps.map is not None
     rng = np.random.default_rng(item.index)
-    width = _maps_of(subject, layer)
     other = (maps.map + 1 + int(rng.integers(max(1, width - 1)))) % width
     energies = pictures(subject.net, item.image, layer, maps.map, other)
     box = None if thing is None else _bounds(thing)
@@ -150,13 +149,14 @@ def _write(
     if not drawn[0]:
         return
     elsewhere = Elsewhere(subject, layer, choice.split, drawn[1])
-    rows = [_row(subject, choice, item, elsewhere, layer, fill) for item in covered[: drawn[0]]]
+    name = class_namer(subject, choice.outputs)
+    rows = [_row(subject, name, item, elsewhere, layer, fill) for item in covered[: drawn[0]]]
     title = f"{subject.name}: a square of {first.size} px covers {len(first.tops)} x {len(first.lefts)} places"
     save_png(occlusion_sheet(rows, title=title), folder / "occlusion.png")
 
 
 def _row(
-    subject: Subject, choice: Choice, item: Covered, elsewhere: Elsewhere, layer: str, fill: str | float
+    subject: Subject, name: Callable[[int], str], item: Covered, elsewhere: Elsewhere, layer: str, fill: str | float
 ) -> OccludedImage:
     maps, looked = item.maps, item.looked
     assert maps.probability is not None
@@ -169,12 +169,12 @@ def _row(
     both = subject.data.to_display(torch.stack([looked.image, shown])).permute(0, 2, 3, 1).numpy()
     colour = both[1, top : top + maps.size, left : left + maps.size].mean((0, 1)).round().astype(int)
     middles = [int(axis[end]) + maps.size / 2 - 0.5 for axis in (maps.tops, maps.lefts) for end in (0, -1)]
-    names = {int(n): class_name(subject, int(n), choice.outputs) for n in maps.label.unique()}
+    names = {int(n): name(int(n)) for n in maps.label.unique()}
     return OccludedImage(
         both[0],
         (top, left, maps.size),
         (int(colour[0]), int(colour[1]), int(colour[2])),
-        class_name(subject, looked.target, choice.outputs),
+        name(looked.target),
         (middles[0], middles[1], middles[2], middles[3]),
         maps.activation.cpu().numpy(),
         f"{layer}, map {maps.map}",

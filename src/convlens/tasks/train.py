@@ -86,7 +86,7 @@ def check_scores(net: nn.Module, data: ImageData) -> None:
 
 def fit_and_test(cfg: DictConfig, run_dir: Path, data: ImageData, net: nn.Module) -> dict[str, Any]:
     """The work itself; loggers are closed whatever happens."""
-    data.setup()
+    data.setup("fit")
     if cfg.force:
         runs.clear(run_dir)
     system: Classifier = runs.instantiate(cfg.system, net=net)

@@ -1,0 +1,196 @@
+"""Linear classifiers of fixed features, all classes fitted at once: softmax, linear SVM, and one sigmoid per class.
+
+Each minimises ``|W|^2 / 2 + C * (sum of the losses of all images)``, as scikit-learn and LIBLINEAR write it. Of the
+biases only the SVM's is shrunk, as in LIBLINEAR, where it is the weight of a feature that is always 1.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor
+from torch.nn import functional as F
+
+from convlens.errors import InputError
+from convlens.transfer.newton import minimise
+
+TOLERANCE = 1e-4
+"""The fit ends where a Newton step promises to lower the objective by no more than this share."""
+
+
+class Loss(ABC):
+    """A loss of scores [n, classes] and targets [n, classes], with its first two derivatives in the scores."""
+
+    bias_shrunk = 0.0
+    separate = True
+    """Whether each class is a problem of its own."""
+
+    @abstractmethod
+    def value(self, scores: Tensor, targets: Tensor) -> Tensor:
+        """Of each image and class, [n, classes]."""
+
+    @abstractmethod
+    def slope(self, scores: Tensor, targets: Tensor) -> Tensor:
+        """The first derivative, [n, classes]."""
+
+    @abstractmethod
+    def curvature(self, scores: Tensor, targets: Tensor) -> Callable[[Tensor], Tensor]:
+        """The second derivative, as what it does to a change of the scores."""
+
+
+class Softmax(Loss):
+    """Cross entropy with shares of classes that add up to 1; an image without any counts for nothing."""
+
+    separate = False
+
+    def value(self, scores: Tensor, targets: Tensor) -> Tensor:
+        return -targets * scores.log_softmax(1)
+
+    def slope(self, scores: Tensor, targets: Tensor) -> Tensor:
+        return scores.softmax(1) * targets.sum(1, keepdim=True) - targets
+
+    def curvature(self, scores: Tensor, targets: Tensor) -> Callable[[Tensor], Tensor]:
+        shares, mass = scores.softmax(1), targets.sum(1, keepdim=True)
+
+        def change(moved: Tensor) -> Tensor:
+            weighted = shares * moved
+            return (weighted - shares * weighted.sum(1, keepdim=True)) * mass
+
+        return change
+
+
+class SquaredHinge(Loss):
+    """One class against the rest; targets are 1, -1, or 0 where an image does not count."""
+
+    bias_shrunk = 1.0
+
+    def value(self, scores: Tensor, targets: Tensor) -> Tensor:
+        return (1 - targets * scores).clamp_min(0).square() * targets.abs()
+
+    def slope(self, scores: Tensor, targets: Tensor) -> Tensor:
+        return -2 * targets * (1 - targets * scores).clamp_min(0)
+
+    def curvature(self, scores: Tensor, targets: Tensor) -> Callable[[Tensor], Tensor]:
+        short = 2.0 * ((targets * scores < 1) & (targets != 0)).to(scores)
+        return lambda moved: short * moved
+
+
+class Sigmoid(Loss):
+    """The logistic loss of each class by itself; targets are 1, -1, or 0 where an image does not count."""
+
+    def value(self, scores: Tensor, targets: Tensor) -> Tensor:
+        return F.softplus(-targets * scores) * targets.abs()
+
+    def slope(self, scores: Tensor, targets: Tensor) -> Tensor:
+        return -targets * torch.sigmoid(-targets * scores)
+
+    def curvature(self, scores: Tensor, targets: Tensor) -> Callable[[Tensor], Tensor]:
+        share = torch.sigmoid(scores)
+        weight = share * (1 - share) * targets.abs()
+        return lambda moved: weight * moved
+
+
+LOSSES: dict[str, Loss] = {"softmax": Softmax(), "svm": SquaredHinge(), "sigmoid": Sigmoid()}
+
+
+@dataclass(frozen=True)
+class Linear:
+    """A fitted probe.
+
+    Attributes:
+        weights: a column for each class; the last row are the biases.
+        objective: the value of what is minimised.
+        steps: how many steps the fit took.
+    """
+
+    weights: Float[Tensor, "d_and_1 classes"]
+    objective: float
+    steps: int
+
+    def scores(self, features: Float[Tensor, "n d"]) -> Float[Tensor, "n classes"]:
+        """The higher, the more likely."""
+        return torch.addmm(self.weights[-1], features.to(self.weights), self.weights[:-1])
+
+
+def class_targets(probe: str, labels: Int64[Tensor, " n"], classes: int) -> Float[Tensor, "n classes"]:
+    """What a probe is to give for images of one class each."""
+    chosen = F.one_hot(labels, classes).float()
+    return chosen if probe == "softmax" else 2 * chosen - 1
+
+
+def fit(
+    probe: str,
+    features: Float[Tensor, "n d"],
+    targets: Float[Tensor, "n classes"],
+    c: float,
+    *,
+    start: Linear | None = None,
+    tolerance: float = TOLERANCE,
+) -> Linear:
+    """Fit a probe by Newton's method, with products of whole matrices.
+
+    Args:
+        probe: ``softmax``, ``svm`` or ``sigmoid``.
+        features: of the training images; the fit is done in their precision.
+        targets: for softmax shares of the classes, else 1, -1 and 0 where an image does not count.
+        c: how much the losses weigh against the size of the weights.
+        start: where to begin, such as the fit with another ``c``.
+        tolerance: the fit ends where a step promises to lower the objective by no more than this share.
+
+    Raises:
+        InputError: no such probe, ``c`` is not above 0, or softmax has only one class.
+    """
+    if probe not in LOSSES:
+        raise InputError(f"unknown probe {probe!r}: choose one of {', '.join(LOSSES)}")
+    if not 0 < c < float("inf"):
+        raise InputError(f"C is {c}: give a finite number above 0")
+    if targets.shape[1] < 2 and probe == "softmax":
+        raise InputError("one class only: there is nothing to tell apart")
+    problem = Problem(LOSSES[probe], features, targets.to(features), c)
+    weights, steps = minimise(problem, problem.start() if start is None else start.weights, tolerance)
+    return Linear(weights, float(problem.value(weights, problem.scores(weights)).sum()), steps)
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What is minimised, as a function of weights and biases [d + 1, classes]."""
+
+    loss: Loss
+    features: Float[Tensor, "n d"]
+    targets: Float[Tensor, "n classes"]
+    c: float
+
+    def start(self) -> Tensor:
+        """All weights 0."""
+        return self.features.new_zeros(self.features.shape[1] + 1, self.targets.shape[1])
+
+    def inner(self, first: Tensor, second: Tensor) -> Tensor:
+        """The inner product, for each class by itself where each is a problem of its own."""
+        products = (first * second).sum(0)
+        return products if self.loss.separate else products.sum()
+
+    def scores(self, weights: Tensor) -> Tensor:
+        """Of all training images."""
+        return torch.addmm(weights[-1], self.features, weights[:-1])
+
+    def value(self, weights: Tensor, scores: Tensor) -> Tensor:
+        """The objective, for each class by itself where each is a problem of its own."""
+        losses = self.loss.value(scores, self.targets).sum(0)
+        values = self.c * losses + 0.5 * weights[:-1].square().sum(0) + 0.5 * self.loss.bias_shrunk * weights[-1] ** 2
+        return values if self.loss.separate else values.sum()
+
+    def gradient(self, weights: Tensor, scores: Tensor) -> Tensor:
+        """Of the objective in the weights."""
+        return self._back(self.loss.slope(scores, self.targets), weights)
+
+    def hessian(self, scores: Tensor) -> Callable[[Tensor], Tensor]:
+        """What the second derivative does to a change of the weights."""
+        curvature = self.loss.curvature(scores, self.targets)
+        return lambda change: self._back(curvature(self.scores(change)), change)
+
+    def _back(self, in_scores: Tensor, weights: Tensor) -> Tensor:
+        """From derivatives in the scores to those in the weights, with what shrinks them."""
+        bias = self.c * in_scores.sum(0) + self.loss.bias_shrunk * weights[-1]
+        return torch.cat([torch.addmm(weights[:-1], self.features.T, in_scores, alpha=self.c), bias[None]])

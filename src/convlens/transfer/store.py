@@ -1,0 +1,103 @@
+"""Features on disk, one memory-mapped array for each layer, with what they are features of."""
+
+import json
+from collections.abc import Mapping, Sequence
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from convlens.errors import InputError
+from convlens.files import write_json
+
+META = "features.json"
+
+
+def weights_hash(net: nn.Module) -> str:
+    """What tells two networks with other weights, or other names of them, apart."""
+    digest = blake2b(digest_size=16)
+    for name, value in sorted(net.state_dict().items()):
+        digest.update(f"{name} {tuple(value.shape)} {value.dtype}".encode())
+        digest.update(value.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
+
+
+def names_hash(names: Sequence[str]) -> str:
+    """What tells two lists of images apart."""
+    return blake2b("\n".join(names).encode(), digest_size=16).hexdigest()
+
+
+class FeatureStore:
+    """A folder of features: rows are images in the order of ``about``, and each layer says how many are done.
+
+    Args:
+        folder: where it lies; made with the first rows.
+        about: what the features are of (weights, data, transform): names and plain values.
+        count: images in all.
+
+    Raises:
+        InputError: the folder holds features of something else.
+    """
+
+    def __init__(self, folder: Path, about: Mapping[str, Any], count: int) -> None:
+        self.folder, self.about, self.count = folder, dict(about), count
+        self._done: dict[str, int] = {}
+        self._open: dict[str, np.memmap] = {}
+        path = folder / META
+        if path.exists():
+            try:
+                meta = json.loads(path.read_text())
+                there, self._done = meta["about"], {name: int(done) for name, done in meta["done"].items()}
+            except (ValueError, KeyError, TypeError) as error:
+                raise InputError(
+                    f"{path} is damaged ({error!r}): remove {folder}, the features are made anew"
+                ) from None
+            for key in {**self.about, **there}:
+                if self.about.get(key) != there.get(key):
+                    raise InputError(
+                        f"{folder} holds features with {key}={there.get(key)}, not {self.about.get(key)}: "
+                        "choose another folder, or remove this one"
+                    )
+
+    def path(self, layer: str) -> Path:
+        """The array of a layer."""
+        return self.folder / f"{layer}.npy"
+
+    def done(self, layer: str) -> int:
+        """How many images of a layer are done."""
+        return self._done.get(layer, 0) if self.path(layer).exists() else 0
+
+    def put(self, start: int, features: Mapping[str, Float[Tensor, "n d"]]) -> None:
+        """Keep the features of images ``start`` and following; an interruption loses at most these."""
+        for layer, rows in features.items():
+            array = self._array(layer, rows.shape[1])
+            array[start : start + len(rows)] = rows.numpy()
+            array.flush()
+            self._done[layer] = start + len(rows)
+        write_json(self.folder / META, {"about": self.about, "images": self.count, "done": self._done})
+
+    def read(self, layer: str) -> Float[Tensor, "n d"]:
+        """All features of a layer; they stay on the disk until they are used.
+
+        Raises:
+            InputError: they are not all there.
+        """
+        if self.done(layer) < self.count:
+            raise InputError(
+                f"{self.path(layer)} has {self.done(layer)} of {self.count} images: extract the rest first"
+            )
+        return torch.from_numpy(np.load(self.path(layer), mmap_mode="c"))
+
+    def _array(self, layer: str, width: int) -> np.memmap:
+        if layer not in self._open:
+            path = self.path(layer)
+            fresh = self.done(layer) == 0
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self._open[layer] = np.lib.format.open_memmap(
+                path, mode="w+" if fresh else "r+", dtype=np.float32, shape=(self.count, width) if fresh else None
+            )
+        return self._open[layer]
