@@ -107,9 +107,9 @@ class ChangePass(TorchFunctionMode):
         return result
 
     def _need(self, values: int) -> None:
-        self.values = max(self.values, values)
         if values > self._most:
             raise TooManyError
+        self.values = max(self.values, values)
 
     def _shape(self, cells: Tensor, dim: int | None = None) -> Any:
         """The size that the network expects of its tensors."""
@@ -181,6 +181,8 @@ class ChangePass(TorchFunctionMode):
         """The outputs of windows that see a changed place, those of boxes of the same size together."""
         bounds = changed.above(window, size)
         sizes, kinds = (bounds[:, 2:] - bounds[:, :2]).unique(dim=0, return_inverse=True)
+        below, above = len(rows) - changed.size[0] * changed.size[1], int((bounds[:, 2:] - bounds[:, :2]).prod(1).sum())
+        self._need(below * rows.shape[1] + above * shared.shape[1])
         parts, order = [shared], []
         for kind, (height, width) in enumerate(sizes.tolist()):
             members = (kinds == kind).nonzero().flatten()
@@ -198,9 +200,7 @@ class ChangePass(TorchFunctionMode):
                 block = as_maps(rows.index_select(0, numbers.flatten().to(rows.device)), (extent[0], extent[1]))
                 parts.append(maps_as_rows(func(block)))
         parts.append(shared.new_zeros(1, shared.shape[1]))
-        found = torch.cat(parts)
-        self._need(found.numel() + rows.numel() - shared.numel() - changed.size[0] * changed.size[1] * rows.shape[1])
-        return self._track(as_cells(found), Changed.of(size, bounds, torch.cat(order)))
+        return self._track(as_cells(torch.cat(parts)), Changed.of(size, bounds, torch.cat(order)))
 
     def _each_place_alone(self, name: str, args: Any, kwargs: Any) -> bool:
         if name in ("cat", "concat"):
