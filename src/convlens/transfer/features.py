@@ -1,6 +1,7 @@
 """Features of many layers from one pass over the images (paper, section 5.2)."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 
 import torch
 from jaxtyping import Float
@@ -62,12 +63,12 @@ def feature_batches(
             checked = True
         found: dict[str, Tensor] = {}
 
-        def keep(name: str, output: Tensor, found: dict[str, Tensor] = found, views: int = views) -> None:
-            flat = vectors(output, cells, pooling)
-            found[name] = flat.view(-1, views, flat.shape[1]).mean(1).cpu()
+        def keep(name: str, views: int, found: dict[str, Tensor], output: Tensor) -> None:
+            rows = vectors(output, cells, pooling)
+            found[name] = rows.view(-1, views, rows.shape[1]).mean(1).cpu()
 
         with evaluating(net):
-            forward_to(net, flat, {name: lambda output, name=name, keep=keep: keep(name, output) for name in layers})
+            forward_to(net, flat, {name: partial(keep, name, views, found) for name in layers})
         yield {name: found[name] for name in layers}
 
 

@@ -6,7 +6,7 @@ solved only as well as it deserves; the length of the step is found by halving (
 """
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -19,15 +19,33 @@ SUFFICIENT = 1e-4
 MOST_HALVINGS = 30
 
 
+@runtime_checkable
 class Convex(Protocol):
     """A convex function of unknowns [d, columns] by way of scores that are linear in them."""
 
-    def start(self) -> Tensor: ...
-    def inner(self, first: Tensor, second: Tensor) -> Tensor: ...
-    def scores(self, weights: Tensor) -> Tensor: ...
-    def value(self, weights: Tensor, scores: Tensor) -> Tensor: ...
-    def gradient(self, weights: Tensor, scores: Tensor) -> Tensor: ...
-    def hessian(self, scores: Tensor) -> Callable[[Tensor], Tensor]: ...
+    def start(self) -> Tensor:
+        """Where a search begins."""
+        ...
+
+    def inner(self, first: Tensor, second: Tensor) -> Tensor:
+        """The inner product of two changes, for each problem."""
+        ...
+
+    def scores(self, weights: Tensor) -> Tensor:
+        """The scores, linear in the weights but for a constant."""
+        ...
+
+    def value(self, weights: Tensor, scores: Tensor) -> Tensor:
+        """What is minimised, for each problem."""
+        ...
+
+    def gradient(self, weights: Tensor, scores: Tensor) -> Tensor:
+        """Its slope in the weights."""
+        ...
+
+    def hessian(self, scores: Tensor) -> Callable[[Tensor], Tensor]:
+        """Its curvature, as what it does to a change of the weights."""
+        ...
 
 
 def minimise(problem: Convex, start: Tensor, tolerance: float) -> tuple[Tensor, int]:

@@ -4,7 +4,6 @@ Each minimises ``|W|^2 / 2 + C * (sum of the losses of all images)``, as scikit-
 biases only the SVM's is shrunk, as in LIBLINEAR, where it is the weight of a feature that is always 1.
 """
 
-from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -14,82 +13,11 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from convlens.errors import InputError
+from convlens.transfer.losses import Loss, Sigmoid, Softmax, SquaredHinge
 from convlens.transfer.newton import minimise
 
-TOLERANCE = 1e-4
+TOLERANCE = 1e-5
 """The fit ends where a Newton step promises to lower the objective by no more than this share."""
-
-
-class Loss(ABC):
-    """A loss of scores [n, classes] and targets [n, classes], with its first two derivatives in the scores."""
-
-    bias_shrunk = 0.0
-    separate = True
-    """Whether each class is a problem of its own."""
-
-    @abstractmethod
-    def value(self, scores: Tensor, targets: Tensor) -> Tensor:
-        """Of each image and class, [n, classes]."""
-
-    @abstractmethod
-    def slope(self, scores: Tensor, targets: Tensor) -> Tensor:
-        """The first derivative, [n, classes]."""
-
-    @abstractmethod
-    def curvature(self, scores: Tensor, targets: Tensor) -> Callable[[Tensor], Tensor]:
-        """The second derivative, as what it does to a change of the scores."""
-
-
-class Softmax(Loss):
-    """Cross entropy with shares of classes that add up to 1; an image without any counts for nothing."""
-
-    separate = False
-
-    def value(self, scores: Tensor, targets: Tensor) -> Tensor:
-        return -targets * scores.log_softmax(1)
-
-    def slope(self, scores: Tensor, targets: Tensor) -> Tensor:
-        return scores.softmax(1) * targets.sum(1, keepdim=True) - targets
-
-    def curvature(self, scores: Tensor, targets: Tensor) -> Callable[[Tensor], Tensor]:
-        shares, mass = scores.softmax(1), targets.sum(1, keepdim=True)
-
-        def change(moved: Tensor) -> Tensor:
-            weighted = shares * moved
-            return (weighted - shares * weighted.sum(1, keepdim=True)) * mass
-
-        return change
-
-
-class SquaredHinge(Loss):
-    """One class against the rest; targets are 1, -1, or 0 where an image does not count."""
-
-    bias_shrunk = 1.0
-
-    def value(self, scores: Tensor, targets: Tensor) -> Tensor:
-        return (1 - targets * scores).clamp_min(0).square() * targets.abs()
-
-    def slope(self, scores: Tensor, targets: Tensor) -> Tensor:
-        return -2 * targets * (1 - targets * scores).clamp_min(0)
-
-    def curvature(self, scores: Tensor, targets: Tensor) -> Callable[[Tensor], Tensor]:
-        short = 2.0 * ((targets * scores < 1) & (targets != 0)).to(scores)
-        return lambda moved: short * moved
-
-
-class Sigmoid(Loss):
-    """The logistic loss of each class by itself; targets are 1, -1, or 0 where an image does not count."""
-
-    def value(self, scores: Tensor, targets: Tensor) -> Tensor:
-        return F.softplus(-targets * scores) * targets.abs()
-
-    def slope(self, scores: Tensor, targets: Tensor) -> Tensor:
-        return -targets * torch.sigmoid(-targets * scores)
-
-    def curvature(self, scores: Tensor, targets: Tensor) -> Callable[[Tensor], Tensor]:
-        share = torch.sigmoid(scores)
-        weight = share * (1 - share) * targets.abs()
-        return lambda moved: weight * moved
 
 
 LOSSES: dict[str, Loss] = {"softmax": Softmax(), "svm": SquaredHinge(), "sigmoid": Sigmoid()}

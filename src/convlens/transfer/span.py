@@ -48,7 +48,7 @@ def coordinates(products: Float[Tensor, "m m"], count: int) -> Float[Tensor, "m 
     the first k are their first k coordinates.
 
     Raises:
-        InputError: the products are not finite, or of no vectors.
+        InputError: the products are not finite.
     """
     if not products.isfinite().all():
         raise InputError("features are not finite: the network gives infinite values or NaN for some image")
@@ -59,7 +59,5 @@ def coordinates(products: Float[Tensor, "m m"], count: int) -> Float[Tensor, "m 
         if not failed:
             break
         jitter = max(10 * jitter, JITTER * float(scale), torch.finfo(products.dtype).tiny)
-        if jitter > 1e-3 * max(float(scale), 1e-300):
-            raise InputError("features have no inner products of vectors: all are 0, or they are damaged")
     others = torch.linalg.solve_triangular(factor, products[count:, :count].T, upper=False).T
     return torch.cat([factor, others])

@@ -1,0 +1,93 @@
+"""What images show, what a probe is to give for them, and how good its scores are."""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int8, Int64
+from torch import Tensor
+
+from convlens.errors import InputError
+from convlens.transfer.probes import class_targets
+
+EXCLUSIVE = ("largest", "shares", "repeat")
+
+
+@dataclass(frozen=True)
+class Scored:
+    """How good scores are, in percent.
+
+    Attributes:
+        score: the mean over classes of accuracy (one class an image) or of average precision (several).
+        per_class: of each class; NaN where it cannot be told.
+        predicted: the class with the highest score of each image.
+    """
+
+    score: float
+    per_class: Float[Tensor, " classes"]
+    predicted: Int64[Tensor, " n"]
+
+
+@dataclass(frozen=True)
+class Truth:
+    """The classes of all images.
+
+    Attributes:
+        labels: one class for each image.
+        classes: how many there are.
+        targets: which classes are in an image, 1, 0 (only in a way that does not count) or -1; None where each image
+            shows one class, its label.
+        exclusive: what softmax, which gives one class for each image, is to give for several: the ``largest`` (the
+            label), equal ``shares``, or the image once for each (``repeat``).
+
+    Raises:
+        InputError: fewer than two classes, or no such choice.
+    """
+
+    labels: Int64[Tensor, " n"]
+    classes: int
+    targets: Int8[Tensor, "n classes"] | None = None
+    exclusive: str = "largest"
+
+    def __post_init__(self) -> None:
+        if self.classes < 2:
+            raise InputError("one class only: there is nothing to tell apart")
+        if self.exclusive not in EXCLUSIVE:
+            raise InputError(f"exclusive={self.exclusive!r}: choose one of {', '.join(EXCLUSIVE)}")
+
+    def wanted(self, probe: str, rows: Int64[Tensor, " k"]) -> Float[Tensor, "k classes"]:
+        """What a probe is to give for some images."""
+        if self.targets is None or (probe == "softmax" and self.exclusive == "largest"):
+            return class_targets(probe, self.labels[rows], self.classes)
+        targets = self.targets[rows].float()
+        if probe != "softmax":
+            return targets
+        present = (targets == 1).float()
+        return present if self.exclusive == "repeat" else present / present.sum(1, keepdim=True).clamp_min(1)
+
+    def score(self, probe: str, scores: Float[Tensor, "k classes"], rows: Int64[Tensor, " k"]) -> Scored:
+        """How good a probe's scores are."""
+        predicted = scores.argmax(1)
+        if self.targets is None:
+            per_class = _recalls(predicted, self.labels[rows], self.classes)
+        else:
+            # Images are ranked by the probability of a class, for which the others' scores matter.
+            ranked = scores.log_softmax(1) if probe == "softmax" else scores
+            per_class = _precisions(ranked, self.targets[rows])
+        return Scored(float(per_class.nanmean()), per_class, predicted)
+
+
+def _recalls(predicted: Tensor, labels: Tensor, classes: int) -> Float[Tensor, " classes"]:
+    counts = torch.bincount(labels, minlength=classes)
+    right = torch.bincount(labels[predicted == labels], minlength=classes)
+    return 100 * right / torch.where(counts > 0, counts, torch.nan)
+
+
+def _precisions(scores: Tensor, targets: Tensor) -> Float[Tensor, " classes"]:
+    from convlens.metrics.average_precision import average_precision
+
+    return torch.tensor(
+        [
+            100 * average_precision(scores[:, k], targets[:, k]) if (targets[:, k] == 1).any() else torch.nan
+            for k in range(scores.shape[1])
+        ]
+    )

@@ -1,0 +1,118 @@
+"""Probes against scikit-learn, against their formulas written out, and against values found by hand."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.linear_model import LogisticRegression
+from sklearn.svm import LinearSVC
+
+from convlens.errors import InputError
+from convlens.transfer.probes import LOSSES, Problem, class_targets, fit
+
+
+def literal(probe, weights, features, targets, c):
+    """The objective, image by image and class by class."""
+    total = 0.5 * (weights[:-1] ** 2).sum() + (0.5 * (weights[-1] ** 2).sum() if probe == "svm" else 0.0)
+    for x, wanted in zip(features, targets, strict=True):
+        scores = x @ weights[:-1] + weights[-1]
+        if probe == "softmax":
+            total += c * sum(-t * (s - torch.logsumexp(scores, 0)) for t, s in zip(wanted, scores, strict=True))
+        for t, s in zip(wanted, scores, strict=True) if probe != "softmax" else ():
+            if t != 0:
+                total += c * (max(0.0, 1 - t * s) ** 2 if probe == "svm" else torch.log1p(torch.exp(-t * s)))
+    return total
+
+
+def drawn(seed, n=12, d=4, classes=3):
+    generator = torch.Generator().manual_seed(seed)
+    return (
+        torch.randn(n, d, generator=generator).double(),
+        torch.randint(0, classes, (n,), generator=generator),
+        torch.randn(d + 1, classes, generator=generator).double(),
+    )
+
+
+@settings(deadline=None)
+@given(st.integers(0, 10**6), st.sampled_from(["svm", "softmax", "sigmoid"]), st.floats(0.01, 100))
+def test_value_gradient_and_curvature_are_those_of_the_formula(seed, probe, c):
+    features, labels, weights = drawn(seed)
+    targets = class_targets(probe, labels, 3).double()
+    if probe != "softmax":
+        targets[0, 1] = 0  # an image that does not count for a class
+    problem = Problem(LOSSES[probe], features, targets, c)
+    at = weights.clone().requires_grad_()
+    value = literal(probe, at, features, targets, c)
+    scores = problem.scores(weights)
+    torch.testing.assert_close(problem.value(weights, scores).sum(), value.detach())
+    (gradient,) = torch.autograd.grad(value, at)
+    torch.testing.assert_close(problem.gradient(weights, scores), gradient)
+    change = drawn(seed + 1)[2]
+    step = 1e-6
+    ahead, behind = (problem.gradient(w, problem.scores(w)) for w in (weights + step * change, weights - step * change))
+    numeric = (ahead - behind) / (2 * step)
+    if probe != "svm":  # whose slope has kinks
+        torch.testing.assert_close(problem.hessian(scores)(change), numeric, rtol=1e-4, atol=1e-3 * c)
+
+
+@pytest.mark.parametrize("c", [0.1, 10.0, 1000.0])
+@pytest.mark.parametrize("probe", ["svm", "softmax"])
+def test_same_objective_and_predictions_as_scikit_learn(probe, c):
+    rng = np.random.default_rng(0)
+    labels = np.arange(120) % 6
+    features = rng.standard_normal((120, 40)) + 0.7 * rng.standard_normal((6, 40))[labels]
+    features /= np.linalg.norm(features, axis=1, keepdims=True)
+    x, y = torch.from_numpy(features), torch.from_numpy(labels)
+    found = fit(probe, x, class_targets(probe, y, 6), c)
+    if probe == "svm":
+        theirs = LinearSVC(C=c, tol=1e-8, max_iter=200_000, dual=False).fit(features, labels)
+    else:
+        theirs = LogisticRegression(C=c, tol=1e-8, max_iter=20_000).fit(features, labels)
+    weights = torch.cat([torch.from_numpy(theirs.coef_).T, torch.from_numpy(theirs.intercept_)[None]])
+    problem = Problem(LOSSES[probe], x, class_targets(probe, y, 6).double(), c)
+    objective = float(problem.value(weights, problem.scores(weights)).sum())
+    assert found.objective == pytest.approx(objective, rel=1e-3)
+    others = torch.from_numpy(rng.standard_normal((500, 40)))
+    theirs_predicted = theirs.predict(others.numpy())
+    scores = found.scores(others)
+    best = scores.topk(2).values
+    clear = (best[:, 0] - best[:, 1] > 0.01 * scores.std()).numpy()  # the others are ties
+    assert clear.mean() > 0.9
+    np.testing.assert_array_equal(scores.argmax(1).numpy()[clear], theirs_predicted[clear])
+
+
+def test_two_points_by_hand():
+    # x = 1 and -1 with C = 1/2: w minimises w^2/2 + (1 - w)^2, so w = 2/3; the bias is 0 by symmetry.
+    found = fit("svm", torch.tensor([[1.0], [-1.0]]).double(), torch.tensor([[1.0], [-1.0]]), 0.5, tolerance=1e-12)
+    torch.testing.assert_close(found.weights, torch.tensor([[2 / 3], [0.0]]).double())
+    assert found.objective == pytest.approx(2 / 9 + 1 / 9)
+
+
+def test_what_does_not_count_changes_nothing():
+    features, labels, _ = drawn(3)
+    for probe in LOSSES:
+        wanted = class_targets(probe, labels, 3)
+        more = torch.cat([features, 5 * torch.ones(2, 4).double()])
+        padded = torch.cat([wanted, torch.zeros(2, 3)])
+        alone, beside = (fit(probe, x, y, 1.0, tolerance=1e-12) for x, y in ((features, wanted), (more, padded)))
+        torch.testing.assert_close(alone.scores(features), beside.scores(features), rtol=1e-4, atol=1e-5)
+
+
+def test_a_start_elsewhere_ends_at_the_same_place():
+    features, labels, _ = drawn(5)
+    for probe in LOSSES:
+        wanted = class_targets(probe, labels, 3)
+        far = fit(probe, features, wanted, 100.0)
+        direct, led = (fit(probe, features, wanted, 1.0, start=start, tolerance=1e-10) for start in (None, far))
+        assert led.objective == pytest.approx(direct.objective, rel=1e-8)
+
+
+def test_bad_input_is_said():
+    features, targets = torch.randn(3, 2), torch.ones(3, 1)
+    with pytest.raises(InputError, match="unknown probe 'knn': choose one of softmax, svm, sigmoid"):
+        fit("knn", features, targets, 1.0)
+    with pytest.raises(InputError, match="C is 0: give a finite number above 0"):
+        fit("svm", features, targets, 0)
+    with pytest.raises(InputError, match="one class only"):
+        fit("softmax", features, targets, 1.0)
