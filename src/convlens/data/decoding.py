@@ -1,4 +1,7 @@
-"""One image file as a square of RGB bytes: shorter side to the wanted size, then the centre (paper, Sec. 3), or all of it."""
+"""One image file as a square of RGB bytes: shorter side to the wanted size, then the centre (paper, Sec. 3).
+
+Or, if asked for, the whole image, out of proportion.
+"""
 
 from pathlib import Path
 

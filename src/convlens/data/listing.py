@@ -65,6 +65,10 @@ class Listing(ABC):
         """The listing of some rows only."""
         return replace(self, names=[self.names[row] for row in rows], labels=self.labels[rows])
 
+    def fitted(self: AnyListing, fit: str) -> AnyListing:
+        """The same images, brought to a square in this way; the listing itself if it does so already."""
+        return self if fit == self.fit else replace(self, fit=fit)
+
     def __len__(self) -> int:
         return len(self.names)
 

@@ -19,7 +19,7 @@ from convlens.errors import InputError
 from convlens.files import write_bytes
 
 AnyProtocol = TypeVar("AnyProtocol", bound="Protocol")
-Rows = Int64[np.ndarray, " k"]
+Rows = Int64[np.ndarray, " _"]  # of any length
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -227,9 +227,7 @@ def write_splits(
     """
     if folds < 1:
         raise InputError(f"folds is {folds}: give at least 1")
-    pairs = [
-        (size, fold) for size in images_per_class for fold in range(min(folds, protocol.folds(size) or folds))
-    ]
+    pairs = [(size, fold) for size in images_per_class for fold in range(min(folds, protocol.folds(size) or folds))]
     splits = {pair: protocol.split(*pair) for pair in pairs}
     for (size, fold), rows in splits.items():
         below = folder / ("all" if size is None else f"{size}_per_class") / f"fold_{fold}"

@@ -65,9 +65,7 @@ def image_files(folder: Path, *, nested: bool = True) -> Iterator[Path]:
                 yield Path(parent, name)
 
 
-def class_folders(
-    title: str, root: Path, below: str, classes: tuple[str, ...], *, nested: bool = True
-) -> FileListing:
+def class_folders(title: str, root: Path, below: str, classes: tuple[str, ...], *, nested: bool = True) -> FileListing:
     """The images of `root/below/<class>/`, and if `nested` of its folders, for each class that has a folder there.
 
     Raises:
