@@ -130,7 +130,7 @@ class Protocol(ABC):
         fewest = int(counts.argmin())
         if counts[fewest] < least + spare:
             possible = counts[fewest] - spare
-            remedy = f"at most {possible} is possible" if possible > 0 else "add some, or take the class out"
+            remedy = f"at most {possible} to train is possible" if possible > 0 else "add some, or take the class out"
             raise InputError(
                 f"class {self.class_names[fewest]} of {self.title} has {counts[fewest]} {what}: {problem}; {remedy}"
             )
@@ -232,7 +232,7 @@ def write_splits(
     for (size, fold), rows in splits.items():
         below = folder / ("all" if size is None else f"{size}_per_class") / f"fold_{fold}"
         for name, chosen in zip(("train", "test"), rows, strict=True):
-            lines = (f"{protocol.names[row]}\t{_class_of(protocol, row)}\n" for row in chosen)
+            lines = (f"{protocol.names[row]}\t{_class_of(protocol, row)}\n" for row in chosen.tolist())
             write_bytes(below / f"{name}.txt", "".join(lines).encode())
     return pairs
 
