@@ -151,12 +151,12 @@ def test_what_is_left_out_is_in_no_split_and_moves_nothing():
          "at most 3 to train is possible"),
         (lambda: fixed([4, 2], [1, 1]).split(3, 0), "class bee of zoo and zoo-test has 2 training images: 3 are asked "
          "for; at most 2 to train is possible"),
-        (lambda: fixed([4, 0], [1, 1]).split(None, 0), "class bee of zoo and zoo-test has 0 training images: one is the "
-         "least; add some, or take the class out"),
+        (lambda: fixed([4, 0], [1, 1]).split(None, 0), "class bee of zoo and zoo-test has 0 training images: one is "
+         "the least; add some, or take the class out"),
         (lambda: held_out_folds([4, 9], 0.5).split(3, 0), "class ant of zoo has 2 training images: 3 are asked for; "
          "at most 2 to train is possible"),
-        (lambda: fixed([4, 4], [0, 0]).split(1, 0), "zoo and zoo-test has no image to test: every image is trained on or "
-         "left out; add some"),
+        (lambda: fixed([4, 4], [0, 0]).split(1, 0), "zoo and zoo-test has no image to test: every image is trained on "
+         "or left out; add some"),
         (lambda: random_folds([4, 4]).split(0, 0), "images_per_class is 0: give at least 1"),
         (lambda: random_folds([4, 4]).split(1, -1), "fold -1 of zoo with 1 images per class: give a number from 0"),
         (lambda: fixed([4, 4], [1, 1]).split(None, 1), "fold 1 of zoo and zoo-test with all training images: give 0"),
