@@ -229,7 +229,7 @@ def subject(cfg: DictConfig, overrides: list[str]) -> Subject:
     given = [o.lstrip("+~") for o in overrides]
     if any(o.startswith("data=") for o in given):
         # Other images, but as the network was taught to read them.
-        kept = {name: theirs.data[name] for name in ("image_size", "stored_size", "mean", "std")}
+        kept = {name: theirs.data[name] for name in ("image_size", "stored_size", "fit", "mean", "std")}
         data = instantiate(cfg.data, **{name: v for name, v in kept.items() if f"data.{name}" not in map(_key, given)})
     else:
         edits = [o for o in given if o.startswith("data.")]

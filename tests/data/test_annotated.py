@@ -34,6 +34,21 @@ def test_regions_of_an_oblong_image_by_hand(tmp_path):
     assert listing.take(np.array([0])).regions(0, 10)["eye"].sum() == 4
 
 
+def test_regions_follow_an_image_that_is_squeezed(tmp_path):
+    # 40 x 20 pixels at 10 x 10: 4 pixels of the file across and 2 down to one.
+    Image.new("RGB", (40, 20)).save(tmp_path / "a.png")
+    shapes = [Box("object", 28, 0, 40, 6), Disc("eye", 22.0, 9.0, 3.9)]
+    listing = AnnotatedListing("x", ["a.png"], np.zeros(1, np.int64), tmp_path, [shapes]).fitted("squeeze")
+    found = listing.regions(0, 10)
+    expected = np.zeros((10, 10), bool)
+    expected[:3, 7:] = True
+    assert (found["object"] == expected).all()
+    eye = np.zeros((10, 10), bool)
+    eye[3:6, 5] = True  # the middle (22, 9), and those 2 px above and below; the next is 4 px to the side
+    assert (found["eye"] == eye).all()
+    assert listing.take(np.array([0])).fit == "squeeze"
+
+
 def devkit(root, year: int = 2007, test: bool = True) -> None:
     folder = root / f"VOC{year}"
     for name in ("Annotations", "ImageSets/Main", "JPEGImages"):

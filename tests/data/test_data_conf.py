@@ -23,12 +23,14 @@ def composed(name: str) -> dict[str, Any]:
 def test_there_is_a_file_for_every_source():
     assert NAMES == [
         "caltech101",
+        "caltech256",
         "cifar10",
         "image_folder",
         "imagenet",
         "parts",
         "pointed",
         "tiny_imagenet",
+        "voc",
         "voc_objects",
     ]
 

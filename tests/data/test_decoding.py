@@ -144,3 +144,23 @@ def test_a_png_with_a_broken_checksum_is_unreadable(tmp_path, noise):
     path.write_bytes(content)
     with pytest.raises(UnreadableImage):
         read_square(path, 8)
+
+
+def test_a_squeezed_image_is_whole_and_out_of_proportion(tmp_path):
+    # Twice as wide as high, the last quarter white: the crop shows columns 10 to 29 and so nothing of it.
+    pixels = np.zeros((20, 40, 3), np.uint8)
+    pixels[:, 30:] = 255
+    path = save(Image.fromarray(pixels), tmp_path / "wide.png")
+    squeezed, cropped = read_square(path, 20, "squeeze"), read_square(path, 20)
+    assert squeezed.shape == (3, 20, 20)
+    assert (squeezed[:, :, 17:] > 250).all()
+    assert (squeezed[:, :, :13] < 5).all()
+    assert not cropped.any()
+    np.testing.assert_array_equal(
+        squeezed, np.asarray(Image.fromarray(pixels).resize((20, 20), Image.Resampling.BICUBIC)).transpose(2, 0, 1)
+    )
+
+
+def test_a_square_image_is_the_same_either_way(tmp_path, noise):
+    path = save(Image.fromarray(noise(0, 30, 30)), tmp_path / "square.png")
+    np.testing.assert_array_equal(read_square(path, 16, "squeeze"), read_square(path, 16))

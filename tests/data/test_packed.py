@@ -50,11 +50,11 @@ def leftovers(cache: Path) -> list[str]:
 def write_down_decoding(diary: Path, seconds: float = 0.0) -> None:
     """From now on, in this process, each image that is decoded is noted in a file."""
 
-    def noted(path: Path, size: int) -> np.ndarray:
+    def noted(path: Path, size: int, fit: str = "crop") -> np.ndarray:
         time.sleep(seconds)
         with open(diary, "a") as file:
             file.write(f"{path.name}\n")
-        return read_square(path, size)
+        return read_square(path, size, fit)
 
     listing_module.read_square = noted
 
@@ -111,8 +111,16 @@ def test_the_key_changes_with_all_that_the_pixels_depend_on(files):
 
 def test_the_key_changes_with_the_rule(files, monkeypatch):
     before = cache_key(files, SIZE)
+    assert cache_key(files.fitted("crop"), SIZE) == before
+    assert cache_key(files.fitted("squeeze"), SIZE) != before
     monkeypatch.setattr("convlens.data.decoding.RULE", "2: another way")
     assert cache_key(files, SIZE) != before
+
+
+def test_the_key_of_the_cropped_images_is_what_it_was(tmp_path):
+    # Computed before there was another way to fit: caches of users stay valid.
+    listing = FileListing("x", ["a.png"], np.zeros(1, np.int64), tmp_path)
+    assert cache_key(listing, 16) == "6b53ced6de47ce66"
 
 
 def build_and_say(barrier, queue, files, cache, diary):

@@ -2,6 +2,7 @@ import pytest
 import torch
 
 from convlens.data import Caltech101, ImageData, ImageNet, TinyImageNet
+from convlens.errors import InputError
 
 pytestmark = pytest.mark.slow
 
@@ -44,3 +45,20 @@ def test_caltech(shared_data, tmp_path, background, classes, images):
     data = ImageData(source, image_size=112, limit=classes, cache_dir=tmp_path, corrupt="fatal")
     _, labels = next(iter(data.plain_dataloader("test")))
     assert labels.tolist() == list(range(classes))
+
+
+def test_folds_of_caltech(shared_data):
+    protocol = Caltech101(shared_data / "caltech101").protocol()
+    assert len(protocol) == 8_677
+    for size, tested in ((15, (16, 50)), (30, (1, 50))):
+        folds = [protocol.split(size, fold) for fold in range(5)]
+        assert all(len(train) == 101 * size for train, _ in folds)
+        assert len({tuple(train) for train, _ in folds}) == 5
+        counts = [torch.from_numpy(protocol.labels[test]).bincount() for _, test in folds]
+        assert {(int(count.min()), int(count.max())) for count in counts} == {tested}
+    own = Caltech101(shared_data / "caltech101", train_per_class=15, fold=3)
+    train, test = protocol.split(15, 3)
+    assert sorted(train) == own.split("train").rows.tolist()
+    assert test.tolist() == own.split("test").rows.tolist()
+    with pytest.raises(InputError, match="class inline_skate of caltech-101 has 31 images: 31 to train leave none"):
+        protocol.split(31, 0)

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from convlens.data.sources import Caltech101, Cifar10, ImageFolder, ImageNet, TinyImageNet
+from convlens.data.sources import Caltech101, Caltech256, Cifar10, ImageFolder, ImageNet, TinyImageNet
 from convlens.errors import InputError
 
 
@@ -268,10 +268,45 @@ def test_caltech_says_what_is_wrong(tmp_path, image_tree):
         Caltech101(tmp_path).class_names
     )
     write_caltech(tmp_path, image_tree)
-    assert "class ant of Caltech-101 has 4 images: train_per_class 4" in message(
-        lambda: Caltech101(tmp_path, train_per_class=4).split("train")
+    assert (
+        "class ant of caltech-101 has 4 images: 4 to train leave none for the test; at most 3 to train is possible"
+        in message(lambda: Caltech101(tmp_path, train_per_class=4).split("train"))
     )
     assert "at least 1" in message(lambda: Caltech101(tmp_path, train_per_class=0))
+
+
+# Caltech-256
+
+
+def test_caltech256_in_its_official_layout(tmp_path, image_tree):
+    folder = tmp_path / "256_ObjectCategories"
+    for seed, (name, count) in enumerate((("002.ant", 4), ("001.zebra", 6), ("257.clutter", 5))):
+        image_tree(folder / name, count, seed, ".jpg")
+    image_tree(folder / "001.zebra" / "stray", 1, suffix=".jpg")
+    (folder / "002.ant" / "RENAME2").write_text("")
+    source = Caltech256(tmp_path, train_per_class=3, test_per_class=2)
+    assert source.class_names() == ("zebra", "ant")
+    train, test = source.split("train"), source.split("test")
+    assert source.split("val") is None
+    assert train.listing is test.listing
+    assert len(train.listing) == 10
+    assert train.listing.names[0] == "256_ObjectCategories/001.zebra/image_0000.jpg"
+    assert np.bincount(list(named(train).values())).tolist() == [3, 3]
+    assert np.bincount(list(named(test).values())).tolist() == [2, 1]
+    cluttered = Caltech256(tmp_path, train_per_class=3, include_clutter=True)
+    assert cluttered.class_names() == ("zebra", "ant", "clutter")
+    assert (Caltech256(tmp_path).train_per_class, Caltech256(tmp_path).test_per_class) == (60, 25)  # Griffin
+
+
+def test_caltech256_says_what_is_wrong(tmp_path, image_tree):
+    assert "256_ObjectCategories is missing or empty; get it from https://data.caltech.edu/records/nyy15" in message(
+        Caltech256(tmp_path).class_names
+    )
+    for name, count in (("001.zebra", 6), ("002.ant", 4)):
+        image_tree(tmp_path / "256_ObjectCategories" / name, count, suffix=".jpg")
+    assert message(lambda: Caltech256(tmp_path, train_per_class=4).split("train")) == (
+        "class ant of caltech-256 has 4 images: 4 to train leave none for the test; at most 3 to train is possible"
+    )
 
 
 # CIFAR-10

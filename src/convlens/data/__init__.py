@@ -3,9 +3,11 @@
 from convlens.data.dataset import PackedImages
 from convlens.data.module import ImageData
 from convlens.data.packed import pack
+from convlens.data.protocol import FixedSplit, HeldOutFolds, Protocol, RandomFolds, write_splits
 from convlens.data.sampler import EpochSampler
 from convlens.data.sources import (
     Caltech101,
+    Caltech256,
     Cifar10,
     ImageFolder,
     ImageNet,
@@ -13,21 +15,29 @@ from convlens.data.sources import (
     PointedImages,
     Source,
     TinyImageNet,
+    VocClassification,
     VocObjects,
 )
 
 __all__ = [
     "Caltech101",
+    "Caltech256",
     "Cifar10",
     "EpochSampler",
+    "FixedSplit",
+    "HeldOutFolds",
     "ImageData",
     "ImageFolder",
     "ImageNet",
     "PackedImages",
     "PartsImages",
     "PointedImages",
+    "Protocol",
+    "RandomFolds",
     "Source",
     "TinyImageNet",
+    "VocClassification",
     "VocObjects",
     "pack",
+    "write_splits",
 ]

@@ -40,10 +40,14 @@ class AnnotatedListing(FileListing):
         """The regions of an image as masks of the square that is made of it; those outside of it are left out."""
         with Image.open(self.root / self.names[row]) as image:
             width, height = image.size
-        side = min(width, height)
+        if self.fit == "crop":
+            shown_width = shown_height = min(width, height)
+        else:
+            shown_width, shown_height = width, height
         # Middles of the square's pixels, in pixels of the file.
-        steps = (np.arange(size) + 0.5) * side / size
-        x, y = steps + (width - side) // 2, steps + (height - side) // 2
+        steps = (np.arange(size) + 0.5) / size
+        x = steps * shown_width + (width - shown_width) // 2
+        y = steps * shown_height + (height - shown_height) // 2
         masks: dict[str, Bool[np.ndarray, "size size"]] = {}
         for shape in self.shapes[row]:
             mask = _drawn(shape, x, y)

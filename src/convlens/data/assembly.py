@@ -7,8 +7,9 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Int64
 
+from convlens.data.exclusion import Excluded
 from convlens.data.packed import Packed, pack
-from convlens.data.sources.base import Source, listed
+from convlens.data.sources.base import Source, listed, untested
 from convlens.data.splits import Split, balanced, share_out
 from convlens.errors import InputError
 
@@ -27,18 +28,31 @@ class PackedSplit(NamedTuple):
         return self.packed.listing.labels[self.rows]
 
 
-def choose_rows(source: Source, *, val_share: float, seed: int, limit: int | None) -> dict[str, Split]:
+def own_splits(source: Source, *, fit: str, excluded: Excluded) -> dict[str, Split]:
+    """The splits that a source has, fitted into squares in one way and without what is excluded.
+
+    Raises:
+        InputError: The source has no training or no test images, or none of an excluded name.
+    """
+    found = {name: source.split(name) for name in ("train", "val", "test")}
+    splits = {name: split for name, split in found.items() if split is not None}
+    if not {"train", "test"} <= splits.keys():
+        raise untested(source)
+    excluded.check_known(split.listing for split in splits.values())
+    # One object for each listing: splits share a cache if they share this.
+    fitted = {split.listing: split.listing.fitted(fit) for split in splits.values()}
+    return {name: excluded.removed(Split(fitted[split.listing], split.rows)) for name, split in splits.items()}
+
+
+def choose_rows(splits: dict[str, Split], *, val_share: float, seed: int, limit: int | None) -> dict[str, Split]:
     """The splits `train`, `val` and `test`, at most `limit` images each, every beginning spread over the classes.
 
     Only `val`, where it is taken from the training images, depends on the seed.
     """
-    train, val, test = (source.split(name) for name in ("train", "val", "test"))
-    if train is None or test is None:
-        raise InputError(f"{type(source).__name__} has no training or no test images: a source needs both")
-    if val is None:
-        train, val = share_out(train, val_share, f"val {seed}")
-    splits = {"train": train, "val": val, "test": test}
-    ordered = {name: balanced(split, name) for name, split in splits.items()}
+    if "val" not in splits:
+        train, val = share_out(splits["train"], val_share, f"val {seed}")
+        splits = {**splits, "train": train, "val": val}
+    ordered = {name: balanced(splits[name], name) for name in ("train", "val", "test")}
     return {name: Split(split.listing, split.rows[:limit]) for name, split in ordered.items()}
 
 
@@ -55,7 +69,7 @@ def pack_splits(
         sharing = {name: split.rows for name, split in splits.items() if split.listing is listing}
         used = np.arange(len(listing)) if whole else np.unique(np.concatenate(list(sharing.values())))
         cache = pack(listing if whole else listing.take(used), size, cache_dir)
-        _report(cache, corrupt)
+        report_unreadable(cache, corrupt)
         for name, rows in sharing.items():
             packed[name] = PackedSplit(cache, cache.usable(np.searchsorted(used, rows)))
     for name, split in splits.items():
@@ -78,8 +92,12 @@ def check_training_classes(train: PackedSplit, class_names: tuple[str, ...]) -> 
         )
 
 
-def _report(cache: Packed, corrupt: str) -> None:
-    """Names and counts the unreadable images."""
+def report_unreadable(cache: Packed, corrupt: str) -> None:
+    """Names and counts the unreadable images.
+
+    Raises:
+        InputError: There are some and `corrupt` is `fatal`.
+    """
     if not cache.unreadable:
         return
     names = listed(f"{cache.listing.names[row]} ({reason})" for row, reason in cache.unreadable.items())

@@ -84,3 +84,34 @@ class PackedImages(Dataset[tuple[Tensor, Tensor]]):
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_images": None}
+
+
+class JoinedImages(Dataset[tuple[Tensor, Tensor]]):
+    """Several data sets of packed images as one: an index counts through them one after the other."""
+
+    def __init__(self, parts: Sequence[PackedImages]) -> None:
+        self.parts = list(parts)
+        self.starts = np.cumsum([0, *(len(part) for part in self.parts)])
+
+    def __len__(self) -> int:
+        return int(self.starts[-1])
+
+    def __getitem__(self, index: int) -> tuple[Float[Tensor, "*views 3 c c"], Int64[Tensor, ""]]:
+        """One image (or its ten crops) and its label."""
+        images, labels = self.__getitems__([index])
+        return images[0], labels[0]
+
+    def __getitems__(self, indices: Sequence[int]) -> tuple[Float[Tensor, "n *views 3 c c"], Int64[Tensor, " n"]]:
+        """A whole batch and its labels."""
+        wanted = np.asarray(indices)
+        places = np.searchsorted(self.starts, wanted, side="right") - 1
+        order = np.argsort(places, kind="stable")
+        batches = [
+            self.parts[place].__getitems__((wanted[places == place] - self.starts[place]).tolist())
+            for place in np.unique(places)
+        ]
+        if len(batches) == 1:
+            return batches[0]
+        back = torch.from_numpy(np.argsort(order))
+        images, labels = (torch.cat(of_parts) for of_parts in zip(*batches, strict=True))
+        return images[back], labels[back]

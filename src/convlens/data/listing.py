@@ -4,7 +4,7 @@ import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
@@ -32,11 +32,13 @@ class Listing(ABC):
         title: Name of the data set in messages and in the name of its cache folder.
         names: What tells the images apart, such as the path below the root of the data set.
         labels: Class of each image.
+        fit: How an oblong image becomes a square: `crop` (its centre) or `squeeze` (all of it, out of proportion).
     """
 
     title: str
     names: Sequence[str]
     labels: Int64[np.ndarray, " n"]
+    fit: str = field(default="crop", kw_only=True)
 
     @property
     @abstractmethod
@@ -63,6 +65,10 @@ class Listing(ABC):
         """The listing of some rows only."""
         return replace(self, names=[self.names[row] for row in rows], labels=self.labels[rows])
 
+    def fitted(self: AnyListing, fit: str) -> AnyListing:
+        """The same images, brought to a square in this way; the listing itself if it does so already."""
+        return self if fit == self.fit else replace(self, fit=fit)
+
     def __len__(self) -> int:
         return len(self.names)
 
@@ -76,7 +82,7 @@ class FileListing(Listing):
     @property
     def rule(self) -> str:
         """The rule of the decoder."""
-        return decoding.RULE
+        return decoding.rule_of(self.fit)
 
     def states(self) -> Iterator[str]:
         """Size in bytes and time of the last change."""
@@ -95,7 +101,7 @@ class FileListing(Listing):
 
         def decode(place: int) -> None:
             try:
-                images[place] = read_square(self.root / self.names[rows[place]], size)
+                images[place] = read_square(self.root / self.names[rows[place]], size, self.fit)
             except UnreadableImage as error:
                 unreadable[place] = str(error)
 

@@ -12,8 +12,13 @@ from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from convlens.data.assembly import PackedSplit, check_training_classes, choose_rows, pack_splits, together
-from convlens.data.dataset import PackedImages, as_is
+from convlens.data.assembly import PackedSplit, check_training_classes, choose_rows, own_splits, pack_splits, together
+from convlens.data.checking import channels, check_choice, check_least
+from convlens.data.dataset import JoinedImages, PackedImages, as_is
+from convlens.data.decoding import FITS
+from convlens.data.exclusion import read_excluded
+from convlens.data.pool import Pool, pack_pool
+from convlens.data.protocol import Protocol
 from convlens.data.sampler import EpochSampler
 from convlens.data.sources.base import Source
 from convlens.data.transforms import TEN, centre_start, proportional
@@ -35,6 +40,8 @@ class ImageData(L.LightningDataModule):
         image_size: Side of a crop in pixels.
         stored_size: Side of the square to which images are scaled before they are cropped; None is the paper's
             proportion of 256 to 224.
+        fit: What of an oblong image is in that square: `crop` (the centre, the paper's way) or `squeeze` (all of it,
+            out of proportion).
         mean: What is subtracted, in pixel values of 0 to 255: `train` (the mean image of the training images, the
             paper's way) or three numbers, of red, green and blue.
         std: What is divided by after that: one number or three. 1 keeps the paper's range of about -128 to 128.
@@ -45,7 +52,9 @@ class ImageData(L.LightningDataModule):
         seed: Decides over `val`, the order of the epochs and the crops.
         num_workers: Processes that make batches.
         corrupt: What to do with unreadable images: `skip` leaves them out and says so, `fatal` is an error.
-        limit: The most images in each split, for quick runs; only these are decoded.
+        limit: The most images in each split, for quick runs; only these are decoded. A protocol is whole.
+        exclude: Text file of images that are in no split and in no protocol's: a name (as of `image_id`) a line, what
+            follows a tab is passed over. Of a test for duplicates, for one.
 
     Raises:
         InputError: A value is not one of these.
@@ -58,6 +67,7 @@ class ImageData(L.LightningDataModule):
         cache_dir: str | Path,
         image_size: int = 224,
         stored_size: int | None = None,
+        fit: str = "crop",
         mean: str | Sequence[float] = "train",
         std: float | Sequence[float] = 1.0,
         batch_size: int = 128,
@@ -68,26 +78,29 @@ class ImageData(L.LightningDataModule):
         num_workers: int = 0,
         corrupt: str = "skip",
         limit: int | None = None,
+        exclude: str | Path | None = None,
     ) -> None:
         super().__init__()
-        _check_choice("train_crops", train_crops, ("random", "ten_fixed"))
-        _check_choice("test_views", test_views, (1, TEN))
-        _check_choice("corrupt", corrupt, ("skip", "fatal"))
-        _check_least("image_size", image_size, 1)
-        _check_least("batch_size", batch_size, 1)
-        _check_least("num_workers", num_workers, 0)
+        check_choice("fit", fit, FITS)
+        check_choice("train_crops", train_crops, ("random", "ten_fixed"))
+        check_choice("test_views", test_views, (1, TEN))
+        check_choice("corrupt", corrupt, ("skip", "fatal"))
+        check_least("image_size", image_size, 1)
+        check_least("batch_size", batch_size, 1)
+        check_least("num_workers", num_workers, 0)
         if limit is not None:
-            _check_least("limit", limit, 1)
+            check_least("limit", limit, 1)
         if stored_size is not None:
-            _check_least("stored_size", stored_size, image_size)
+            check_least("stored_size", stored_size, image_size)
         if not 0 <= val_share < 1:
             raise InputError(f"data.val_share is {val_share}: give a share from 0 to below 1")
         self.source = source
         self.cache_dir = Path(cache_dir).expanduser()
         self.image_size = image_size
         self.stored_size = stored_size or proportional(image_size)
-        self._given_mean = None if mean == "train" else _channels("mean", mean)
-        self.std = _channels("std", std)
+        self.fit = fit
+        self._given_mean = None if mean == "train" else channels("mean", mean)
+        self.std = channels("std", std)
         if not (self.std > 0).all():
             raise InputError(f"data.std is {std}: give numbers above 0")
         self.batch_size = batch_size
@@ -98,6 +111,7 @@ class ImageData(L.LightningDataModule):
         self.num_workers = num_workers
         self.corrupt = corrupt
         self.limit = limit
+        self.excluded = read_excluded(exclude)
         self._packed: dict[str, PackedSplit] = {}
 
     @cached_property
@@ -117,7 +131,8 @@ class ImageData(L.LightningDataModule):
     def setup(self, stage: str | None = None) -> None:
         """Packs all splits whatever the stage, so that nothing is found to be wrong after the training."""
         if not self._packed:
-            splits = choose_rows(self.source, val_share=self.val_share, seed=self.seed, limit=self.limit)
+            own = own_splits(self.source, fit=self.fit, excluded=self.excluded)
+            splits = choose_rows(own, val_share=self.val_share, seed=self.seed, limit=self.limit)
             whole = self.limit is None
             self._packed = pack_splits(splits, self.stored_size, self.cache_dir, whole=whole, corrupt=self.corrupt)
             counts = ", ".join(f"{len(split.rows)} {name}" for name, split in self._packed.items())
@@ -148,8 +163,21 @@ class ImageData(L.LightningDataModule):
     def dataset(self, split: str, view: str = "centre", limit: int | None = None) -> PackedImages:
         """The first `limit` images of a split as a torch data set; for the views see `PackedImages`."""
         packed, rows = self._split(split)
-        labels = torch.from_numpy(packed.listing.labels[rows[:limit]])
-        return PackedImages(packed.images, rows[:limit], labels, self._stored_mean, self.std, self.image_size, view)
+        return self._seen(PackedSplit(packed, rows[:limit]), view)
+
+    @property
+    def protocol(self) -> Protocol:
+        """Which images train and which test a classifier; all are decoded, to leave out what cannot be read."""
+        return self._pool.protocol
+
+    def pool_dataloader(self, view: str = "centre", start: int = 0) -> DataLoader[Any]:
+        """All images of the protocol's pool from an index on, in order: `centre` crops, or `ten` [n, 10, 3, c, c].
+
+        Images that cannot be read are there, too, and black: an index is that of `protocol`, whose splits lack them.
+        """
+        check_choice("view", view, ("centre", "ten"))
+        dataset = JoinedImages([self._seen(part, view) for part in self._pool.since(start)])
+        return self._loader(dataset, max(1, self.batch_size // TEN) if view == "ten" else self.batch_size, shuffle=None)
 
     def image_id(self, split: str, index: int) -> str:
         """What tells an image apart: its path below the root of the data set, or such as parts/123."""
@@ -183,12 +211,24 @@ class ImageData(L.LightningDataModule):
         packed, rows = self._split("train")
         return packed.mean(rows)
 
+    @cached_property
+    def _pool(self) -> Pool:
+        return pack_pool(
+            self.source, self.stored_size, self.cache_dir, fit=self.fit, excluded=self.excluded, corrupt=self.corrupt
+        )
+
+    def _seen(self, split: PackedSplit, view: str) -> PackedImages:
+        labels = torch.from_numpy(split.labels)
+        return PackedImages(split.packed.images, split.rows, labels, self._stored_mean, self.std, self.image_size, view)
+
     def _split(self, name: str) -> PackedSplit:
         self.setup()
-        _check_choice("split", name, (*self._packed, "all"))
+        check_choice("split", name, (*self._packed, "all"))
         return self._packed[name] if name != "all" else together(self._packed)
 
-    def _loader(self, dataset: PackedImages, batch_size: int, *, shuffle: bool | None) -> DataLoader[Any]:
+    def _loader(
+        self, dataset: PackedImages | JoinedImages, batch_size: int, *, shuffle: bool | None
+    ) -> DataLoader[Any]:
         """A loader of whole batches; `shuffle` None is every image in order in every process."""
         replicas, rank = (self.trainer.world_size, self.trainer.global_rank) if self.trainer else (1, 0)
         sampler = None
@@ -203,25 +243,3 @@ class ImageData(L.LightningDataModule):
             pin_memory=torch.cuda.is_available(),
             persistent_workers=self.num_workers > 0,
         )
-
-
-def _channels(name: str, value: str | float | Sequence[float]) -> Float[Tensor, "3"]:
-    """One number for each channel."""
-    try:
-        numbers = torch.tensor(value, dtype=torch.float32).expand(3)
-    except (TypeError, ValueError, RuntimeError):
-        either = "train, or " if name == "mean" else "one number or "
-        raise InputError(f"data.{name} is {value}: give {either}three numbers") from None
-    if not numbers.isfinite().all():
-        raise InputError(f"data.{name} is {value}: give finite numbers")
-    return numbers.clone()
-
-
-def _check_choice(name: str, value: object, choices: tuple[object, ...]) -> None:
-    if value not in choices:
-        raise InputError(f"data.{name} is {value!r}: choose one of {', '.join(map(str, choices))}")
-
-
-def _check_least(name: str, value: int, least: int) -> None:
-    if value < least:
-        raise InputError(f"data.{name} is {value}: give at least {least}")

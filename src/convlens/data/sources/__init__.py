@@ -2,16 +2,18 @@
 
 from convlens.data.sources.base import Source
 from convlens.data.sources.caltech101 import Caltech101
+from convlens.data.sources.caltech256 import Caltech256
 from convlens.data.sources.cifar10 import Cifar10
 from convlens.data.sources.folder import ImageFolder
 from convlens.data.sources.imagenet import ImageNet
 from convlens.data.sources.parts import PartsImages
 from convlens.data.sources.pointed import PointedImages
 from convlens.data.sources.tiny_imagenet import TinyImageNet
-from convlens.data.sources.voc import VocObjects
+from convlens.data.sources.voc import VocClassification, VocObjects
 
 __all__ = [
     "Caltech101",
+    "Caltech256",
     "Cifar10",
     "ImageFolder",
     "ImageNet",
@@ -19,5 +21,6 @@ __all__ = [
     "PointedImages",
     "Source",
     "TinyImageNet",
+    "VocClassification",
     "VocObjects",
 ]

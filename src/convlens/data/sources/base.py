@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from convlens.data.listing import FileListing
+from convlens.data.protocol import Protocol, fixed_split
 from convlens.data.splits import Split
 from convlens.errors import InputError
 
@@ -31,6 +32,22 @@ class Source(ABC):
             InputError: The data set is missing, or is not laid out as it should be.
         """
 
+    def protocol(self) -> Protocol:
+        """Which images train and which test a classifier on fixed features: its own `train` and `test`.
+
+        Raises:
+            InputError: The data set has no training or no test images, or one class only.
+        """
+        train, test = self.split("train"), self.split("test")
+        if train is None or test is None:
+            raise untested(self)
+        return fixed_split(train, test, self.class_names())
+
+
+def untested(source: Source) -> InputError:
+    """What to say of a source without training or test images."""
+    return InputError(f"{type(source).__name__} has no training or no test images: a source needs both")
+
 
 def subfolders(folder: Path) -> list[str]:
     """Names of the folders in a folder, sorted, without hidden ones; none where there is no such folder."""
@@ -39,17 +56,17 @@ def subfolders(folder: Path) -> list[str]:
     return sorted(entry.name for entry in os.scandir(folder) if entry.is_dir() and not entry.name.startswith("."))
 
 
-def image_files(folder: Path) -> Iterator[Path]:
-    """Image files below a folder in sorted order; hidden files and other kinds of files are passed over."""
+def image_files(folder: Path, *, nested: bool = True) -> Iterator[Path]:
+    """Image files in a folder, and if `nested` in those below it, in sorted order; hidden and other files are not."""
     for parent, folders, files in os.walk(folder):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        folders[:] = sorted(name for name in folders if nested and not name.startswith("."))
         for name in sorted(files):
             if name.lower().endswith(EXTENSIONS) and not name.startswith("."):
                 yield Path(parent, name)
 
 
-def class_folders(title: str, root: Path, below: str, classes: tuple[str, ...]) -> FileListing:
-    """The images of `root/below/<class>/` for each class that has a folder there.
+def class_folders(title: str, root: Path, below: str, classes: tuple[str, ...], *, nested: bool = True) -> FileListing:
+    """The images of `root/below/<class>/`, and if `nested` of its folders, for each class that has a folder there.
 
     Raises:
         InputError: A folder holds no image.
@@ -58,7 +75,7 @@ def class_folders(title: str, root: Path, below: str, classes: tuple[str, ...]) 
     empty: list[str] = []
     for label, name in enumerate(classes):
         folder = root / below / name
-        files = list(image_files(folder))
+        files = list(image_files(folder, nested=nested))
         pairs += [(path, label) for path in files]
         empty += [name] if folder.is_dir() and not files else []
     if empty:

@@ -28,7 +28,7 @@ class ArrayListing(Listing):
     @property
     def rule(self) -> str:
         """The rule of the decoder."""
-        return decoding.RULE
+        return decoding.rule_of(self.fit)
 
     def states(self) -> Iterator[str]:
         """A hash of the pixels."""

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from convlens.data.listing import FileListing
+from convlens.data.protocol import HeldOutFolds, Protocol
 from convlens.data.sources.base import Source, check_classes, class_folders, everything, subfolders
 from convlens.data.splits import Split, held_out
 from convlens.errors import InputError
@@ -17,7 +18,7 @@ class ImageFolder(Source):
 
     With `train` there may be `val` beside `test`; where there is only one of the two, it is the test set. Without
     `train`, a random `test_share` of each class is the test set; `seed` chooses it. Images may lie in folders of their
-    own below the class. Labels follow the sorted names of the classes.
+    own below the class. Labels follow the sorted names of the classes. In a protocol the fold stands for `seed`.
     """
 
     def __init__(self, root: str | Path, test_share: float = 0.2, seed: int = 0) -> None:
@@ -42,6 +43,14 @@ class ImageFolder(Source):
         """A folder of this name, or a share of the one level of folders."""
         return self._folder(name) if self._divided() else self._share(name)
 
+    def protocol(self) -> Protocol:
+        """The folders' own division, or in every fold another share for the test."""
+        if self._divided():
+            return super().protocol()
+        return HeldOutFolds(
+            listings=(self._whole(),), class_names=self.class_names(), salt="test", test_share=self.test_share
+        )
+
     def _divided(self) -> bool:
         """Whether the first level of folders are splits; a class may be called train, too."""
         first = subfolders(self.root)
@@ -64,14 +73,20 @@ class ImageFolder(Source):
     def _share(self, name: str) -> Split | None:
         if name == "val":
             return None
-        if self._pool is None:
-            self._pool = class_folders(self.root.resolve().name, self.root, "", self.class_names())
-        names, labels = self._pool.names, self._pool.labels
-        counts = np.bincount(labels)
+        pool = self._whole()
+        test = held_out(pool.names, pool.labels, self.test_share, f"test {self.seed}")
+        return Split(pool, np.flatnonzero(test if name == "test" else ~test))
+
+    def _whole(self) -> FileListing:
+        """All images of the one level of folders."""
+        if self._pool is not None:
+            return self._pool
+        pool = class_folders(self.root.resolve().name, self.root, "", self.class_names())
+        counts = np.bincount(pool.labels)
         if counts.min() < 2:
             raise InputError(
                 f"class {self.class_names()[counts.argmin()]} in {self.root} has one image: "
                 "two are the least for a training and a test set"
             )
-        test = held_out(names, labels, self.test_share, f"test {self.seed}")
-        return Split(self._pool, np.flatnonzero(test if name == "test" else ~test))
+        self._pool = pool
+        return pool
