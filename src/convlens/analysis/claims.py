@@ -146,6 +146,18 @@ STATEMENTS: Mapping[int, Statement] = {
         "parts correspond at layer 5, less at layer 7", "section 4.3, Table 1",
         "covering the same part changes layer 5 no more consistently than covering random places",
     ),
+    24: Statement(
+        "pretrained features beat training on the small set alone by far, with few images", "section 5.2, Fig 9",
+        "they are no better than the control",
+    ),
+    25: Statement(
+        "features get steadily more discriminative with depth", "section 5.3, Table 7",
+        "classes are told apart no better from higher layers",
+    ),
+    26: Statement(
+        "one class for each image does not fit PASCAL VOC, whose images show several", "section 5.2, Table 6",
+        "heads that can say several classes are no better",
+    ),
 }  # fmt: skip
 
 

@@ -168,7 +168,7 @@ class ImageData(L.LightningDataModule):
     @property
     def protocol(self) -> Protocol:
         """Which images train and which test a classifier; all are decoded, to leave out what cannot be read."""
-        return self._pool.protocol
+        return self.pool.protocol
 
     def pool_dataloader(self, view: str = "centre", start: int = 0) -> DataLoader[Any]:
         """All images of the protocol's pool from an index on, in order: `centre` crops, or `ten` [n, 10, 3, c, c].
@@ -176,7 +176,7 @@ class ImageData(L.LightningDataModule):
         Images that cannot be read are there, too, and black: an index is that of `protocol`, whose splits lack them.
         """
         check_choice("view", view, ("centre", "ten"))
-        dataset = JoinedImages([self._seen(part, view) for part in self._pool.since(start)])
+        dataset = JoinedImages([self._seen(part, view) for part in self.pool.since(start)])
         return self._loader(dataset, max(1, self.batch_size // TEN) if view == "ten" else self.batch_size, shuffle=None)
 
     def image_id(self, split: str, index: int) -> str:
@@ -212,7 +212,8 @@ class ImageData(L.LightningDataModule):
         return packed.mean(rows)
 
     @cached_property
-    def _pool(self) -> Pool:
+    def pool(self) -> Pool:
+        """The protocol with the caches of its images."""
         return pack_pool(
             self.source, self.stored_size, self.cache_dir, fit=self.fit, excluded=self.excluded, corrupt=self.corrupt
         )

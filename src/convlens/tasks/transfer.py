@@ -1,0 +1,159 @@
+"""``task=transfer``: linear probes on the features of each layer, for other images (section 5, Tables 4 to 7)."""
+
+import logging
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from omegaconf import DictConfig
+from torch import nn
+from tqdm import tqdm
+
+from convlens import runs
+from convlens.analysis.chosen_maps import default_layers
+from convlens.analysis.controls import shuffled
+from convlens.data import write_splits
+from convlens.errors import InputError
+from convlens.nets import ConvNet
+from convlens.runs import Subject
+from convlens.tasks.settings import check_number
+from convlens.tasks.transfer_cells import Cells
+from convlens.tasks.transfer_result import write_result
+from convlens.transfer.extraction import extract_to
+from convlens.transfer.features import check_pooling
+from convlens.transfer.probes import LOSSES
+from convlens.transfer.store import FeatureStore, names_hash, weights_hash
+from convlens.transfer.sweep import Cell, Setting, sweep
+from convlens.transfer.truth import Truth
+
+log = logging.getLogger(__name__)
+
+OWN, RANDOM = "trained", "random weights"
+
+
+def run(
+    cfg: DictConfig,
+    overrides: list[str],
+    *,
+    layers: Sequence[str] | None,
+    images_per_class: Sequence[int | None],
+    folds: Sequence[int],
+    probes: Sequence[str],
+    view: str,
+    cells: int | None,
+    pooling: str,
+    normalise: str,
+    c: float | None,
+    inner_folds: int,
+    exclusive: str,
+    random: bool,
+    features: str | None,
+    beside: Mapping[str, str],
+    drawn: int,
+) -> int:
+    """Extract features, fit what is not fitted yet, write ``results/transfer``."""
+    check_number("task.inner_folds", inner_folds, 2)
+    check_number("task.drawn", drawn, 0)
+    check_pooling(cells, pooling)
+    for name, values in (("images_per_class", images_per_class), ("folds", folds), ("probes", probes)):
+        if not values:
+            raise InputError(f"task.{name} is empty: give at least one")
+    if unknown := [probe for probe in probes if probe not in LOSSES]:
+        raise InputError(f"task.probes={unknown[0]!r}: choose among {', '.join(LOSSES)}")
+    with runs.analysing(cfg, overrides, "transfer") as run_dir:
+        subject = runs.subject(cfg, overrides)
+        protocol = subject.data.protocol
+        labels = torch.from_numpy(protocol.labels)
+        targets = None if protocol.targets is None else torch.from_numpy(protocol.targets)
+        truth = Truth(labels, len(protocol.class_names), targets, exclusive)
+        names = list(layers or usual_layers(subject.net))
+        wanted = [
+            Cell(layer, probe, size, fold)
+            for layer in names for fold in folds for size in images_per_class for probe in probes
+        ]  # fmt: skip
+
+        def split(size: int | None, fold: int) -> tuple[torch.Tensor, torch.Tensor]:
+            train, test = protocol.split(size, fold)
+            return torch.from_numpy(train), torch.from_numpy(test)
+
+        for size in images_per_class:  # all of them before the work begins
+            for fold in folds:
+                split(size, fold)
+        folder = run_dir / "results" / "transfer"
+        setting = Setting(normalise, c, inner_folds)
+        nets = {OWN: subject.net}
+        if random:
+            nets[RANDOM] = shuffled(subject.net, next(iter(subject.data.pool_dataloader()))[0][:64])
+        kept = {}
+        for weights, net in nets.items():
+            store = _extracted(subject, net, names, view, cells, pooling, features if weights == OWN else None, cfg)
+            about = {**store.about, "normalise": normalise, "c": c, "inner_folds": inner_folds, "exclusive": exclusive}
+            kept[weights] = Cells(folder / "cells" / weights.replace(" ", "_"), about)
+            _fit(kept[weights], store, truth, split, wanted, setting, weights)
+        write_splits(protocol, folder / "splits", list(images_per_class), max(folds) + 1)
+        write_result(subject, kept, wanted, folder, beside, drawn, runs.command_line(overrides))
+    log.info("results in %s", folder)
+    return 0
+
+
+def usual_layers(net: nn.Module) -> list[str]:
+    """What the paper transfers of our networks, else the stages of any network."""
+    if isinstance(net, ConvNet):
+        return [name for name, _ in net.named_children() if name.startswith(("layer", "fc"))]
+    return default_layers(net)
+
+
+def _extracted(
+    subject: Subject, net: nn.Module, layers: Sequence[str], view: str, cells: int | None, pooling: str,
+    given: str | None, cfg: DictConfig,
+) -> FeatureStore:  # fmt: skip
+    """The features of all images of the protocol."""
+    data = subject.data
+    about = {
+        "network": subject.name, "weights": weights_hash(net), **_images(subject), "view": view, "cells": cells,
+        "pooling": pooling,
+    }  # fmt: skip
+    name = f"{subject.name}-{names_hash([f'{key}={value}' for key, value in about.items()])[:16]}"
+    count = len(data.protocol)
+    store = FeatureStore(Path(given or Path(cfg.cache_dir, "features", name)).expanduser(), about, count)
+    started = time.monotonic()
+    missing = count - min(store.done(layer) for layer in layers)
+    with tqdm(desc="features", unit="image", total=missing, disable=None) as bar:
+        done = extract_to(
+            store, net, lambda start: (batch[0] for batch in data.pool_dataloader(view, start)), layers,
+            cells=cells, pooling=pooling, step=bar.update,
+        )  # fmt: skip
+    if done:
+        log.info("features of %d images, %d layers: %.0f s", done, len(layers), time.monotonic() - started)
+    log.info("features in %s", store.folder)
+    return store
+
+
+def _images(subject: Subject) -> dict[str, Any]:
+    """What the features of the images depend on, beside the network."""
+    data = subject.data
+    return {
+        "images": [part.packed.folder.name for part in data.pool.parts],
+        "image_size": data.image_size,
+        "mean": names_hash([f"{value:.6g}" for value in data.mean.flatten().tolist()]),
+        "std": data.std.tolist(),
+    }
+
+
+def _fit(
+    kept: Cells, store: FeatureStore, truth: Truth, split: Any, wanted: Sequence[Cell], setting: Setting, weights: str
+) -> None:
+    """Fit what is not fitted yet; each result is kept at once."""
+    missing = [cell for cell in wanted if cell not in kept]
+    if len(missing) < len(wanted):
+        log.info("%s: %d of %d fits are there", weights, len(wanted) - len(missing), len(wanted))
+    started = time.monotonic()
+    with tqdm(desc=f"probes, {weights}", unit="fit", total=len(missing), disable=None) as bar:
+        for outcome in sweep(store.read, truth, split, missing, setting):
+            kept.put(outcome)
+            bar.set_postfix_str(f"{outcome.cell.layer} {outcome.scored.score:.1f} %")
+            bar.update()
+    if missing:
+        log.info("%s: %d fits in %.0f s", weights, len(missing), time.monotonic() - started)
