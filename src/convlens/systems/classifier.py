@@ -14,12 +14,15 @@ from torch.nn import functional as F
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from convlens.errors import InputError
-from convlens.metrics import TopKError
+from convlens.metrics import MeanClassAccuracy, TopKError
 from convlens.nets import renormalize_filters
 
 
 class Classifier(L.LightningModule):
-    """Cross-entropy training with top-1 and top-5 errors in percent; ten-crop images are averaged by softmax.
+    """Cross-entropy training with errors and accuracy in percent; ten-crop images are averaged by softmax.
+
+    What is logged of each split: the loss, top-1 and top-5 error; of val and test also the mean over the classes of
+    their accuracy.
 
     Batches are ``(images, labels)``, images [n, c, h, w] or, for testing on several views, [n, views, c, h, w].
     The random numbers of an epoch (dropout) depend on the seed and the epoch alone, so that a run that was killed and
@@ -50,12 +53,12 @@ class Classifier(L.LightningModule):
         self._epoch_scheduler: Any = None
         self._restored_scheduler: dict[str, Any] | None = None
         self._predicted: list[tuple[Tensor, Tensor]] = []
-        self.errors = nn.ModuleDict(
-            {
-                split: nn.ModuleDict({f"top{k}": TopKError(k) for k in (1, 5)})
-                for split in ("train_split", "val_split", "test_split")
-            }
-        )
+        self.measures = nn.ModuleDict()
+        for split in ("train", "val", "test"):
+            measures: dict[str, nn.Module] = {f"top{k}_error": TopKError(k) for k in (1, 5)}
+            if split != "train":
+                measures["mean_class_accuracy"] = MeanClassAccuracy()
+            self.measures[f"{split}_split"] = nn.ModuleDict(measures)  # a module's own name is train
 
     def forward(self, images: Tensor) -> Tensor:
         """Class scores [n, classes]; for several views [n, views, c, h, w], log of the mean softmax."""
@@ -78,12 +81,12 @@ class Classifier(L.LightningModule):
         scores = self(images)
         loss = F.cross_entropy(scores, labels)
         self.log(f"{split}/loss", loss.detach(), on_step=False, on_epoch=True, batch_size=len(labels), sync_dist=True)
-        for k, metric in self.errors[f"{split}_split"].items():  # type: ignore[operator]
+        for name, metric in self.measures[f"{split}_split"].items():  # type: ignore[operator]
             metric.update(scores.detach(), labels)
             # Lightning keeps the metric itself: to name it again at each step would change nothing and take time.
             if batch_idx == 0:
-                in_bar = split == "val" and k == "top1"
-                self.log(f"{split}/{k}_error", metric, on_step=False, on_epoch=True, prog_bar=in_bar)
+                in_bar = (split, name) == ("val", "top1_error")
+                self.log(f"{split}/{name}", metric, on_step=False, on_epoch=True, prog_bar=in_bar)
         return loss, scores
 
     def training_step(self, batch: Sequence[Tensor], batch_idx: int) -> Tensor:
