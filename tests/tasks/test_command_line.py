@@ -89,7 +89,7 @@ def test_help_shows_the_groups_with_their_options_and_how_to_go_on(tmp_path):
         (
             "recipe.max_epoch=3",
             "recipe.max_epoch=3: there is no max_epoch in recipe: did you mean max_epochs? there is init, dropout, "
-            "max_filter_rms, batch_size, max_epochs, input_std, optimizer, scheduler",
+            "max_filter_rms, batch_size, max_epochs, input_std, backbone_lr_scale, optimizer, scheduler",
         ),
         ("task.layers=[conv1]", "task.layers=[conv1]: there is no layers in task: there is nothing to set"),
         ("train", "cannot read 'train': write key=value, such as task=train; "),

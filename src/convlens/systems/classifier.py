@@ -2,7 +2,7 @@
 
 import inspect
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any
 
 import lightning as L
@@ -35,19 +35,27 @@ class Classifier(L.LightningModule):
             for, a plateau schedule watches the validation error.
         max_filter_rms: conv filters whose RMS exceeds this are scaled back after each step (paper, section 3).
         seed: of the run.
+        backbone: names of the parameters that were trained before; the others are new.
+        backbone_lr_scale: what the learning rate of the backbone is multiplied by; 0 freezes it, with the statistics
+            of its batch normalisation.
     """
 
     def __init__(
         self,
         net: nn.Module,
-        optimizer: Callable[[Iterator[nn.Parameter]], torch.optim.Optimizer],
+        optimizer: Callable[[Any], torch.optim.Optimizer],
         scheduler: Callable[..., Any] | None = None,
         *,
         max_filter_rms: float | None = None,
         seed: int = 0,
+        backbone: Sequence[str] = (),
+        backbone_lr_scale: float = 1.0,
     ) -> None:
         super().__init__()
         self.net = net
+        self.backbone, self.backbone_lr_scale = tuple(backbone), backbone_lr_scale
+        if not backbone_lr_scale:
+            freeze(net, self.backbone)
         self.make_optimizer, self.make_scheduler = optimizer, scheduler
         self.max_filter_rms, self.seed = max_filter_rms, seed
         self._epoch_scheduler: Any = None
@@ -127,7 +135,8 @@ class Classifier(L.LightningModule):
             self._epoch_scheduler.step()
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keep the per-epoch schedule's state."""
+        """Keep the per-epoch schedule's state, and which parameters are the backbone."""
+        checkpoint["backbone"] = list(self.backbone)
         if self._epoch_scheduler is not None:
             checkpoint["epoch_scheduler"] = self._epoch_scheduler.state_dict()
 
@@ -145,15 +154,24 @@ class Classifier(L.LightningModule):
         self.log("epoch", float(self.current_epoch + 1))
 
     def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
-        """Step, then scale back the filters that grew too large."""
-        super().optimizer_step(*args, **kwargs)
+        """Step, the backbone by its share of the learning rate, then scale back the filters that grew too large."""
+        groups = self.trainer.optimizers[0].param_groups
+        rates = [group["lr"] for group in groups]
+        # Around the step only: what schedules read and set is the rate of the new layers.
+        for group in groups:
+            group["lr"] *= group.get("lr_scale", 1)
+        try:
+            super().optimizer_step(*args, **kwargs)
+        finally:
+            for group, rate in zip(groups, rates, strict=True):
+                group["lr"] = rate
         if self.max_filter_rms is not None:
             renormalize_filters(self.net, self.max_filter_rms)
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """Optimiser and schedule; schedules that count steps are Lightning's to step, per-epoch ones ours."""
         try:
-            optimizer = self.make_optimizer(self.net.parameters())
+            optimizer = self.make_optimizer(self._parameters_to_train())
         except (TypeError, ValueError) as error:
             raise InputError(f"the optimizer cannot be made from its settings: {error}") from error
         if self.make_scheduler is None:
@@ -165,3 +183,27 @@ class Classifier(L.LightningModule):
             return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
         self._epoch_scheduler = scheduler
         return optimizer
+
+    def _parameters_to_train(self) -> Iterator[nn.Parameter] | list[dict[str, Any]]:
+        """All parameters; or two groups, the new ones and the backbone with its share of the learning rate."""
+        if self.backbone_lr_scale == 1:
+            return self.net.parameters()
+        named = dict(self.net.named_parameters())
+        new = [p for name, p in named.items() if name not in self.backbone]
+        groups: list[dict[str, Any]] = [{"params": new, "lr_scale": 1.0}]
+        if self.backbone_lr_scale:
+            trained = [p for name, p in named.items() if name in self.backbone]
+            groups.append({"params": trained, "lr_scale": self.backbone_lr_scale})
+        return groups
+
+
+def freeze(net: nn.Module, names: Collection[str]) -> None:
+    """Parameters of these names are not trained, and modules of batch normalisation that hold them not updated."""
+    for name, parameter in net.named_parameters():
+        if name in names:
+            parameter.requires_grad_(False)
+    for module in net.modules():
+        if isinstance(module, nn.modules.batchnorm._BatchNorm) and not any(
+            p.requires_grad for p in module.parameters()
+        ):
+            module.eval()
