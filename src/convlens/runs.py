@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 
 # Keys that do not change what a run computes: it may be continued with others.
 FREE_KEYS = (
-    *("logger", "force", "cache_dir", "data_dir", "output_root", "run_dir", "job_name", "run", "task"),
+    *("logger", "force", "cache_dir", "data_dir", "output_root", "run_dir", "job_name", "run", "task", "data.download"),
     *("data.cache_dir", "data.num_workers", "trainer.accelerator", "trainer.devices", "trainer.enable_model_summary"),
     *("trainer.enable_progress_bar", "trainer.log_every_n_steps", "trainer.num_sanity_val_steps", "trainer.profiler"),
 )

@@ -46,6 +46,7 @@ class ImageData(L.LightningDataModule):
         num_workers: Processes that make batches.
         corrupt: What to do with unreadable images: `skip` leaves them out and says so, `fatal` is an error.
         limit: The most images in each split, for quick runs; only these are decoded.
+        download: Fetch the data set where it is not there, if it can be fetched.
 
     Raises:
         InputError: A value is not one of these.
@@ -68,6 +69,7 @@ class ImageData(L.LightningDataModule):
         num_workers: int = 0,
         corrupt: str = "skip",
         limit: int | None = None,
+        download: bool = False,
     ) -> None:
         super().__init__()
         _check_choice("train_crops", train_crops, ("random", "ten_fixed"))
@@ -98,11 +100,13 @@ class ImageData(L.LightningDataModule):
         self.num_workers = num_workers
         self.corrupt = corrupt
         self.limit = limit
+        self.download = download
         self._packed: dict[str, PackedSplit] = {}
 
     @cached_property
     def class_names(self) -> tuple[str, ...]:
         """Names of the classes; no image is decoded for this."""
+        self._provide()
         return self.source.class_names()
 
     @property
@@ -118,6 +122,7 @@ class ImageData(L.LightningDataModule):
         """Packs all splits whatever the stage, so that nothing is found to be wrong after the training."""
         if self._packed:
             return
+        self._provide()
         splits = choose_rows(self.source, val_share=self.val_share, seed=self.seed, limit=self.limit)
         packed = pack_splits(splits, self.stored_size, self.cache_dir, whole=self.limit is None, corrupt=self.corrupt)
         if self.limit is None:
@@ -125,6 +130,10 @@ class ImageData(L.LightningDataModule):
         self._packed = packed
         counts = ", ".join(f"{len(split.rows)} {name}" for name, split in packed.items())
         log.info("%s: %s images in %d classes", packed["train"].packed.listing.title, counts, self.num_classes)
+
+    def _provide(self) -> None:
+        if self.download:
+            self.source.provide()
 
     def train_dataloader(self) -> DataLoader[Any]:
         """Shuffled, with the crops of `train_crops`, which differ from epoch to epoch."""

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
+from convlens.data.archives import CALTECH_101
 from convlens.data.listing import FileListing
 from convlens.data.sources.base import Source, absent, class_folders, subfolders
 from convlens.data.splits import Split, rank_in_class
@@ -21,6 +22,8 @@ class Caltech101(Source):
     `test_per_class` others for the test; `fold` chooses them. All folds share one cache. The paper is silent on
     whether the background folder is a class; like torchvision we leave it out unless `include_background`.
     """
+
+    archives = CALTECH_101
 
     def __init__(
         self,
@@ -44,7 +47,7 @@ class Caltech101(Source):
         folder = self.root / "101_ObjectCategories"
         names = tuple(name for name in subfolders(folder) if self.include_background or name != BACKGROUND)
         if not names:
-            raise absent("Caltech-101", folder, _LAYOUT, _ORIGIN)
+            raise absent("Caltech-101", folder, _LAYOUT, _ORIGIN, fetched=True)
         return names
 
     def split(self, name: str) -> Split | None:

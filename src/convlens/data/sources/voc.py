@@ -6,6 +6,7 @@ from xml.etree import ElementTree
 import numpy as np
 
 from convlens.data.annotated import AnnotatedListing, Box
+from convlens.data.archives import voc
 from convlens.data.sources.base import Source, absent
 from convlens.data.splits import Split
 from convlens.errors import InputError
@@ -29,6 +30,7 @@ class VocObjects(Source):
     def __init__(self, root: str | Path, year: int = 2007) -> None:
         self.root = Path(root).expanduser()
         self.year = year
+        self.archives = voc(year)
 
     def class_names(self) -> tuple[str, ...]:
         """The twenty classes."""
@@ -42,7 +44,7 @@ class VocObjects(Source):
             return None
         listing = folder / "ImageSets/Main" / f"{name if has_test or name != 'test' else 'val'}.txt"
         if not listing.exists():
-            raise absent(f"VOC {self.year}", listing, _LAYOUT, _ORIGIN)
+            raise absent(f"VOC {self.year}", listing, _LAYOUT, _ORIGIN, fetched=bool(self.archives))
         names, labels, shapes = [], [], []
         for image in listing.read_text().split():
             boxes = _objects(folder / "Annotations" / f"{image}.xml")
