@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 
 # Keys that do not change what a run computes: it may be continued with others.
 FREE_KEYS = (
-    *("logger", "force", "cache_dir", "data_dir", "output_root", "run_dir", "job_name", "run", "task"),
+    *("logger", "force", "cache_dir", "data_dir", "output_root", "run_dir", "job_name", "run", "task", "data.download"),
     *("data.cache_dir", "data.num_workers", "trainer.accelerator", "trainer.devices", "trainer.enable_model_summary"),
     *("trainer.enable_progress_bar", "trainer.log_every_n_steps", "trainer.num_sanity_val_steps", "trainer.profiler"),
 )
@@ -187,10 +187,14 @@ def build(cfg: DictConfig) -> tuple[ImageData, nn.Module]:
 
 def build_net(cfg: DictConfig, num_classes: int) -> nn.Module:
     """The network, with the classes of the data where it is ours to choose: not if it comes with its weights."""
+    return instantiate(cfg.model.net, **({"num_classes": num_classes} if chooses_classes(cfg) else {}))
+
+
+def chooses_classes(cfg: DictConfig) -> bool:
+    """Whether the network is built with the classes of the data."""
     target = str(cfg.model.net._target_)
     ours = target.startswith("convlens.") or (target.startswith("torchvision.models.") and not cfg.model.weights)
-    given = {"num_classes": num_classes} if ours and "num_classes" not in cfg.model.net else {}
-    return instantiate(cfg.model.net, **given)
+    return ours and "num_classes" not in cfg.model.net
 
 
 def checkpoint(run_dir: Path, name: str = "best") -> Path:
@@ -213,6 +217,8 @@ def subject(cfg: DictConfig, overrides: list[str]) -> Subject:
     With a run, the data are the run's unless the command names others.
     """
     if cfg.run is None:
+        if cfg.model.get("init"):
+            raise InputError("model.init is what a training begins from: give model.weights for a network to look at")
         torch.manual_seed(cfg.seed)  # random weights are the same in each process, and the next time
         data, net = build(cfg)
         if cfg.model.weights:
@@ -230,15 +236,12 @@ def subject(cfg: DictConfig, overrides: list[str]) -> Subject:
     if any(o.startswith("data=") for o in given):
         # Other images, but as the network was taught to read them.
         kept = {name: theirs.data[name] for name in ("image_size", "stored_size", "fit", "mean", "std")}
-        data = instantiate(cfg.data, **{name: v for name, v in kept.items() if f"data.{name}" not in map(_key, given)})
+        typed = {o.partition("=")[0] for o in given}
+        data = instantiate(cfg.data, **{name: v for name, v in kept.items() if f"data.{name}" not in typed})
     else:
         edits = [o for o in given if o.startswith("data.")]
         data = instantiate(OmegaConf.merge(theirs, OmegaConf.from_dotlist(edits)).data)
     return Subject(net.eval(), data, str(theirs.model.name), str(path))
-
-
-def _key(override: str) -> str:
-    return override.partition("=")[0]
 
 
 def command_line(overrides: Sequence[str]) -> str:

@@ -150,7 +150,7 @@ def test_the_table_of_activations_is_logged_at_its_epoch(run):
         ]
         assert [[*row[:4], row[5]] for row in table["data"]] == expected
         labels = {run.data.image_id("val", i): run.data.dataset("val").labels[i] for i in range(10)}
-        assert all(row[4] == run.data.label_name(int(labels[row[3]])) for row in table["data"])
+        assert all(row[4] == run.data.class_names[int(labels[row[3]])] for row in table["data"])
         assert ["conv2", run.dead] not in [row[:2] for row in table["data"]]
         for row in table["data"]:
             patch = arrays[row[0]]["patches"][row[1], row[2] - 1]

@@ -22,7 +22,7 @@ GROUPS = sorted(path.name for path in CONF.iterdir() if path.is_dir() and path.n
 OPTIONS = [(group, path.stem) for group in GROUPS for path in sorted((CONF / group).glob("*.yaml"))]
 # What the code gives to a target beside the values of its node.
 GIVEN_BY_CODE = {
-    "convlens.systems.Classifier": {"net"},
+    "convlens.systems.Classifier": {"net", "backbone"},
     "lightning.Trainer": {"callbacks", "logger", "default_root_dir"},
     "convlens.nets.alexnet": {"num_classes"},
     "convlens.nets.zfnet": {"num_classes"},

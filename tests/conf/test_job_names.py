@@ -46,6 +46,7 @@ def test_no_order_of_the_overrides_matters_even_where_the_name_is_cut(overrides)
         "+trainer.profiler=simple",
         "trainer.log_every_n_steps=1",
         "data.num_workers=2",
+        "data.download=true",
         "hydra.verbose=true",
         "hydra/launcher=joblib",
         "force=true",

@@ -149,6 +149,11 @@ def test_validation_weighs_images_not_batches(tmp_path):
     assert watch.logged[-1]["val/loss"] == pytest.approx(float(F.cross_entropy(scores, labels)), rel=1e-5)
     wrong = sum(int(row.argmax()) != int(label) for row, label in zip(scores, labels, strict=True))
     assert watch.logged[-1]["val/top1_error"] == pytest.approx(100 * wrong / 20)
+    there = sorted(set(labels.tolist()))
+    by_class = [float((scores[labels == one].argmax(1) == one).float().mean()) for one in there]
+    assert len(set(labels.bincount().tolist())) > 1  # so that the mean over classes is another than over images
+    assert watch.logged[-1]["val/mean_class_accuracy"] == pytest.approx(100 * sum(by_class) / len(there))
+    assert "train/mean_class_accuracy" not in watch.logged[-1]
 
 
 # ---- several views of an image ----------------------------------------------------------------------------------
@@ -203,6 +208,7 @@ def test_ten_crops_of_one_image_count_once(tmp_path):
             "test/loss": -float(mean[range(5), range(5)].log().mean()),
             "test/top1_error": 20.0 * sum(rank >= 1 for rank in ranks),
             "test/top5_error": 20.0 * sum(rank >= 5 for rank in ranks),
+            "test/mean_class_accuracy": 20.0 * sum(rank == 0 for rank in ranks),  # five images, five classes
         },
         rel=1e-5,
     )

@@ -63,7 +63,9 @@ def test_a_question_loads_nothing_heavy_and_writes_nothing(tmp_path, arguments):
 
 def test_help_shows_the_groups_with_their_options_and_how_to_go_on(tmp_path):
     said = type_in(tmp_path, "--help").stdout
-    assert "task: compare, correspond, diagnose, invariance, occlude, project, report, study, train\n" in said
+    assert (
+        "task: compare, correspond, diagnose, duplicates, invariance, occlude, project, report, study, train\n" in said
+    )
     assert "convlens task=study" in said
     assert "convlens --cfg job" in said
     assert "$" not in said  # nothing of the template is left
@@ -83,13 +85,13 @@ def test_help_shows_the_groups_with_their_options_and_how_to_go_on(tmp_path):
         ("experiment=smok", "experiment=smok is unknown: did you mean smoke? there is first_layer, smoke"),
         (
             "task=wobble",
-            "task=wobble is unknown: there is compare, correspond, diagnose, invariance, occlude, project, report, "
-            "study, train",
+            "task=wobble is unknown: there is compare, correspond, diagnose, duplicates, invariance, occlude, project, "
+            "report, study, train",
         ),
         (
             "recipe.max_epoch=3",
             "recipe.max_epoch=3: there is no max_epoch in recipe: did you mean max_epochs? there is init, dropout, "
-            "max_filter_rms, batch_size, max_epochs, input_std, optimizer, scheduler",
+            "max_filter_rms, batch_size, max_epochs, input_std, backbone_lr_scale, optimizer, scheduler",
         ),
         ("task.layers=[conv1]", "task.layers=[conv1]: there is no layers in task: there is nothing to set"),
         ("train", "cannot read 'train': write key=value, such as task=train; "),

@@ -55,6 +55,8 @@ def test_the_metrics_are_those_of_the_predictions_that_are_kept(trained):
     hit = top5 == labels[:, None]
     assert metrics["test/top1_error"] == pytest.approx(100 * (1 - hit[:, 0].mean()), abs=1e-4)
     assert metrics["test/top5_error"] == pytest.approx(100 * (1 - hit.any(1).mean()), abs=1e-4)
+    by_class = [hit[labels == label, 0].mean() for label in range(12)]
+    assert metrics["test/mean_class_accuracy"] == pytest.approx(100 * np.mean(by_class), abs=1e-4)
     assert metrics["test/loss"] > 0
 
 
@@ -68,7 +70,8 @@ def test_the_metrics_say_what_was_tested(trained):
     assert metrics["epochs"] == 2
     weights = torch.load(trained / "checkpoints/best.ckpt", weights_only=True)["state_dict"]
     assert metrics["parameters"] == sum(v.numel() for k, v in weights.items() if k.startswith("net."))
-    assert set(metrics) == {"test/loss", "test/top1_error", "test/top5_error", "best_epoch", "epochs", "parameters"}
+    measures = {"test/loss", "test/top1_error", "test/top5_error", "test/mean_class_accuracy"}
+    assert set(metrics) == measures | {"best_epoch", "epochs", "parameters"}
 
 
 def test_the_record_says_what_was_done(trained):

@@ -69,7 +69,7 @@ def _whole(gallery: Gallery, chosen: ChosenMaps, data: Any, split: str, m: int, 
     image, label = gallery.dataset[number]
     picture = to_rgb(gallery.to_display(image[None]).cpu().numpy()[0])
     where = boxed(picture, chosen.box(m, r), ACCENT)
-    return data.image_id(split, number), data.label_name(int(label)), where
+    return data.image_id(split, number), data.class_names[int(label)], where
 
 
 def context_sheet(gallery: Gallery, chosen: ChosenMaps, data: Any, job: Any, title: str) -> Image.Image | None:

@@ -55,6 +55,7 @@ class ImageData(L.LightningDataModule):
         limit: The most images in each split, for quick runs; only these are decoded. A protocol is whole.
         exclude: Text file of images that are in no split and in no protocol's: a name (as of `image_id`) a line, what
             follows a tab is passed over. Of a test for duplicates, for one.
+        download: Fetch the data set where it is not there, if it can be fetched.
 
     Raises:
         InputError: A value is not one of these.
@@ -79,6 +80,7 @@ class ImageData(L.LightningDataModule):
         corrupt: str = "skip",
         limit: int | None = None,
         exclude: str | Path | None = None,
+        download: bool = False,
     ) -> None:
         super().__init__()
         check_choice("fit", fit, FITS)
@@ -94,7 +96,7 @@ class ImageData(L.LightningDataModule):
             check_least("stored_size", stored_size, image_size)
         if not 0 <= val_share < 1:
             raise InputError(f"data.val_share is {val_share}: give a share from 0 to below 1")
-        self.source = source
+        self._source, self.download = source, download
         self.cache_dir = Path(cache_dir).expanduser()
         self.image_size = image_size
         self.stored_size = stored_size or proportional(image_size)
@@ -115,6 +117,13 @@ class ImageData(L.LightningDataModule):
         self._packed: dict[str, PackedSplit] = {}
 
     @cached_property
+    def source(self) -> Source:
+        """The source, fetched where that was asked for."""
+        if self.download:
+            self._source.provide()
+        return self._source
+
+    @cached_property
     def class_names(self) -> tuple[str, ...]:
         """Names of the classes; no image is decoded for this."""
         return self.source.class_names()
@@ -124,10 +133,6 @@ class ImageData(L.LightningDataModule):
         """How many classes there are; no image is decoded for this."""
         return len(self.class_names)
 
-    def label_name(self, label: int) -> str:
-        """Name of a class."""
-        return self.class_names[label]
-
     def setup(self, stage: str | None = None) -> None:
         """Packs all splits whatever the stage, so that nothing is found to be wrong after the training."""
         if not self._packed:
@@ -136,8 +141,7 @@ class ImageData(L.LightningDataModule):
             whole = self.limit is None
             self._packed = pack_splits(splits, self.stored_size, self.cache_dir, whole=whole, corrupt=self.corrupt)
             counts = ", ".join(f"{len(split.rows)} {name}" for name, split in self._packed.items())
-            title = self._packed["train"].packed.listing.title
-            log.info("%s: %s images in %d classes", title, counts, self.num_classes)
+            log.info("%s: %s images in %d classes", splits["train"].listing.title, counts, self.num_classes)
         if stage == "fit" and self.limit is None:
             check_training_classes(self._packed["train"], self.class_names)
 

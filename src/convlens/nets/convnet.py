@@ -140,11 +140,12 @@ def _pool_and_norm(row: LayerSpec) -> nn.Sequential:
 def renormalize_filters(net: nn.Module, radius: float = 0.1) -> int:
     """Scale back, in place, every conv filter whose RMS exceeds ``radius``; returns how many there were.
 
-    Paper, section 3: the RMS is over one output filter's weights (in-channels x kh x kw), biases excluded.
+    Paper, section 3: the RMS is over one output filter's weights (in-channels x kh x kw), biases excluded. Frozen
+    filters are left as they are.
     """
     clipped = 0
     for module in net.modules():
-        if isinstance(module, nn.Conv2d):
+        if isinstance(module, nn.Conv2d) and module.weight.requires_grad:
             weight = module.weight
             rms = weight.square().mean(dim=(1, 2, 3), keepdim=True).sqrt()
             if over := int((rms > radius).sum()):

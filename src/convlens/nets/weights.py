@@ -1,5 +1,6 @@
 """Weights from files into networks."""
 
+from collections.abc import Container
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,28 @@ def load_weights(net: nn.Module, path: Path) -> None:
                 "give this network's checkpoint, or the settings it was trained with"
             )
     net.load_state_dict(state)
+
+
+@torch.no_grad()
+def load_agreeing(net: nn.Module, path: Path, new: Container[str]) -> list[str]:
+    """Load what agrees in name and shape, but for the names in ``new``; returns the names that were loaded.
+
+    Raises:
+        InputError: missing, unreadable, or nothing agrees (the first that does not is named).
+    """
+    state, own = read_weights(path), net.state_dict()
+    wanted = [name for name in own if name not in new]
+    loaded = [name for name in wanted if name in state and _shape(state[name]) == _shape(own[name])]
+    if not loaded:
+        name = next(iter(wanted), next(iter(own), "nothing"))
+        theirs, mine = (_shape(values[name]) if name in values else "missing" for values in (state, own))
+        raise InputError(
+            f"nothing in {path} fits {type(net).__name__}: {name} is {theirs} there and {mine} here: "
+            "give weights of the same kind of network"
+        )
+    for name in loaded:
+        own[name].copy_(state[name])
+    return loaded
 
 
 def read_weights(path: Path) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 import inspect
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any
 
 import lightning as L
@@ -14,12 +14,15 @@ from torch.nn import functional as F
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from convlens.errors import InputError
-from convlens.metrics import TopKError
+from convlens.metrics import MeanClassAccuracy, TopKError
 from convlens.nets import renormalize_filters
 
 
 class Classifier(L.LightningModule):
-    """Cross-entropy training with top-1 and top-5 errors in percent; ten-crop images are averaged by softmax.
+    """Cross-entropy training with errors and accuracy in percent; ten-crop images are averaged by softmax.
+
+    What is logged of each split: the loss, top-1 and top-5 error; of val and test also the mean over the classes of
+    their accuracy.
 
     Batches are ``(images, labels)``, images [n, c, h, w] or, for testing on several views, [n, views, c, h, w].
     The random numbers of an epoch (dropout) depend on the seed and the epoch alone, so that a run that was killed and
@@ -32,30 +35,38 @@ class Classifier(L.LightningModule):
             for, a plateau schedule watches the validation error.
         max_filter_rms: conv filters whose RMS exceeds this are scaled back after each step (paper, section 3).
         seed: of the run.
+        backbone: names of the parameters that were trained before; the others are new.
+        backbone_lr_scale: what the learning rate of the backbone is multiplied by; 0 freezes it, with the statistics
+            of its batch normalisation.
     """
 
     def __init__(
         self,
         net: nn.Module,
-        optimizer: Callable[[Iterator[nn.Parameter]], torch.optim.Optimizer],
+        optimizer: Callable[[Any], torch.optim.Optimizer],
         scheduler: Callable[..., Any] | None = None,
         *,
         max_filter_rms: float | None = None,
         seed: int = 0,
+        backbone: Sequence[str] = (),
+        backbone_lr_scale: float = 1.0,
     ) -> None:
         super().__init__()
         self.net = net
+        self.backbone, self.backbone_lr_scale = tuple(backbone), backbone_lr_scale
+        if not backbone_lr_scale:
+            freeze(net, self.backbone)
         self.make_optimizer, self.make_scheduler = optimizer, scheduler
         self.max_filter_rms, self.seed = max_filter_rms, seed
         self._epoch_scheduler: Any = None
         self._restored_scheduler: dict[str, Any] | None = None
         self._predicted: list[tuple[Tensor, Tensor]] = []
-        self.errors = nn.ModuleDict(
-            {
-                split: nn.ModuleDict({f"top{k}": TopKError(k) for k in (1, 5)})
-                for split in ("train_split", "val_split", "test_split")
-            }
-        )
+        self.measures = nn.ModuleDict()
+        for split in ("train", "val", "test"):
+            measures: dict[str, nn.Module] = {f"top{k}_error": TopKError(k) for k in (1, 5)}
+            if split != "train":
+                measures["mean_class_accuracy"] = MeanClassAccuracy()
+            self.measures[f"{split}_split"] = nn.ModuleDict(measures)  # a module's own name is train
 
     def forward(self, images: Tensor) -> Tensor:
         """Class scores [n, classes]; for several views [n, views, c, h, w], log of the mean softmax."""
@@ -78,12 +89,12 @@ class Classifier(L.LightningModule):
         scores = self(images)
         loss = F.cross_entropy(scores, labels)
         self.log(f"{split}/loss", loss.detach(), on_step=False, on_epoch=True, batch_size=len(labels), sync_dist=True)
-        for k, metric in self.errors[f"{split}_split"].items():  # type: ignore[operator]
+        for name, metric in self.measures[f"{split}_split"].items():  # type: ignore[operator]
             metric.update(scores.detach(), labels)
             # Lightning keeps the metric itself: to name it again at each step would change nothing and take time.
             if batch_idx == 0:
-                in_bar = split == "val" and k == "top1"
-                self.log(f"{split}/{k}_error", metric, on_step=False, on_epoch=True, prog_bar=in_bar)
+                in_bar = (split, name) == ("val", "top1_error")
+                self.log(f"{split}/{name}", metric, on_step=False, on_epoch=True, prog_bar=in_bar)
         return loss, scores
 
     def training_step(self, batch: Sequence[Tensor], batch_idx: int) -> Tensor:
@@ -124,7 +135,8 @@ class Classifier(L.LightningModule):
             self._epoch_scheduler.step()
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keep the per-epoch schedule's state."""
+        """Keep the per-epoch schedule's state, and which parameters are the backbone."""
+        checkpoint["backbone"] = list(self.backbone)
         if self._epoch_scheduler is not None:
             checkpoint["epoch_scheduler"] = self._epoch_scheduler.state_dict()
 
@@ -142,15 +154,24 @@ class Classifier(L.LightningModule):
         self.log("epoch", float(self.current_epoch + 1))
 
     def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
-        """Step, then scale back the filters that grew too large."""
-        super().optimizer_step(*args, **kwargs)
+        """Step, the backbone by its share of the learning rate, then scale back the filters that grew too large."""
+        groups = self.trainer.optimizers[0].param_groups
+        rates = [group["lr"] for group in groups]
+        # Around the step only: what schedules read and set is the rate of the new layers.
+        for group in groups:
+            group["lr"] *= group.get("lr_scale", 1)
+        try:
+            super().optimizer_step(*args, **kwargs)
+        finally:
+            for group, rate in zip(groups, rates, strict=True):
+                group["lr"] = rate
         if self.max_filter_rms is not None:
             renormalize_filters(self.net, self.max_filter_rms)
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """Optimiser and schedule; schedules that count steps are Lightning's to step, per-epoch ones ours."""
         try:
-            optimizer = self.make_optimizer(self.net.parameters())
+            optimizer = self.make_optimizer(self._parameters_to_train())
         except (TypeError, ValueError) as error:
             raise InputError(f"the optimizer cannot be made from its settings: {error}") from error
         if self.make_scheduler is None:
@@ -162,3 +183,27 @@ class Classifier(L.LightningModule):
             return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
         self._epoch_scheduler = scheduler
         return optimizer
+
+    def _parameters_to_train(self) -> Iterator[nn.Parameter] | list[dict[str, Any]]:
+        """All parameters; or two groups, the new ones and the backbone with its share of the learning rate."""
+        if self.backbone_lr_scale == 1:
+            return self.net.parameters()
+        named = dict(self.net.named_parameters())
+        new = [p for name, p in named.items() if name not in self.backbone]
+        groups: list[dict[str, Any]] = [{"params": new, "lr_scale": 1.0}]
+        if self.backbone_lr_scale:
+            trained = [p for name, p in named.items() if name in self.backbone]
+            groups.append({"params": trained, "lr_scale": self.backbone_lr_scale})
+        return groups
+
+
+def freeze(net: nn.Module, names: Collection[str]) -> None:
+    """Parameters of these names are not trained, and modules of batch normalisation that hold them not updated."""
+    for name, parameter in net.named_parameters():
+        if name in names:
+            parameter.requires_grad_(False)
+    for module in net.modules():
+        if isinstance(module, nn.modules.batchnorm._BatchNorm) and not any(
+            p.requires_grad for p in module.parameters()
+        ):
+            module.eval()

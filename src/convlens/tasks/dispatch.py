@@ -28,5 +28,6 @@ def quiet_lightning() -> None:
         ".*logging interval.*",
         ".*LeafSpec.*",
         ".*Checkpoint directory.*",
+        ".*in eval mode at the start of training.*",  # frozen layers
     ):
         warnings.filterwarnings("ignore", message)

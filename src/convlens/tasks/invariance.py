@@ -70,7 +70,7 @@ def run(
                 )  # fmt: skip
         seconds = time.monotonic() - started
         folder = run_dir / "results" / "invariance"
-        known = None if symmetric is None else [subject.data.label_name(item.label) in symmetric for item in looked]
+        known = None if symmetric is None else [subject.data.class_names[item.label] in symmetric for item in looked]
         claims = invariance_claims(found, names[0], names[-1], side, known)
         _write(subject, chosen, looked, pixels, found, folder, (border, form, drawn))
         result = _result(subject, found, names, border, form, seconds, drawn)

@@ -127,7 +127,7 @@ def look(subject: Subject, choice: Choice) -> list[Looked]:
                 if len(found) == choice.images:
                     return found
     if not found:
-        of = "" if wanted is None else f" of {data.label_name(wanted)!r}"
+        of = "" if wanted is None else f" of {data.class_names[wanted]!r}"
         raise InputError(
             f"none of the {seen} {choice.split} images{of} is predicted right by {subject.name}: "
             "choose another task.label, or task.correct=false"

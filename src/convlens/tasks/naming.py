@@ -14,6 +14,7 @@ SILENT = (
     "trainer.log_every_n_steps",
     "trainer.num_sanity_val_steps",
     "trainer.profiler",
+    "data.download",
     "data.num_workers",
     "hydra.",
     "hydra/",

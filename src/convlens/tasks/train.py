@@ -21,6 +21,7 @@ from convlens.errors import InputError
 from convlens.figures.files import write_arrays
 from convlens.files import write_json
 from convlens.systems import Classifier
+from convlens.tasks.beginning import Beginning, begin
 
 log = logging.getLogger(__name__)
 
@@ -43,9 +44,9 @@ def run(cfg: DictConfig, overrides: list[str]) -> int:
             log.info("%s is finished: reused (force=true does it anew)", run_dir)
             return 0
     # Before anything is written: settings that do not work must not touch a finished run.
-    data, net = build(cfg)
+    data, net, beginning = build(cfg)
     with runs.recorded(run_dir, cfg, "train", runs.command_line(overrides)):
-        metrics = fit_and_test(cfg, run_dir, data, net)
+        metrics = fit_and_test(cfg, run_dir, data, net, beginning)
         write_json(run_dir / "metrics.json", metrics)
     log.info(
         "test top-1 error %.2f %%, top-5 error %.2f %%; results in %s",
@@ -56,17 +57,18 @@ def run(cfg: DictConfig, overrides: list[str]) -> int:
     return 0
 
 
-def build(cfg: DictConfig) -> tuple[ImageData, nn.Module]:
-    """Data and network, with the weights the run begins from."""
+def build(cfg: DictConfig) -> tuple[ImageData, nn.Module, Beginning]:
+    """Data and network, with the weights the run begins from, and where these came from."""
     torch.use_deterministic_algorithms(True, warn_only=True)
     if not isinstance(cfg.seed, int) or not 0 <= cfg.seed < 2**32:
         raise InputError(f"seed={cfg.seed}: give a whole number from 0 to 4294967295")
     L.seed_everything(cfg.seed, workers=True, verbose=False)
     data, net = runs.build(cfg)
+    beginning = begin(cfg, net, data.num_classes)
     if cfg.model.weights:
         runs.load_weights(net, Path(cfg.model.weights).expanduser())
     check_scores(net, data)
-    return data, net
+    return data, net, beginning
 
 
 def check_scores(net: nn.Module, data: ImageData) -> None:
@@ -84,12 +86,16 @@ def check_scores(net: nn.Module, data: ImageData) -> None:
         )
 
 
-def fit_and_test(cfg: DictConfig, run_dir: Path, data: ImageData, net: nn.Module) -> dict[str, Any]:
+def fit_and_test(
+    cfg: DictConfig, run_dir: Path, data: ImageData, net: nn.Module, beginning: Beginning
+) -> dict[str, Any]:
     """The work itself; loggers are closed whatever happens."""
     data.setup("fit")
     if cfg.force:
         runs.clear(run_dir)
-    system: Classifier = runs.instantiate(cfg.system, net=net)
+    system: Classifier = runs.instantiate(cfg.system, net=net, backbone=beginning.loaded)
+    if beginning.said:
+        log.info("%s", beginning.said)
     callbacks = [runs.instantiate(node) for node in cfg.callbacks.values() if "_target_" in node]
     for callback in callbacks:
         if isinstance(callback, AtEpochs):

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from convlens.data.archives import Archive, provide
 from convlens.data.listing import FileListing
 from convlens.data.protocol import Protocol, fixed_split
 from convlens.data.splits import Split
@@ -17,6 +18,15 @@ EXTENSIONS = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff",
 
 class Source(ABC):
     """A data set on disk, or one that is made up: it names classes and images, and decodes nothing."""
+
+    root: Path
+    archives: tuple[Archive, ...] = ()
+    """Of a data set that anybody may fetch."""
+
+    def provide(self) -> None:
+        """Fetches the data set if it is not there; does nothing for one that cannot be fetched."""
+        if self.archives:
+            provide(self.root, self.archives)
 
     @abstractmethod
     def class_names(self) -> tuple[str, ...]:
@@ -108,9 +118,10 @@ def everything(listing: FileListing) -> Split:
     return Split(listing, np.arange(len(listing)))
 
 
-def absent(title: str, path: Path, layout: str, origin: str) -> InputError:
-    """What to say when a data set, or a part of one, is not there."""
-    return InputError(f"{title}: {path} is missing or empty; get it from {origin} and lay it out as {layout}")
+def absent(title: str, path: Path, layout: str, origin: str, *, fetched: bool = False) -> InputError:
+    """What to say when a data set, or a part of one, is not there; `fetched` is one that has archives."""
+    how = "; data.download=true fetches it" if fetched else ""
+    return InputError(f"{title}: {path} is missing or empty; get it from {origin} and lay it out as {layout}{how}")
 
 
 def listed(names: Iterable[str], most: int = 5) -> str:

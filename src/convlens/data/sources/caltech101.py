@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from convlens.data.archives import CALTECH_101
 from convlens.data.sources.random_folds import RandomFoldsSource
 
 
@@ -18,6 +19,7 @@ class Caltech101(RandomFoldsSource):
     background = "BACKGROUND_Google"
     origin = "https://data.caltech.edu/records/mzrjq-6wc02 (caltech-101.zip)"
     layout = "<root>/101_ObjectCategories/<class>/image_NNNN.jpg"
+    archives = CALTECH_101
 
     def __init__(
         self,

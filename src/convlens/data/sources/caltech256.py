@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from convlens.data.archives import CALTECH_256
 from convlens.data.sources.random_folds import RandomFoldsSource
 
 
@@ -15,6 +16,7 @@ class Caltech256(RandomFoldsSource):
     """
 
     title = "Caltech-256"
+    archives = CALTECH_256
     below = "256_ObjectCategories"
     background = "257.clutter"
     origin = "https://data.caltech.edu/records/nyy15-4j048 (256_ObjectCategories.tar)"

@@ -1,4 +1,4 @@
-"""CIFAR-10: 10 classes at 32 x 32 pixels, read (and fetched, if asked) by torchvision."""
+"""CIFAR-10: 10 classes at 32 x 32 pixels, read by torchvision."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -11,6 +11,7 @@ from PIL import Image
 from torchvision.datasets import CIFAR10
 
 from convlens.data import decoding
+from convlens.data.archives import CIFAR_10
 from convlens.data.listing import Block, Listing
 from convlens.data.sources.base import Source
 from convlens.data.splits import Split
@@ -45,11 +46,12 @@ class ArrayListing(Listing):
 
 
 class Cifar10(Source):
-    """`root/cifar-10-batches-py/`, the pickled batches; `download` fetches them when they are not there."""
+    """`root/cifar-10-batches-py/`, the pickled batches."""
 
-    def __init__(self, root: str | Path, download: bool = False) -> None:
+    archives = CIFAR_10
+
+    def __init__(self, root: str | Path) -> None:
         self.root = Path(root).expanduser()
-        self.download = download
 
     def class_names(self) -> tuple[str, ...]:
         """The ten classes, whether or not the images are there."""
@@ -60,11 +62,11 @@ class Cifar10(Source):
         if name == "val":
             return None
         try:
-            official = CIFAR10(str(self.root), train=name == "train", download=self.download)
+            official = CIFAR10(str(self.root), train=name == "train")
         except (RuntimeError, OSError) as error:
             raise InputError(
-                f"CIFAR-10: {self.root}/cifar-10-batches-py is missing, incomplete or damaged ({error}); set "
-                "data.source.download=true, or unpack https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz there"
+                f"CIFAR-10: {self.root}/cifar-10-batches-py is missing, incomplete or damaged ({error}); "
+                f"unpack {CIFAR10.url} there, or remove the folder: data.download=true fetches it"
             ) from error
         names = [f"{name}/{i}" for i in range(len(official))]
         listing = ArrayListing("cifar-10", names, np.array(official.targets, np.int64), official.data)

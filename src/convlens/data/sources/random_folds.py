@@ -73,7 +73,7 @@ class RandomFoldsSource(Source):
         folder = self.root / self.below
         names = tuple(name for name in subfolders(folder) if self.include_background or name != self.background)
         if not names:
-            raise absent(self.title, folder, self.layout, self.origin)
+            raise absent(self.title, folder, self.layout, self.origin, fetched=True)
         return names
 
     def _listing(self) -> FileListing:

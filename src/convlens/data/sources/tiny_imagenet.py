@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from convlens.data.archives import TINY_IMAGENET
 from convlens.data.sources.base import Source, absent, everything, file_listing, image_files, listed
 from convlens.data.sources.imagenet import first_synonyms, labelled
 from convlens.data.splits import Split
@@ -17,6 +18,8 @@ class TinyImageNet(Source):
     The official validation images are our test set: the official test images have no public labels. Labels follow
     the sorted wnids, as elsewhere, not the order of the lines of `wnids.txt`.
     """
+
+    archives = TINY_IMAGENET
 
     def __init__(self, root: str | Path) -> None:
         self.root = Path(root).expanduser()
@@ -44,7 +47,7 @@ class TinyImageNet(Source):
         answers = {Path(fields[0]).stem: fields[1] for fields in annotations if len(fields) > 1}
         files = list(image_files(self.root / "val/images"))
         if not files:
-            raise absent("Tiny-ImageNet", self.root / "val/images", _LAYOUT, _ORIGIN)
+            raise absent("Tiny-ImageNet", self.root / "val/images", _LAYOUT, _ORIGIN, fetched=True)
         return labelled(files, answers, self._wnids(), self.root / "val/val_annotations.txt")
 
     def _wnids(self) -> tuple[str, ...]:
@@ -54,5 +57,5 @@ class TinyImageNet(Source):
         path = self.root / name
         text = path.read_text() if path.is_file() else ""
         if not text.strip():
-            raise absent("Tiny-ImageNet", path, _LAYOUT, _ORIGIN)
+            raise absent("Tiny-ImageNet", path, _LAYOUT, _ORIGIN, fetched=True)
         return text

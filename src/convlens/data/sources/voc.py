@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Int8
 
 from convlens.data.annotated import AnnotatedListing, Box
+from convlens.data.archives import voc
 from convlens.data.protocol import FixedSplit, fixed_split
 from convlens.data.sources.base import Source, listed
 from convlens.data.sources.voc_devkit import CLASSES, Devkit, Thing, derived_targets
@@ -26,6 +27,7 @@ class VocObjects(Source):
     """
 
     def __init__(self, root: str | Path, year: int = 2007) -> None:
+        self.root, self.archives = Path(root).expanduser(), voc(year)
         self.devkit = Devkit(root, year)
         self.year = year
 
@@ -87,6 +89,7 @@ class VocClassification(Source):
             raise InputError(f"train_on is {train_on!r}: choose one of trainval, train")
         if label not in ("largest", "first"):
             raise InputError(f"label is {label!r}: choose one of largest, first")
+        self.root, self.archives = Path(root).expanduser(), voc(year)
         self.devkit = Devkit(root, year)
         self.year, self.train_on, self.label = year, train_on, label
         self._read: dict[str, _Part] = {}

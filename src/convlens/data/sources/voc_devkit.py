@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Int8
 
 from convlens.data.annotated import Box
+from convlens.data.archives import voc
 from convlens.data.sources.base import absent, listed
 from convlens.errors import InputError
 
@@ -36,7 +37,7 @@ class Devkit:
     """`root/VOC<year>/`."""
 
     def __init__(self, root: str | Path, year: int) -> None:
-        self.title = f"VOC {year}"
+        self.title, self.year = f"VOC {year}", year
         self.folder = Path(root).expanduser() / f"VOC{year}"
         self.lists = self.folder / "ImageSets/Main"
 
@@ -112,7 +113,7 @@ class Devkit:
         path = self.lists / f"{part}.txt"
         images = path.read_text().split() if path.exists() else []
         if not images:
-            raise absent(self.title, path, _LAYOUT, _ORIGIN)
+            raise absent(self.title, path, _LAYOUT, _ORIGIN, fetched=bool(voc(self.year)))
         return images
 
 

@@ -1,0 +1,115 @@
+import csv
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+
+def scene(seed: int) -> Image.Image:
+    pixels = np.random.default_rng(seed).integers(0, 256, (8, 8, 3), np.uint8)
+    return Image.fromarray(pixels).resize((80, 80), Image.Resampling.BICUBIC)
+
+
+@pytest.fixture
+def photos(tmp_path) -> Path:
+    """Two classes of eight images; the last cat is a dog as well."""
+    for label, name in enumerate(("cat", "dog")):
+        folder = tmp_path / "photos" / name
+        folder.mkdir(parents=True)
+        for i in range(8):
+            scene(100 * label + i).save(folder / f"{i}.png")
+    shutil.copy(tmp_path / "photos/dog/3.png", tmp_path / "photos/cat/8.png")
+    return tmp_path / "photos"
+
+
+@pytest.fixture
+def tiny(tmp_path) -> Path:
+    """A set of another kind, in which there are two of the dogs and one of the cats."""
+    root = tmp_path / "tiny"
+    (root / "train/n01/images").mkdir(parents=True)
+    (root / "val/images").mkdir(parents=True)
+    (root / "wnids.txt").write_text("n01\n")
+    (root / "words.txt").write_text("n01\tanimal\n")
+    (root / "val/val_annotations.txt").write_text("v.JPEG\tn01\t0\t0\t1\t1\n")
+    for name, seed in (("a", 101), ("b", 5), ("c", 900), ("d", 901)):
+        scene(seed).resize((64, 64)).save(root / f"train/n01/images/{name}.JPEG", quality=90)
+    scene(106).save(root / "val/images/v.JPEG", quality=90)
+    return root
+
+
+OWN = ("task=duplicates", "data=image_folder", "data.source.root=photos", "data.image_size=64", "run_dir=out")
+
+
+def lines(path: Path) -> list[str]:
+    return path.read_text().splitlines()
+
+
+def test_copies_in_another_set_are_listed_drawn_and_reported(convlens, photos, tiny, tmp_path):
+    outcome = convlens(*OWN, "task.against=tiny_imagenet", "task.against_root=tiny")
+    assert (outcome.code, outcome.err) == (0, ""), outcome
+    folder = tmp_path / "out/results/duplicates"
+    assert sorted(lines(folder / "exclude.txt")) == ["cat/5.png", "dog/1.png", "dog/6.png"]
+    theirs = ["train/n01/images/a.JPEG", "train/n01/images/b.JPEG", "val/images/v.JPEG"]
+    assert sorted(lines(folder / "exclude_other.txt")) == theirs
+    rows = list(csv.DictReader((folder / "duplicates.csv").open()))
+    assert {(row["image"], row["class"], row["other"], row["other_class"]) for row in rows} == {
+        ("dog/1.png", "dog", theirs[0], "animal"),
+        ("cat/5.png", "cat", theirs[1], "animal"),
+        ("dog/6.png", "dog", theirs[2], "animal"),
+    }
+    large = [float(row["correlation_large"]) for row in rows]
+    assert large == sorted(large, reverse=True)
+    assert min(large) > 0.97
+    result = json.loads((folder / "result.json").read_text())
+    assert result["tables"][0]["rows"] == [["dog", 2, 8], ["cat", 1, 9]]
+    assert [number["value"] for number in result["numbers"]] == [17, 3, 3]
+    assert Image.open(folder / "pairs.png").width > 200
+    assert "17 images against 5: 3 pairs, 3 to leave out" in outcome.out
+    assert convlens("task=report", "run=out").code == 0
+    page = (tmp_path / "out/report.html").read_text()
+    assert "Images that occur twice" in page
+    assert "3 of 17 images occur in another set of 5" in page
+
+
+def test_a_set_is_compared_with_itself_and_nothing_of_an_earlier_result_stays(convlens, photos, tmp_path):
+    outcome = convlens(*OWN)
+    assert (outcome.code, outcome.err) == (0, ""), outcome
+    folder = tmp_path / "out/results/duplicates"
+    assert lines(folder / "exclude.txt") in (["cat/8.png"], ["dog/3.png"])
+    assert not (folder / "exclude_other.txt").exists()
+    assert (folder / "pairs.png").exists()
+    assert convlens(*OWN, "task.large_threshold=1.0", "task.small_threshold=1.0", "task.splits=[val]").code == 0
+    assert lines(folder / "exclude.txt") == []
+    assert len(lines(folder / "duplicates.csv")) == 1
+    assert not (folder / "pairs.png").exists()
+
+
+def test_the_images_of_a_run_are_the_other_set_when_data_are_given(convlens, trained, photos, tmp_path):
+    shutil.copytree(trained, tmp_path / "run")
+    outcome = convlens(*OWN[:-1], "run=run")
+    assert (outcome.code, outcome.err) == (0, ""), outcome
+    assert "17 images against 72: 0 pairs, 0 to leave out" in outcome.out
+    assert (tmp_path / "run/results/duplicates/result.json").exists()
+    outcome = convlens("task=duplicates", "run=run")
+    assert "72 images among themselves" in outcome.out
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        (("task.against=tiny_imagnet",), "task.against='tiny_imagnet' is no data set: there is caltech101, cifar10,"),
+        (("task.against_root=x",), "task.against_root=x without task.against: say what kind"),
+        (("run=nowhere", "task.against=parts"), "run=nowhere and task.against are both given"),
+        (("run=nowhere",), "nowhere is not a run directory"),
+        (("task.against=tiny_imagenet", "task.against_root=x"), "Tiny-ImageNet: x/wnids.txt is missing or empty"),
+        (("task.large_threshold=2",), "a correlation of 2 is no threshold"),
+        (("task.block=0",), "task.block=0: give a whole number of at least 1"),
+        (("task.splits=[dev]",), "data.split is 'dev'"),
+    ],
+)
+def test_what_cannot_be_compared_is_said_and_nothing_is_left(refused, photos, tmp_path, settings, said):
+    assert refused(*OWN, *settings).startswith(said)
+    assert [path.name for path in tmp_path.iterdir()] == ["photos"]
