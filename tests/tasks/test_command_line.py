@@ -64,7 +64,8 @@ def test_a_question_loads_nothing_heavy_and_writes_nothing(tmp_path, arguments):
 def test_help_shows_the_groups_with_their_options_and_how_to_go_on(tmp_path):
     said = type_in(tmp_path, "--help").stdout
     assert (
-        "task: compare, correspond, diagnose, duplicates, invariance, occlude, project, report, study, train\n" in said
+        "task: compare, correspond, diagnose, duplicates, first_layer, invariance, occlude, project, report, study, "
+        "train, transfer\n" in said
     )
     assert "convlens task=study" in said
     assert "convlens --cfg job" in said
@@ -85,8 +86,8 @@ def test_help_shows_the_groups_with_their_options_and_how_to_go_on(tmp_path):
         ("experiment=smok", "experiment=smok is unknown: did you mean smoke? there is first_layer, smoke"),
         (
             "task=wobble",
-            "task=wobble is unknown: there is compare, correspond, diagnose, duplicates, invariance, occlude, project, "
-            "report, study, train",
+            "task=wobble is unknown: there is compare, correspond, diagnose, duplicates, first_layer, invariance, occlude, "
+            "project, report, study, train, transfer",
         ),
         (
             "recipe.max_epoch=3",

@@ -100,7 +100,10 @@ def test_the_images_of_a_run_are_the_other_set_when_data_are_given(convlens, tra
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
-        (("task.against=tiny_imagnet",), "task.against='tiny_imagnet' is no data set: there is caltech101, cifar10,"),
+        (
+            ("task.against=tiny_imagnet",),
+            "task.against='tiny_imagnet' is no data set: there is caltech101, caltech256, cifar10,",
+        ),
         (("task.against_root=x",), "task.against_root=x without task.against: say what kind"),
         (("run=nowhere", "task.against=parts"), "run=nowhere and task.against are both given"),
         (("run=nowhere",), "nowhere is not a run directory"),

@@ -14,6 +14,8 @@ class Loss(ABC):
     bias_shrunk = 0.0
     separate = True
     """Whether each class is a problem of its own."""
+    forcing = 0.3
+    """How well a Newton step is solved: what may be left of it, as a share of the gradient."""
 
     @abstractmethod
     def value(self, scores: Tensor, targets: Tensor) -> Tensor:
@@ -56,6 +58,7 @@ class SquaredHinge(Loss):
     """One class against the rest; targets are 1, -1, or 0 where an image does not count."""
 
     bias_shrunk = 1.0
+    forcing = 0.01  # its slope has kinks: rough steps cross them to and fro
 
     def value(self, scores: Tensor, targets: Tensor) -> Tensor:
         """Of each image and class."""

@@ -13,8 +13,6 @@ from torch import Tensor
 
 MOST_STEPS = 100
 MOST_INNER_STEPS = 200
-FORCING = 0.01
-"""A step is solved until what is left of it is this share of the gradient."""
 SUFFICIENT = 1e-4
 MOST_HALVINGS = 30
 
@@ -22,6 +20,11 @@ MOST_HALVINGS = 30
 @runtime_checkable
 class Convex(Protocol):
     """A convex function of unknowns [d, columns] by way of scores that are linear in them."""
+
+    @property
+    def forcing(self) -> float:
+        """A step is solved until what is left of it is this share of the gradient."""
+        ...
 
     def start(self) -> Tensor:
         """Where a search begins."""
@@ -57,7 +60,7 @@ def minimise(problem: Convex, start: Tensor, tolerance: float) -> tuple[Tensor, 
     value = problem.value(weights, scores)
     for step in range(MOST_STEPS):
         gradient = problem.gradient(weights, scores)
-        enough = FORCING * problem.inner(gradient, gradient).sqrt()
+        enough = problem.forcing * problem.inner(gradient, gradient).sqrt()
         change = _conjugate_gradients(problem, problem.hessian(scores), gradient, enough)
         moved, slope = problem.scores(change), problem.inner(gradient, change)
         if (-slope / 2 <= tolerance * value).all():

@@ -90,6 +90,11 @@ class Problem:
     targets: Float[Tensor, "n classes"]
     c: float
 
+    @property
+    def forcing(self) -> float:
+        """How well a step is solved."""
+        return self.loss.forcing
+
     def start(self) -> Tensor:
         """All weights 0."""
         return self.features.new_zeros(self.features.shape[1] + 1, self.targets.shape[1])

@@ -13,9 +13,11 @@ from convlens.transfer.probes import Linear, fit
 from convlens.transfer.space import Space
 from convlens.transfer.truth import Scored, Truth
 
-START_C = 10.0
-"""Where the search of C begins, and what is used where there is too little to search with; of unit vectors it is near
-the best."""
+START_C = {"svm": 10.0, "softmax": 100.0, "sigmoid": 100.0}
+"""Where the search of C begins, and what is used where there is too little to search with: near the best for vectors of
+length 1."""
+GAIN = 0.1
+"""Points that another C must gain to be taken."""
 FACTOR = 10.0
 BOUNDS = (1e-5, 1e5)
 ROUGH = 1e-3
@@ -168,7 +170,7 @@ class _Layer:
     def _choose(self, probe: str, inner: Sequence[tuple[Tensor, Tensor, Tensor, Tensor]]) -> tuple[float, dict]:
         """C with the best mean score of the parts: up or down from the start as long as it gets better."""
         if not inner:
-            return self.setting.c or START_C, {}
+            return self.setting.c or START_C[probe], {}
         last: list[Linear | None] = [None] * len(inner)
         tried: dict[float, float] = {}
 
@@ -182,10 +184,10 @@ class _Layer:
                 tried[c] = sum(scores) / len(scores)
             return tried[c]
 
-        best = START_C
+        best = START_C[probe]
         attempt(best)
         for factor in (1 / FACTOR, FACTOR):
-            while BOUNDS[0] <= best * factor <= BOUNDS[1] and attempt(best * factor) > attempt(best):
+            while BOUNDS[0] <= best * factor <= BOUNDS[1] and attempt(best * factor) > attempt(best) + GAIN:
                 best *= factor
         return best, tried
 

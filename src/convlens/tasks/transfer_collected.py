@@ -1,0 +1,70 @@
+"""The fitted cells of ``task=transfer`` by layer, probe and number of images."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from convlens.files import write_bytes
+from convlens.tasks.transfer_cells import Cells, Fitted
+from convlens.transfer.sweep import Cell
+
+Key = tuple[str, str, str, int | None]
+"""Weights, layer, probe, images per class."""
+
+
+class Collected:
+    """All folds of each cell, by weights, layer, probe and images per class."""
+
+    def __init__(self, kept: Mapping[str, Cells], wanted: Sequence[Cell]) -> None:
+        self.found: dict[Key, list[Fitted]] = {}
+        for weights, cells in kept.items():
+            for cell in wanted:
+                if fitted := cells.get(cell):
+                    key = (weights, cell.layer, cell.probe, cell.images_per_class)
+                    self.found.setdefault(key, []).append(fitted)
+        self.weights, self.layers, self.probes = (
+            list(dict.fromkeys(str(key[i]) for key in self.found)) for i in range(3)
+        )
+        self.sizes = sorted({key[3] for key in self.found}, key=lambda size: float("inf") if size is None else size)
+
+    def scores(self, *key: Any) -> np.ndarray:
+        """One score for each fold, in percent."""
+        return np.array([fitted.score for fitted in self.found.get(key, [])])
+
+    def by_class(self, *key: Any) -> np.ndarray:
+        """The score of each class, the mean over folds."""
+        rows = np.array([fitted.per_class for fitted in self.found[key]])
+        known = np.isfinite(rows)
+        total = np.where(known, rows, 0).sum(0)
+        return np.divide(total, known.sum(0), out=np.full(rows.shape[1], np.nan), where=known.any(0))
+
+    def best(self) -> Key:
+        """The trained network's best layer and probe with the most images."""
+        own = [key for key in self.found if key[0] == self.weights[0] and key[3] == self.sizes[-1]]
+        return max(own, key=lambda key: self.scores(*key).mean())
+
+
+def size_name(size: int | None) -> str:
+    """A number of training images in words."""
+    return "all training images" if size is None else f"{size} per class"
+
+
+def shown(scores: np.ndarray) -> str:
+    """Mean and standard deviation over folds."""
+    if not len(scores):
+        return ""
+    return f"{scores.mean():.1f}" + (f" ± {scores.std():.1f}" if len(scores) > 1 else "")
+
+
+def write_csv(found: Collected, path: Path) -> None:
+    """A row for each cell."""
+    lines = ["weights,layer,probe,images_per_class,fold,score,c,train,test,seconds"]
+    for (weights, *_), folds in found.found.items():
+        for one in folds:
+            cell = one.cell
+            size = "all" if cell.images_per_class is None else cell.images_per_class
+            numbers = f"{one.score:.4f},{one.c:g},{one.train},{len(one.test)},{one.seconds}"
+            lines.append(f"{weights},{cell.layer},{cell.probe},{size},{cell.fold},{numbers}")
+    write_bytes(path, ("\n".join(lines) + "\n").encode())
