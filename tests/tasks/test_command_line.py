@@ -86,8 +86,8 @@ def test_help_shows_the_groups_with_their_options_and_how_to_go_on(tmp_path):
         ("experiment=smok", "experiment=smok is unknown: did you mean smoke? there is first_layer, smoke"),
         (
             "task=wobble",
-            "task=wobble is unknown: there is compare, correspond, diagnose, duplicates, first_layer, invariance, occlude, "
-            "project, report, study, train, transfer",
+            "task=wobble is unknown: there is compare, correspond, diagnose, duplicates, first_layer, invariance, "
+            "occlude, project, report, study, train, transfer",
         ),
         (
             "recipe.max_epoch=3",

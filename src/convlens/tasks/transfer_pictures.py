@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from convlens.figures.files import save_png
-from convlens.figures.transfer import Line, class_examples, confusion_matrix
+from convlens.figures.transfer import Line, class_examples, confusion_matrix, layer_curves, size_curves
 from convlens.runs import Subject
 from convlens.tasks.transfer_beside import Beside
 from convlens.tasks.transfer_collected import Collected, size_name
