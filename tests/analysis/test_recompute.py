@@ -137,6 +137,18 @@ def test_only_what_changed_is_computed():
     assert work.values == boxes_alone + whole
 
 
+def test_what_the_images_share_is_computed_once_for_all_passes():
+    net = nn.Sequential(nn.Conv2d(3, 2, 3, padding=1), nn.ReLU(), nn.Conv2d(2, 2, 3, stride=2)).eval()
+    image, boxes = torch.randn(3, 40, 40), torch.tensor([[10, 20, 14, 24], [0, 0, 4, 4], [36, 36, 40, 40]])
+    passes: list[int] = []
+    with Work() as work:
+        recompute(net, image, boxes, torch.zeros(1, 3, 40, 40), {OUTPUT: Reading(lambda maps: maps.sum((2, 3)))},
+                  values_at_once=200, step=passes.append)  # fmt: skip
+    assert passes == [1, 1, 1]
+    boxes_alone = 2 * (36 + 25 + 25) + 2 * (16 + 9 + 4)
+    assert work.values == boxes_alone + 2 * 40 * 40 + 2 * 19 * 19
+
+
 def test_memory_is_bounded_by_the_knob():
     torch.manual_seed(0)
     net = models.squeezenet1_0(num_classes=3).eval()

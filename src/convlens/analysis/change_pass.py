@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 from torch.utils.weak import WeakTensorKeyDictionary
 
-from convlens.analysis.changed import Changed, as_cells, as_maps, maps_as_rows, rows_of, union
+from convlens.analysis.changed import Changed, TooManyError, as_cells, as_maps, maps_as_rows, rows_of, union
 from convlens.analysis.channels import of_channels, some_channels, taken
 from convlens.deconv.geometry import ARGUMENTS, POINTWISE, Window, arguments, looks_at_the_batch, tensors_in, window_of
 from convlens.deconv.spans import NotLocalError
@@ -36,6 +36,7 @@ class ChangePass(TorchFunctionMode):
     Args:
         most_values: how many values an operation may gather and give.
         only: a convolution, by its number in the pass, of which only some channels are wanted; the others are zero.
+        common: what earlier passes over the same image found of it, operation by operation; goes on growing.
 
     Attributes:
         values: how many values the largest operation gathered and gave.
@@ -44,10 +45,13 @@ class ChangePass(TorchFunctionMode):
         channels_apart: since the last convolution, no operation has mixed channels.
     """
 
-    def __init__(self, most_values: int, only: tuple[int, list[int]] | None = None) -> None:
+    def __init__(
+        self, most_values: int, only: tuple[int, list[int]] | None = None, common: list[Tensor] | None = None
+    ) -> None:
         super().__init__()
         self._changed = WeakTensorKeyDictionary()
-        self._most, self._only = most_values, only
+        self._most, self._only, self._slides = most_values, only, 0
+        self._common: list[Tensor] = [] if common is None else common
         self.values = 0
         self.in_full: list[str] = []
         self.convolutions = 0
@@ -157,7 +161,10 @@ class ChangePass(TorchFunctionMode):
         if name == "conv2d" and window == Window((1, 1), (1, 1)):
             return self._track(func(cells, **given), changed)
         height, width = changed.size
-        shared = func(as_maps(rows[: height * width], changed.size), **given)
+        if self._slides == len(self._common):
+            self._common.append(func(as_maps(rows[: height * width], changed.size), **given))
+        shared = self._common[self._slides]
+        self._slides += 1
         size = (shared.shape[2], shared.shape[3])
         if name == "pad":
             moved = changed.bounds + torch.tensor([*window.before, *window.before])
@@ -241,7 +248,3 @@ class ChangePass(TorchFunctionMode):
             return cells
         rows = rows_of(cells)
         return as_cells(rows.index_select(0, changed.as_in(common, len(rows)).to(rows.device)))
-
-
-class TooManyError(Exception):
-    """More values at once than allowed: fewer images at a time would be right."""

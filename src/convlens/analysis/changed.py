@@ -15,6 +15,10 @@ from convlens.deconv.geometry import Pair, Window
 Cells = Float[Tensor, "1 c cells 1"]
 
 
+class TooManyError(Exception):
+    """More values at once than allowed: fewer images at a time would be right."""
+
+
 @dataclass(frozen=True)
 class Changed:
     """Where the cells are.

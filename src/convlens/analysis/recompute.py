@@ -13,7 +13,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from convlens.analysis.change_pass import ChangePass, TooManyError
+from convlens.analysis.change_pass import ChangePass
+from convlens.analysis.changed import TooManyError
 from convlens.analysis.channels import taken
 from convlens.deconv.layers import evaluating, forward_to, like_parameters
 from convlens.deconv.spans import NotLocalError
@@ -69,7 +70,7 @@ def recompute(
     """
     image, instead = like_parameters(net, image), like_parameters(net, instead)
     found: list[dict[str, Tensor]] = []
-    order = _order(len(bounds))
+    order, common = _order(len(bounds)), list[Tensor]()
     done, at_once, only = 0, min(FIRST, len(bounds)), None
     with evaluating(net), torch.no_grad():
         while done < len(bounds):
@@ -77,7 +78,7 @@ def recompute(
             pixels = instead if len(instead) == 1 else instead[some.to(instead.device)]
             most = values_at_once if at_once > 1 else 2**62
             try:
-                part, made = _changed(net, image, bounds[some], pixels, readings, most, only)
+                part, made = _changed(net, image, bounds[some], pixels, readings, most, only, common)
             except TooManyError:
                 at_once = max(1, len(some) // 2)
                 continue
@@ -119,14 +120,15 @@ def _changed(
     instead: Tensor,
     readings: Mapping[str, Reading],
     most: int,
-    only: tuple[int, list[int]] | None = None,
+    only: tuple[int, list[int]] | None,
+    common: list[Tensor],
 ) -> tuple[dict[str, Tensor], ChangePass]:
     """Readings by one pass over the boxes alone."""
     rows = []
     for number, (top, left, bottom, right) in enumerate(bounds.tolist()):
         pixels = instead[number % len(instead), :, top:bottom, left:right]
         rows.append(pixels.permute(1, 2, 0).reshape(-1, image.shape[0]))
-    made = ChangePass(most, only)
+    made = ChangePass(most, only, common)
     cells = made.start(image[None], bounds, torch.cat(rows))
     found: dict[str, Tensor] = {}
 
