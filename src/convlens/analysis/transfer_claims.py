@@ -1,10 +1,10 @@
 """What features on another data set say of the paper's claims 24 to 26: the units are the classes."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from math import erfc, sqrt
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from convlens.analysis.claims import OPEN, Claim, Estimate, bootstrap, mean_of, verdict
 
@@ -75,10 +75,10 @@ def pretraining_claim(
 
 
 def heads_claim(
-    sigmoid: ByClass, softmax: ByClass, labels_per_image: ByClass, about: str, positives: Sequence[int]
+    sigmoid: ByClass, softmax: ByClass, labels_per_image: ByClass, about: str, positives: Int[np.ndarray, " classes"]
 ) -> Claim:
     """Claim 26: a head that can say several classes is better where images show several."""
-    enough = np.isfinite(sigmoid) & np.isfinite(softmax) & (np.asarray(positives) > 0)
+    enough = np.isfinite(sigmoid) & np.isfinite(softmax) & (positives > 0)
     gap = (sigmoid - softmax)[enough]
     estimate = mean_of(gap) if len(gap) else Estimate(float("nan"), float("nan"), float("nan"), 0)
     crowd = labels_per_image[enough]

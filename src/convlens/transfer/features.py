@@ -42,7 +42,6 @@ def vectors(output: Tensor, cells: int | None, pooling: str) -> Float[Tensor, "n
     return output.flatten(1).float()
 
 
-@torch.no_grad()
 def feature_batches(
     net: nn.Module, batches: Iterable[Tensor], layers: Sequence[str], *, cells: int | None, pooling: str
 ) -> Iterator[dict[str, Float[Tensor, "n d"]]]:
@@ -67,7 +66,7 @@ def feature_batches(
             rows = vectors(output, cells, pooling)
             found[name] = rows.view(-1, views, rows.shape[1]).mean(1).cpu()
 
-        with evaluating(net):
+        with evaluating(net), torch.no_grad():
             forward_to(net, flat, {name: partial(keep, name, views, found) for name in layers})
         yield {name: found[name] for name in layers}
 

@@ -7,6 +7,7 @@ from jaxtyping import Float, Int8, Int64
 from torch import Tensor
 
 from convlens.errors import InputError
+from convlens.metrics.average_precision import mean_average_precision
 from convlens.transfer.probes import class_targets
 
 EXCLUSIVE = ("largest", "shares", "repeat")
@@ -72,7 +73,7 @@ class Truth:
         else:
             # Images are ranked by the probability of a class, for which the others' scores matter.
             ranked = scores.log_softmax(1) if probe == "softmax" else scores
-            per_class = _precisions(ranked, self.targets[rows])
+            per_class = mean_average_precision(ranked, self.targets[rows]).per_class
         return Scored(float(per_class.nanmean()), per_class, predicted)
 
 
@@ -80,14 +81,3 @@ def _recalls(predicted: Tensor, labels: Tensor, classes: int) -> Float[Tensor, "
     counts = torch.bincount(labels, minlength=classes)
     right = torch.bincount(labels[predicted == labels], minlength=classes)
     return 100 * right / torch.where(counts > 0, counts, torch.nan)
-
-
-def _precisions(scores: Tensor, targets: Tensor) -> Float[Tensor, " classes"]:
-    from convlens.metrics.average_precision import average_precision
-
-    return torch.tensor(
-        [
-            100 * average_precision(scores[:, k], targets[:, k]) if (targets[:, k] == 1).any() else torch.nan
-            for k in range(scores.shape[1])
-        ]
-    )

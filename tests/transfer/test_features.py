@@ -1,0 +1,149 @@
+"""Features of all layers from one pass, in memory and on disk."""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from convlens.errors import InputError
+from convlens.transfer.extraction import extract_to
+from convlens.transfer.features import extract_features
+from convlens.transfer.store import FeatureStore, weights_hash
+
+
+class Net(nn.Module):
+    """Two convolutions and a vector; counts its passes."""
+
+    def __init__(self):
+        super().__init__()
+        self.first = nn.Conv2d(3, 4, 3, padding=1)
+        self.second = nn.Conv2d(4, 6, 3, stride=2)
+        self.last = nn.Linear(6, 5)
+        self.drop = nn.Dropout(0.5)
+        self.passes = 0
+
+    def forward(self, x):
+        self.passes += 1
+        x = self.second(F.relu(self.first(x), inplace=True))
+        return self.last(self.drop(F.relu(x, inplace=True).mean((2, 3))))
+
+
+@pytest.fixture
+def net():
+    torch.manual_seed(0)
+    return Net()
+
+
+def loader(count=7, views=None, size=9):
+    generator = torch.Generator().manual_seed(1)
+    shape = (count, 3, size, size) if views is None else (count, views, 3, size, size)
+    images = torch.randn(shape, generator=generator)
+    return [(part, torch.zeros(len(part))) for part in images.split(3)]
+
+
+def test_all_layers_are_what_the_modules_gave_and_one_pass_serves(net):
+    found = extract_features(net, loader(), ["second", "first", "last"])
+    assert net.passes == 3 + 1  # the first batch is looked at once more, to see that the layers are there
+    assert net.training
+    images = torch.cat([batch for batch, _ in loader()])
+    net.eval()
+    first = net.first(images)
+    second = net.second(first.relu())
+    torch.testing.assert_close(found["first"], first.flatten(1))
+    torch.testing.assert_close(found["second"], second.flatten(1))
+    torch.testing.assert_close(found["last"], net(images))
+
+
+def test_maps_are_pooled_and_smaller_ones_left(net):
+    found = extract_features(net, loader(), ["first", "second", "last"], cells=5, pooling="max")
+    images = torch.cat([batch for batch, _ in loader()])
+    first = net.eval().first(images)
+    torch.testing.assert_close(found["first"], F.adaptive_max_pool2d(first, 5).flatten(1))
+    assert found["second"].shape == (7, 6 * 4 * 4)
+    assert found["last"].shape == (7, 5)
+    mean = extract_features(net, loader(), ["first"], cells=3)["first"]
+    # By hand: nine places in three cells of three.
+    torch.testing.assert_close(mean.view(7, 4, 3, 3), first.view(7, 4, 3, 3, 3, 3).mean((3, 5)))
+
+
+def test_views_are_averaged(net):
+    found = extract_features(net, loader(4, views=10), ["second"])["second"]
+    images = torch.cat([batch for batch, _ in loader(4, views=10)])
+    alone = torch.stack([extract_features(net, [images[i]], ["second"])["second"].mean(0) for i in range(4)])
+    torch.testing.assert_close(found, alone)
+
+
+def test_bad_input_is_said(net):
+    with pytest.raises(InputError, match="unknown layer 'frist'"):
+        extract_features(net, loader(), ["frist"])
+    with pytest.raises(InputError, match="no layer"):
+        extract_features(net, loader(), [])
+    with pytest.raises(InputError, match="gave no images"):
+        extract_features(net, [], ["first"])
+    with pytest.raises(InputError, match="cells=0"):
+        extract_features(net, loader(), ["first"], cells=0)
+    with pytest.raises(InputError, match="pooling='sum': choose one of average, max"):
+        extract_features(net, loader(), ["first"], pooling="sum")
+
+
+def batches_from(stop=None):
+    images = torch.cat([batch for batch, _ in loader()])
+
+    def given(start):
+        for number in range(start, len(images), 3):
+            if number == stop:
+                raise KeyboardInterrupt
+            yield images[number : number + 3]
+
+    return given
+
+
+def extracted(net, folder, layers, stop=None, count=7, **about):
+    store = FeatureStore(folder, {"weights": weights_hash(net), **about}, count)
+    return store, extract_to(store, net, batches_from(stop), layers, cells=None, pooling="average")
+
+
+def test_an_interrupted_extraction_goes_on_where_it_stopped(net, tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        extracted(net, tmp_path, ["first", "last"], stop=6)
+    store, done = extracted(net, tmp_path, ["first", "last"])
+    assert done == 1
+    whole = extract_features(net, loader(), ["first", "last"])
+    for layer in whole:
+        torch.testing.assert_close(store.read(layer), whole[layer], rtol=0, atol=0)
+    passes = net.passes
+    assert extracted(net, tmp_path, ["last"])[1] == 0
+    assert net.passes == passes
+    # A layer that is new is extracted alone, and the others stay.
+    store, done = extracted(net, tmp_path, ["first", "second"])
+    assert done == 7
+    torch.testing.assert_close(store.read("first"), whole["first"], rtol=0, atol=0)
+
+
+def test_features_of_other_weights_are_refused(net, tmp_path):
+    extracted(net, tmp_path, ["last"], view="centre")
+    with torch.no_grad():
+        net.first.weight[0, 0, 0, 0] += 1
+    with pytest.raises(InputError, match=r"holds features with weights=\w+, not \w+: choose another folder"):
+        extracted(net, tmp_path, ["last"], view="centre")
+    (tmp_path / "features.json").write_text("{")
+    with pytest.raises(InputError, match="is damaged"):
+        extracted(net, tmp_path, ["last"], view="centre")
+
+
+def test_what_is_not_whole_is_not_read(net, tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        extracted(net, tmp_path, ["last"], stop=3)
+    store = FeatureStore(tmp_path, {"weights": weights_hash(net)}, 7)
+    with pytest.raises(InputError, match="has 3 of 7 images"):
+        store.read("last")
+    with pytest.raises(InputError, match="7 of 9 images came"):
+        extracted(net, tmp_path / "other", ["last"], count=9)
+
+
+def test_the_hash_tells_weights_and_names_apart(net):
+    before = weights_hash(net)
+    assert weights_hash(net.double()) != before
+    assert weights_hash(net.float()) == before
+    assert np.unique([weights_hash(nn.Linear(2, 3)), weights_hash(nn.Linear(3, 2))]).size == 2
