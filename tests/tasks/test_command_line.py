@@ -83,7 +83,7 @@ def test_help_shows_the_groups_with_their_options_and_how_to_go_on(tmp_path):
             "model=zfnett is unknown: did you mean zfnet or zfnet_wide? "
             "there is alexnet, torchvision, zfnet, zfnet_wide",
         ),
-        ("experiment=smok", "experiment=smok is unknown: did you mean smoke? there is first_layer, smoke"),
+        ("experiment=smok", "experiment=smok is unknown: did you mean smoke? there is first_layer, smoke, transfer"),
         (
             "task=wobble",
             "task=wobble is unknown: there is compare, correspond, diagnose, duplicates, first_layer, invariance, "

@@ -110,7 +110,7 @@ def test_a_start_elsewhere_ends_at_the_same_place():
 
 def test_bad_input_is_said():
     features, targets = torch.randn(3, 2), torch.ones(3, 1)
-    with pytest.raises(InputError, match="unknown probe 'knn': choose one of softmax, svm, sigmoid"):
+    with pytest.raises(InputError, match="unknown probe 'knn': choose one of svm, softmax, sigmoid"):
         fit("knn", features, targets, 1.0)
     with pytest.raises(InputError, match="C is 0: give a finite number above 0"):
         fit("svm", features, targets, 0)

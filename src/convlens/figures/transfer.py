@@ -91,7 +91,7 @@ def confusion_matrix(shares: Float[np.ndarray, "k k"], names: Sequence[str], *, 
     return figure
 
 
-def class_examples(rows: Sequence[tuple[str, UInt8[np.ndarray, "n h w 3"]]], *, title: str, divide: int) -> Figure:
+def class_examples(rows: Sequence[tuple[str, UInt8[np.ndarray, "_ h w 3"]]], *, title: str, divide: int) -> Figure:
     """A row of images for each class with its name beside it; a gap after the first ``divide`` rows."""
     count = max(len(images) for _, images in rows)
     gap = 0.35

@@ -9,6 +9,7 @@ import os
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
@@ -41,6 +42,12 @@ def register_resolvers() -> None:
     OmegaConf.register_new_resolver("convlens.job_name", job_name, replace=True)
     OmegaConf.register_new_resolver("convlens.run_dir", run_dir, replace=True)
     OmegaConf.register_new_resolver("convlens.absolute", os.path.abspath, replace=True)
+    OmegaConf.register_new_resolver("convlens.one_or", one_or, replace=True)
+
+
+def one_or(value: Any, usual: Any) -> Any:
+    """A sweep's value as a list of one, or the usual list where it sweeps over other things."""
+    return usual if value is None else [value]
 
 
 def do_job(cfg: DictConfig) -> int:

@@ -37,7 +37,7 @@ def run(
     cfg: DictConfig,
     overrides: list[str],
     *,
-    layers: Sequence[str] | None,
+    layers: Sequence[str | int] | None,
     images_per_class: Sequence[int | None],
     folds: Sequence[int],
     probes: Sequence[str],
@@ -68,7 +68,7 @@ def run(
         labels = torch.from_numpy(protocol.labels)
         targets = None if protocol.targets is None else torch.from_numpy(protocol.targets)
         truth = Truth(labels, len(protocol.class_names), targets, exclusive)
-        names = list(layers or usual_layers(subject.net))
+        names = layer_names(subject.net, layers)
         wanted = [
             Cell(layer, probe, size, fold)
             for layer in names for fold in folds for size in images_per_class for probe in probes
@@ -93,16 +93,25 @@ def run(
             kept[weights] = Cells(folder / "cells" / weights.replace(" ", "_"), about)
             _fit(kept[weights], store, truth, split, wanted, setting, weights)
         write_splits(protocol, folder / "splits", list(images_per_class), max(folds) + 1)
-        write_result(subject, kept, wanted, folder, beside, drawn, runs.command_line(overrides))
+        write_result(subject, kept, folder, beside, drawn, runs.command_line(overrides))
     log.info("results in %s", folder)
     return 0
 
 
-def usual_layers(net: nn.Module) -> list[str]:
-    """What the paper transfers of our networks, else the stages of any network."""
+def layer_names(net: nn.Module, layers: Sequence[str | int] | None) -> list[str]:
+    """Names of layers; of our networks also their numbers, 1 to 7. By default what the paper transfers, or all stages.
+
+    Raises:
+        InputError: a number of no layer.
+    """
+    usual = default_layers(net)
     if isinstance(net, ConvNet):
-        return [name for name, _ in net.named_children() if name.startswith(("layer", "fc"))]
-    return default_layers(net)
+        usual = [name for name, _ in net.named_children() if name.startswith(("layer", "fc"))][:-1]
+    by_number = {int(name[-1]): name for name in usual} if isinstance(net, ConvNet) else {}
+    if unknown := [layer for layer in layers or [] if isinstance(layer, int) and layer not in by_number]:
+        there = f"{', '.join(map(str, by_number))}, or a name" if by_number else "this network's layers have names"
+        raise InputError(f"task.layers: there is no layer {unknown[0]}: {there}, such as {usual[-1]}")
+    return [by_number[layer] if isinstance(layer, int) else layer for layer in layers or usual]
 
 
 def _extracted(

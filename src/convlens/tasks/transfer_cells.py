@@ -36,7 +36,6 @@ class Cells:
 
     def __init__(self, folder: Path, about: Mapping[str, Any]) -> None:
         self.folder, self.about = folder, json.loads(json.dumps(about))
-        self._known: dict[Cell, Fitted | None] = {}
 
     def path(self, cell: Cell) -> Path:
         """The file of a cell."""
@@ -44,13 +43,12 @@ class Cells:
         return self.folder / f"{cell.layer}-{cell.probe}-{size}-{cell.fold}.json"
 
     def __contains__(self, cell: Cell) -> bool:
-        return self.get(cell) is not None
+        return self._read(self.path(cell)) is not None
 
-    def get(self, cell: Cell) -> Fitted | None:
-        """What was found; None where it is not there, damaged, or made in another way."""
-        if cell not in self._known:
-            self._known[cell] = self._read(cell)
-        return self._known[cell]
+    def fitted(self) -> list[Fitted]:
+        """All that is there, of this and of earlier commands."""
+        found = [self._read(path) for path in sorted(self.folder.glob("*.json"))]
+        return [one for one in found if one is not None]
 
     def put(self, outcome: Outcome) -> None:
         """Keep what was found."""
@@ -59,6 +57,7 @@ class Cells:
             self.path(outcome.cell),
             {
                 "about": self.about,
+                "cell": list(outcome.cell),
                 "score": outcome.scored.score,
                 "c": outcome.c,
                 "tried": {f"{c:g}": score for c, score in sorted(outcome.tried.items())},
@@ -69,14 +68,14 @@ class Cells:
                 "predicted": outcome.scored.predicted.tolist(),
             },
         )
-        self._known.pop(outcome.cell, None)
 
-    def _read(self, cell: Cell) -> Fitted | None:
+    def _read(self, path: Path) -> Fitted | None:
+        """A cell; None where it is not there, damaged, or made in another way."""
         try:
-            found = json.loads(self.path(cell).read_text())
+            found = json.loads(path.read_text())
             if found.pop("about") != self.about:
                 return None
             per_class = [float("nan") if value is None else value for value in found.pop("per_class")]
-            return Fitted(cell=cell, per_class=per_class, **found)
+            return Fitted(cell=Cell(*found.pop("cell")), per_class=per_class, **found)
         except (OSError, ValueError, KeyError, TypeError):
             return None

@@ -8,25 +8,30 @@ import numpy as np
 
 from convlens.files import write_bytes
 from convlens.tasks.transfer_cells import Cells, Fitted
-from convlens.transfer.sweep import Cell
+from convlens.transfer.probes import LOSSES
 
 Key = tuple[str, str, str, int | None]
 """Weights, layer, probe, images per class."""
 
 
 class Collected:
-    """All folds of each cell, by weights, layer, probe and images per class."""
+    """All folds of each cell, by weights, layer, probe and images per class.
 
-    def __init__(self, kept: Mapping[str, Cells], wanted: Sequence[Cell]) -> None:
+    Args:
+        kept: the cells by weights, those of the trained network first.
+        depth: names of layers in the order of the network.
+    """
+
+    def __init__(self, kept: Mapping[str, Cells], depth: Sequence[str]) -> None:
         self.found: dict[Key, list[Fitted]] = {}
+        order = {name: number for number, name in enumerate(depth)}
         for weights, cells in kept.items():
-            for cell in wanted:
-                if fitted := cells.get(cell):
-                    key = (weights, cell.layer, cell.probe, cell.images_per_class)
-                    self.found.setdefault(key, []).append(fitted)
-        self.weights, self.layers, self.probes = (
-            list(dict.fromkeys(str(key[i]) for key in self.found)) for i in range(3)
-        )
+            for one in sorted(cells.fitted(), key=lambda one: (order.get(one.cell.layer, -1), one.cell.fold)):
+                key = (weights, one.cell.layer, one.cell.probe, one.cell.images_per_class)
+                self.found.setdefault(key, []).append(one)
+        self.classes = len(next(iter(self.found.values()))[0].per_class)
+        self.weights, self.layers = (list(dict.fromkeys(str(key[i]) for key in self.found)) for i in (0, 1))
+        self.probes = [name for name in LOSSES if any(key[2] == name for key in self.found)]
         self.sizes = sorted({key[3] for key in self.found}, key=lambda size: float("inf") if size is None else size)
 
     def scores(self, *key: Any) -> np.ndarray:
@@ -35,15 +40,19 @@ class Collected:
 
     def by_class(self, *key: Any) -> np.ndarray:
         """The score of each class, the mean over folds."""
-        rows = np.array([fitted.per_class for fitted in self.found[key]])
+        rows = np.array([fitted.per_class for fitted in self.found.get(key, [])]).reshape(-1, self.classes)
         known = np.isfinite(rows)
         total = np.where(known, rows, 0).sum(0)
         return np.divide(total, known.sum(0), out=np.full(rows.shape[1], np.nan), where=known.any(0))
 
+    def mean(self, *key: Any) -> float:
+        """The mean score over folds; below all others where there is none."""
+        return float(self.scores(*key).mean()) if key in self.found else float("-inf")
+
     def best(self) -> Key:
         """The trained network's best layer and probe with the most images."""
         own = [key for key in self.found if key[0] == self.weights[0] and key[3] == self.sizes[-1]]
-        return max(own, key=lambda key: self.scores(*key).mean())
+        return max(own, key=lambda key: self.mean(*key))
 
 
 def size_name(size: int | None) -> str:

@@ -60,8 +60,8 @@ def class_figures(subject: Subject, found: Collected, folder: Path, drawn: int) 
     title = f"{key[1]}, {key[2]}, {size_name(key[3])}: mean accuracy {found.scores(*key).mean():.1f} %"
     save_png(confusion_matrix(shares, names, title=title), folder / "confusion.png")
     figures = [{"file": "confusion.png", "key": "confusion", "caption": "what is taken for what by the best layer"}]
-    if drawn and len(found.layers) > 1:
-        order = _gains(found)
+    order = _gains(found)
+    if drawn and len(found.layers) > 1 and order:
         chosen = [*order[:drawn], *order[::-1][:drawn]]
         gains = _gain(found)
         rows = [

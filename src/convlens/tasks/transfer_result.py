@@ -1,6 +1,6 @@
 """Tables, curves and claims of ``task=transfer``, from the fitted cells."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,15 +14,14 @@ from convlens.tasks.transfer_cells import Cells
 from convlens.tasks.transfer_collected import Collected, shown, size_name, write_csv
 from convlens.tasks.transfer_paper import paper_score, paper_scratch
 from convlens.tasks.transfer_pictures import class_figures, curve_figures
-from convlens.transfer.sweep import Cell
 
 
 def write_result(
-    subject: Subject, kept: Mapping[str, Cells], wanted: Sequence[Cell], folder: Path, beside: Mapping[str, str],
+    subject: Subject, kept: Mapping[str, Cells], folder: Path, beside: Mapping[str, str],
     drawn: int, command: str,
 ) -> None:  # fmt: skip
     """All that the report shows, and the table as csv."""
-    found = Collected(kept, wanted)
+    found = Collected(kept, [name for name, _ in subject.net.named_modules()])
     others = {name: accuracy_of(Path(directory), subject.data.class_names) for name, directory in beside.items()}
     protocol = subject.data.protocol
     several = protocol.targets is not None
@@ -82,10 +81,13 @@ def _class_tables(subject: Subject, found: Collected) -> list[dict[str, Any]]:
     """Per class, the score of the best layer of each probe with the most images."""
     names, size, weights = subject.data.protocol.class_names, found.sizes[-1], found.weights[0]
     best = {
-        probe: max(found.layers, key=lambda layer: found.scores(weights, layer, probe, size).mean())
-        for probe in found.probes
+        probe: max(found.layers, key=lambda layer: found.mean(weights, layer, probe, size)) for probe in found.probes
     }
-    columns = {f"{layer}, {probe}": found.by_class(weights, layer, probe, size) for probe, layer in best.items()}
+    columns = {
+        f"{layer}, {probe}": found.by_class(weights, layer, probe, size)
+        for probe, layer in best.items()
+        if (weights, layer, probe, size) in found.found
+    }
     first = next(iter(columns.values()))
     known = np.flatnonzero(np.isfinite(first))
     order = known[np.argsort(-first[known], kind="stable")]
@@ -101,11 +103,12 @@ def _claims(subject: Subject, found: Collected, others: Mapping[str, Beside]) ->
     protocol = subject.data.protocol
     about = f"{protocol.title}, {size_name(size)}"
     claims = []
-    if len(found.layers) > 1:
-        scores = {layer: found.by_class(weights, layer, probe, size) for layer in found.layers}
+    known = [layer for layer in found.layers if (weights, layer, probe, size) in found.found]
+    if len(known) > 1:
+        scores = {layer: found.by_class(weights, layer, probe, size) for layer in known}
         claims.append(depth_claim(scores, f"{about}, {probe}"))
-    numbers = [one for one in found.sizes if one is not None]
     layer, own_probe = found.best()[1:3]
+    numbers = [one for one in found.sizes if one and (weights, layer, own_probe, one) in found.found]
     own = {one: found.by_class(weights, layer, own_probe, one) for one in numbers}
     mean: Callable[[np.ndarray], float] = lambda values: float(np.nanmean(values))  # noqa: E731
     controls: dict[str, dict[int, np.ndarray]] = {
@@ -115,13 +118,17 @@ def _claims(subject: Subject, found: Collected, others: Mapping[str, Beside]) ->
     }
     if len(found.weights) > 1 and own:
         other = found.weights[1]
-        best = max(found.layers, key=lambda name: found.scores(other, name, own_probe, size).mean())
-        controls[f"{other} ({best})"] = {one: found.by_class(other, best, own_probe, one) for one in numbers}
+        best = max(found.layers, key=lambda name: found.mean(other, name, own_probe, size))
+        same = [one for one in numbers if (other, best, own_probe, one) in found.found]
+        controls |= (
+            {f"{other} ({best})": {one: found.by_class(other, best, own_probe, one) for one in same}} if same else {}
+        )
     for name, control in controls.items():
         goal = max(mean(values) for values in control.values())
         fewest = next((one for one in numbers if mean(own[one]) > goal), None)
         claims.append(pretraining_claim(own, control, name, f"{about}, {layer}, {own_probe}", fewest))
-    if protocol.targets is not None and {"sigmoid", "softmax"} <= set(found.probes):
+    both = all((weights, layer, head, size) in found.found for head in ("sigmoid", "softmax"))
+    if protocol.targets is not None and both:
         heads = [found.by_class(weights, layer, head, size) for head in ("sigmoid", "softmax")]
         present = protocol.targets == 1
         crowd = np.array(

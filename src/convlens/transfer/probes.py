@@ -20,7 +20,7 @@ TOLERANCE = 1e-5
 """The fit ends where a Newton step promises to lower the objective by no more than this share."""
 
 
-LOSSES: dict[str, Loss] = {"softmax": Softmax(), "svm": SquaredHinge(), "sigmoid": Sigmoid()}
+LOSSES: dict[str, Loss] = {"svm": SquaredHinge(), "softmax": Softmax(), "sigmoid": Sigmoid()}
 
 
 @dataclass(frozen=True)
