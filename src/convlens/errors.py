@@ -6,3 +6,7 @@ class InputError(ValueError):
 
     The command line prints it without a traceback and ends with exit code 2.
     """
+
+
+class NoReLUError(InputError):
+    """A rule for the way down needs a ReLU, and there is none."""

@@ -98,6 +98,17 @@ def changes(count: int, alike: float, seed: int, masks: int = 2, size: int = 300
     return torch.from_numpy(np.where(rng.random((count, masks, size)) < alike, pattern, own)).to(torch.int8)
 
 
+def test_random_places_are_inside_where_they_fit_and_nothing_is_made_of_nothing():
+    inside = torch.zeros(60, 60, dtype=torch.bool)
+    inside[10:40, 15:50] = True
+    for seed in range(20):
+        (mask,) = random_masks(inside, [100], seed=seed)
+        assert int(mask.sum()) == 100
+        assert not (mask & ~inside).any()
+    nothing = torch.zeros(6, 30, dtype=torch.int8)
+    assert np.isnan(consistency(nothing, nothing, NONZERO).p)
+
+
 def test_a_part_that_does_the_same_is_told_from_random_places():
     part, random = changes(10, 0.8, 0)[:, 0], changes(10, 0.0, 1)[:, 0]
     found = consistency(part, random, THREE)

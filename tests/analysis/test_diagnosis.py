@@ -13,8 +13,12 @@ def literal(weight: torch.Tensor) -> tuple[list[float], list[bool]]:
     values = weight.double().numpy()
     rms = [float(np.sqrt(np.mean([v**2 for v in one.ravel()]))) for one in values]
     spread = [float(np.mean([np.std(plane) for plane in one])) for one in values]
-    flat = [s < 0.1 * np.median(spread) for s in spread] if values[0, 0].size > 1 else [False] * len(rms)
-    return rms, [r < 0.1 * np.median(rms) or f for r, f in zip(rms, flat, strict=True)]
+
+    def weak(value, among):
+        return bool(value == 0 or value < 0.1 * np.median(among) or value < 0.01 * max(among))
+
+    flat = [weak(s, spread) for s in spread] if values[0, 0].size > 1 else [False] * len(rms)
+    return rms, [weak(r, rms) or f for r, f in zip(rms, flat, strict=True)]
 
 
 def test_strengths_by_hand():
@@ -33,6 +37,13 @@ def test_dead_filters_by_hand():
     health = filter_health(torch.cat([base, 1.5 * base, 0.05 * base, flat, -base]))
     assert health.dead.tolist() == [False, False, True, True, False]
     assert health.dead_share == pytest.approx(40)
+
+
+def test_most_of_the_filters_may_be_dead():
+    weights = torch.randn(8, 3, 5, 5, generator=torch.Generator().manual_seed(0))
+    weights[:5] *= 1e-6
+    assert filter_health(weights).dead_share == pytest.approx(62.5)
+    assert filter_health(torch.zeros(4, 3, 5, 5)).dead_share == 100
 
 
 def test_flatness_is_judged_channel_by_channel():

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -192,13 +194,30 @@ def test_claims_of_curves_like_the_papers():
         (10, "scale", "supports"), (11, "scale", "supports"),
         (10, "rotation", "supports"), (12, "", "supports"), (13, "classes", "can't tell"),
     ]  # fmt: skip
-    # Four symmetric classes are too few to decide; all eight are not.
-    assert invariance_claims({"rotation": rotation, "scale": scale}, "first", "last", 224)[-1].verdict == "supports"
+    # Four symmetric classes are too few to decide, and of classes that are not known nothing is said.
+    assert invariance_claims({"rotation": rotation, "scale": scale}, "first", "last", 224)[-1].number == 12
     # The other way round, all of them are refuted.
     swapped = {kind: made(kind, one.values, one.distance["last"]["raw"][0], one.distance["first"]["raw"][0], 0.5)
                for kind, one in found.items() if kind != "rotation"}  # fmt: skip
     turned = invariance_claims(swapped, "first", "last", 224)
     assert {claim.verdict for claim in turned if claim.number == 11} == {"refutes"}
+
+
+def test_a_symmetry_is_judged_by_what_classes_without_one_do():
+    r = np.linspace(0, 360, 33)
+    one = made("rotation", r, 2 * (r > 0) + 0.0, np.sin(np.deg2rad(r / 2)), np.where(r % 90 == 0, 0.8, 0.1), count=16)
+    symmetric = [True, False] * 8
+
+    def claim(**changed):
+        return invariance_claims({"rotation": replace(one, **changed)}, "first", "last", 224, symmetric)[-1]
+
+    # Quarter turns lose no pixel: that all classes peak there says nothing of symmetries.
+    assert claim().verdict == "can't tell"
+    probability = one.probability.clone()
+    probability[1::2] = 0.3
+    assert claim(probability=probability).verdict == "supports"
+    assert claim(probability=probability).estimate.value == pytest.approx(0.7, abs=0.1)  # of noisy curves
+    assert claim(probability=probability.flip(0)).verdict == "refutes"
 
 
 def test_a_single_image_decides_nothing():

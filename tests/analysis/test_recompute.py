@@ -197,6 +197,19 @@ def grown(x: Tensor) -> Tensor:
     return x
 
 
+def written(x: Tensor) -> Tensor:
+    """An assignment to a channel."""
+    x = x.clone()
+    x[:, 0] = x[:, 0] * 3 + 1
+    return x
+
+
+def blanked(x: Tensor) -> Tensor:
+    """An assignment to where a mask is."""
+    x[x < 0] = 0
+    return x
+
+
 HERE = {
     "a sum in place": grown,
     "in place operators": lambda x: x.__iadd__(F.avg_pool2d(x, 3, 1, 1)),
@@ -219,6 +232,10 @@ IN_FULL = {
     "joined along the rows": (lambda x: torch.cat([x, x], 2), "cat"),
     "interpolation": (lambda x: F.interpolate(x, scale_factor=2), "interpolate"),
     "an unknown change in place": (lambda x: x.cumsum_(3), "cumsum_"),
+    "a channel that is written to": (written, "__setitem__"),
+    "places that are written to": (blanked, "__setitem__"),
+    "what is behind the tensor": (lambda x: x.data.clamp_(min=0), ".data"),
+    "coordinates beside it": (lambda x: torch.cat([x, torch.ones(len(x), 1, 18, 18).double()], 1)[:, 1:], "cat"),
 }
 
 

@@ -222,7 +222,7 @@ def test_a_protocol_of_the_built_in_images():
 
 
 def test_images_of_one_kind_have_no_protocol(tmp_path):
-    (tmp_path / "parts.csv").write_text("file,eye_x,eye_y\na.png,1,2\n")
+    (tmp_path / "parts.csv").write_text("file,eye_x,eye_y,bbox_x1,bbox_y1,bbox_x2,bbox_y2\na.png,1,2,0,0,9,9\n")
     assert "needs two classes to train on" in message(PointedImages(tmp_path).protocol)
 
 

@@ -18,16 +18,14 @@ from torch.overrides import TorchFunctionMode
 from torch.utils.weak import WeakTensorKeyDictionary
 
 from convlens.analysis.changed import Changed, TooManyError, as_cells, as_maps, maps_as_rows, rows_of, union
-from convlens.analysis.channels import of_channels, some_channels, taken
+from convlens.analysis.channels import CHANNEL_VIEWS, MIX_CHANNELS, of_channels, some_channels, taken
 from convlens.deconv.geometry import ARGUMENTS, POINTWISE, Window, arguments, looks_at_the_batch, tensors_in, window_of
 from convlens.deconv.spans import NotLocalError
 
 BLOCK = 2**23
 """Values that are gathered for one call of a convolution or pooling, at most."""
 _SIZES = (torch.Tensor.shape.__get__, torch.Tensor.size)  # type: ignore[attr-defined]
-_MIX_CHANNELS = {"local_response_norm", "lrn", "cat", "concat"}
 _FACTS = {"__get__", "dim", "is_floating_point", "is_complex", "get_device", "element_size"}
-_CHANNEL_VIEWS = {"__getitem__", "chunk", "split", "narrow"}
 
 
 class ChangePass(TorchFunctionMode):
@@ -62,8 +60,9 @@ class ChangePass(TorchFunctionMode):
     ) -> Tensor:
         """What to give the network: an image, and what is in the boxes instead, box after box, row by row."""
         changed = Changed.of((image.shape[2], image.shape[3]), bounds)
-        outside = image.new_zeros(1, image.shape[1])
-        return self._track(as_cells(torch.cat([maps_as_rows(image), pixels, outside])), changed)
+        return self._track(
+            as_cells(torch.cat([maps_as_rows(image), pixels, pixels.new_zeros(1, pixels.shape[1])])), changed
+        )
 
     def maps(self, output: Tensor, channels: list[int] | None = None) -> Tensor:
         """Some channels of a tensor of the network as all images have it: [n, c, h, w], or the tensor if it is such."""
@@ -73,7 +72,9 @@ class ChangePass(TorchFunctionMode):
         rows = taken(self._rows(output), channels)
         size = len(changed.bounds) * changed.size[0] * changed.size[1]
         self._need(size * rows.shape[1])
-        return as_maps(self._gathered(rows, changed, changed.whole), changed.size)
+        every = torch.arange(len(changed.bounds))
+        numbers = changed.cells_in(every, torch.zeros_like(every), torch.zeros_like(every), changed.size, len(rows))
+        return as_maps(rows.index_select(0, numbers.flatten().to(rows.device)), changed.size)
 
     def __torch_function__(self, func: Callable, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Run an operation on cells."""
@@ -84,15 +85,17 @@ class ChangePass(TorchFunctionMode):
         name = getattr(func, "__name__", "")
         if func in _SIZES:
             return self._shape(inputs[0], *args[1:], **kwargs)
-        if name in _FACTS and not isinstance(known := func(*args, **kwargs), Tensor):
+        if name in _FACTS:
+            if isinstance(known := func(*args, **kwargs), Tensor):
+                raise NotLocalError("a view such as .data")  # what is written to it would be lost
             return known
         result = None
-        self.channels_apart &= name not in _MIX_CHANNELS | _CHANNEL_VIEWS
+        self.channels_apart &= name not in MIX_CHANNELS | CHANNEL_VIEWS
         if name in ARGUMENTS:
             result = self._slide(func, name, arguments(name, args, kwargs))
         elif name in POINTWISE and self._each_place_alone(name, args, kwargs):
             result = self._pointwise(func, name, args, kwargs, inputs)
-        elif name in _CHANNEL_VIEWS and of_channels(name, args, kwargs):
+        elif name in CHANNEL_VIEWS and of_channels(name, args, kwargs):
             result = self._follow(func(*args, **kwargs), self._changed[inputs[0]])
         return self._whole(func, name, args, kwargs) if result is None else result
 
@@ -123,7 +126,7 @@ class ChangePass(TorchFunctionMode):
 
     def _whole(self, func: Callable, name: str, args: Any, kwargs: Any) -> Any:
         """Run an operation on whole maps."""
-        if name.endswith("_") and not name.startswith("__"):
+        if name == "__setitem__" or (name.endswith("_") and not name.startswith("__")):
             raise NotLocalError(f"{name} in place")
 
         def full(value: Any) -> Any:
@@ -136,13 +139,6 @@ class ChangePass(TorchFunctionMode):
         if any(True for _ in tensors_in(result)):
             self.in_full.append(name or str(func))
         return result
-
-    def _gathered(self, rows: Tensor, changed: Changed, bounds: Tensor) -> Tensor:
-        """The cells of equally large boxes, one box after the other."""
-        top, left, bottom, right = bounds[0].tolist()
-        items = torch.arange(len(bounds))
-        numbers = changed.cells_in(items, bounds[:, 0], bounds[:, 1], (bottom - top, right - left), len(rows))
-        return rows.index_select(0, numbers.flatten().to(rows.device))
 
     def _slide(self, func: Callable, name: str, given: dict[str, Any]) -> Any:
         """A convolution, a pooling or a padding."""
@@ -211,7 +207,8 @@ class ChangePass(TorchFunctionMode):
 
     def _each_place_alone(self, name: str, args: Any, kwargs: Any) -> bool:
         if name in ("cat", "concat"):
-            return (args[1] if len(args) > 1 else kwargs.get("dim", 0)) in (1, -3)
+            alike = all(t in self._changed for t in tensors_in([*args, *kwargs.values()]))
+            return alike and (args[1] if len(args) > 1 else kwargs.get("dim", 0)) in (1, -3)
         if name in ("batch_norm", "prelu"):
             return name != "batch_norm" or not looks_at_the_batch(args, kwargs)
         others = [t for t in tensors_in([*args, *kwargs.values()]) if t not in self._changed]

@@ -42,11 +42,6 @@ class Changed:
         first[order] = counts[order].cumsum(0) - counts[order] + size[0] * size[1]
         return cls(size, bounds, first)
 
-    @property
-    def whole(self) -> Int[Tensor, "n 4"]:
-        """Boxes that are all of the map."""
-        return torch.tensor([0, 0, *self.size]).expand(len(self.bounds), 4)
-
     def same_as(self, other: "Changed") -> bool:
         """Whether the cells are in the same order."""
         return self is other or (torch.equal(self.bounds, other.bounds) and torch.equal(self.first, other.first))

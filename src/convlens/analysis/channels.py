@@ -5,6 +5,9 @@ from typing import Any
 
 from torch import Tensor
 
+MIX_CHANNELS = {"local_response_norm", "lrn", "cat", "concat"}
+CHANNEL_VIEWS = {"__getitem__", "chunk", "split", "narrow"}
+
 
 def taken(output: Tensor, channels: list[int] | None) -> Tensor:
     """Some of the channels, None for all."""

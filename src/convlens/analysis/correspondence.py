@@ -20,6 +20,7 @@ from convlens.errors import InputError
 THREE, NONZERO = "three-valued", "non-zero"
 """Signs of -1, 0 and 1 (0 and 0 agree), or only the dimensions in which either of the two changes."""
 PERMUTATIONS = 2000
+TRIES = 64
 
 
 def sign_changes(
@@ -100,7 +101,7 @@ def delta(distances: Float[np.ndarray, "n n"]) -> float:
 
 
 def random_masks(inside: Bool[Tensor, "h w"], areas: Sequence[int], seed: int) -> list[Bool[Tensor, "h w"]]:
-    """Discs of these areas whose middles are drawn from the object, a new place for each.
+    """Discs of these areas at random places of the object: inside of it, or of a few tries the one that is most so.
 
     Raises:
         InputError: there is no object.
@@ -113,13 +114,18 @@ def random_masks(inside: Bool[Tensor, "h w"], areas: Sequence[int], seed: int) -
     y, x = torch.arange(height)[:, None], torch.arange(width)[None]
     masks = []
     for area in areas:
-        middle = places[int(rng.integers(len(places)))]
-        away = (y - middle[0]) ** 2 + (x - middle[1]) ** 2
-        # The nearest pixels: a disc of that area to the pixel, also where the border cuts it.
-        order = away.flatten().argsort(stable=True)[: max(1, area)]
-        mask = torch.zeros(height * width, dtype=torch.bool)
-        mask[order] = True
-        masks.append(mask.view(height, width))
+        best, most = torch.zeros(height, width, dtype=torch.bool), -1
+        for number in rng.integers(len(places), size=TRIES):
+            away = (y - places[number][0]) ** 2 + (x - places[number][1]) ** 2
+            # The nearest pixels: a disc of that area to the pixel, also where the border cuts it.
+            mask = torch.zeros(height * width, dtype=torch.bool)
+            mask[away.flatten().argsort(stable=True)[: max(1, area)]] = True
+            covered = int((mask.view(height, width) & inside).sum())
+            if covered > most:
+                best, most = mask.view(height, width), covered
+            if covered == int(mask.sum()):
+                break
+        masks.append(best)
     return masks
 
 
@@ -157,7 +163,7 @@ def consistency(part: Int8[Tensor, "n d"], random: Int8[Tensor, "n d"], form: st
         delta(distances[:count, :count]),
         float(own.std()) if len(own) else float("nan"),
         float((other.mean() - own.mean()) / pooled) if pooled > 0 else float("nan"),
-        (1 + as_large) / (1 + PERMUTATIONS),
+        (1 + as_large) / (1 + PERMUTATIONS) if np.isfinite(gap) else float("nan"),
     )
 
 

@@ -1,5 +1,6 @@
 """What is wrong with a network's first layers, and what the paper would change (section 4.1 and Fig 6)."""
 
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -12,11 +13,15 @@ from convlens.analysis.diagnosis import FilterHealth, filter_health, silent_shar
 from convlens.analysis.shifts import ShiftError, shift_errors
 from convlens.analysis.spectra import FilterSpectra, filter_spectra, peak_at
 from convlens.deconv import project_fields, receptive_fields, top_activations
-from convlens.errors import InputError
+from convlens.errors import InputError, NoReLUError
+
+log = logging.getLogger(__name__)
 
 PERIOD = 4
 """The stride that the paper blames for the aliasing; all networks are looked at there, so that they can be compared."""
 MAPS, PER_MAP = 32, 2
+FEW = 20.0
+"""Percent of the power at middle frequencies that are few: filters of white noise have 26."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +85,7 @@ class Diagnosis:
                     "smaller filters at a smaller stride; renormalise filters; a lower learning rate",
                 )
             )
-        if self.spectra.middle < 25:
+        if self.spectra.middle < FEW:
             found.append(
                 Finding(
                     f"only {self.spectra.middle:.0f} % of the filters' power is at middle frequencies",
@@ -150,7 +155,11 @@ def diagnose(
         fields = receptive_fields(net, list(layers or (first, second)), size)
         local = {layer: field for layer, field in fields.items() if field.local}
         moved = shift_errors(net, larger, size[0], local, preprocess)
-    pictures = _projections(net, images, loader, second)
+    try:
+        pictures = _projections(net, images, loader, second)
+    except NoReLUError as error:
+        log.warning("no projections, and so nothing on aliasing: %s", error)
+        pictures = torch.zeros(0, images.shape[1], 8, 8)
     periods = dict.fromkeys([PERIOD, conv.stride[0]])
     return Diagnosis(
         first,

@@ -18,7 +18,8 @@ class FilterHealth:
     """Strengths of a layer's filters.
 
     ``rms`` is each filter's root mean square. ``dead`` marks flat filters: RMS or spread over the pixels below a
-    tenth of the layer's median (the paper shows dead filters but gives no threshold; this one is ours).
+    tenth of the layer's median, or a hundredth of its greatest (the paper shows dead filters but gives no threshold;
+    these are ours).
     """
 
     rms: Float[Tensor, " maps"]
@@ -40,11 +41,16 @@ def filter_health(weight: Float[Tensor, "maps in kh kw"]) -> FilterHealth:
     weight = weight.detach().float()
     rms = weight.square().mean((1, 2, 3)).sqrt()
     spread = weight.flatten(2).std(2, correction=0).mean(1)
-    # torch's own median is the lower of the two middle values.
-    dead = rms < 0.1 * rms.quantile(0.5)
+    dead = _far_below(rms)
     if weight[0, 0].numel() > 1:
-        dead = dead | (spread < 0.1 * spread.quantile(0.5))
+        dead = dead | _far_below(spread)
     return FilterHealth(rms, dead)
+
+
+def _far_below(values: Float[Tensor, " maps"]) -> Bool[Tensor, " maps"]:
+    # torch's own median is the lower of the two middle values.
+    level = torch.maximum(0.1 * values.quantile(0.5), 0.01 * values.max())
+    return (values < level) | (values == 0)
 
 
 @torch.no_grad()

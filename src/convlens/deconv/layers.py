@@ -76,7 +76,7 @@ def check_outputs(net: nn.Module, images: Tensor, layers: Sequence[str | None]) 
     with evaluating(net), torch.no_grad(), reading(net, named) as seen:
         try:
             # A copy, since a network may begin by changing its input in place.
-            result = net(images[:1].clone())
+            result = net(like_parameters(net, images[:1].clone()))
         except (RuntimeError, ValueError, AssertionError, IndexError, TypeError) as error:
             shape, said = list(images.shape), (str(error).splitlines() or [type(error).__name__])[0]
             raise UnreadableError(f"{type(net).__name__} cannot read images of shape {shape}: {said}") from error

@@ -20,7 +20,7 @@ from convlens.deconv.rules import DownwardRules, LrnRule, Rule, Unpool
 from convlens.deconv.spans import Grid, NotLocalError, OutsideError, windows_of
 from convlens.deconv.telling import say_once
 from convlens.deconv.windows import WindowPass
-from convlens.errors import InputError
+from convlens.errors import InputError, NoReLUError
 
 log = logging.getLogger(__name__)
 
@@ -214,7 +214,7 @@ class WayDown:
 
     def _check_rectified(self, rules: DownwardRules) -> None:
         if self.rule != "gradient" and not rules.rectified and (rules.others or not self.others.rectified):
-            raise InputError(_no_relu(self.rule, self.others, self.net))
+            raise NoReLUError(_no_relu(self.rule, self.others, self.net))
         if self.rule != "gradient" and rules.others:
             names = ", ".join(sorted(rules.others))
             message = f"{self.layer}: no {self.rule} rule is defined for {names}, which the gradient passes"

@@ -18,11 +18,13 @@ from convlens.analysis.correspondence import NONZERO, THREE, PartConsistency, ra
 from convlens.analysis.correspondence_claim import PAPER, all_distances, correspondence_claim, draws_of_five
 from convlens.analysis.fillings import filling
 from convlens.analysis.recompute import OUTPUT
+from convlens.deconv.layers import check_outputs
 from convlens.errors import InputError
 from convlens.figures.files import save_png, write_arrays
 from convlens.figures.rows import rows_sheet
 from convlens.files import write_json
 from convlens.runs import Subject
+from convlens.tasks.invariance import in_order
 from convlens.tasks.looking import label_number
 from convlens.tasks.settings import check_number
 
@@ -43,15 +45,18 @@ def run(
     drawn: int,
 ) -> int:
     """Cover parts and random places, compare the signs of the changes, write ``results/correspondence``."""
+    if not parts:
+        raise InputError("task.parts is empty: give names of parts, such as nose")
     for name, value, least in (("images", images, 2), ("random", random, 1), ("drawn", drawn, 0)):
         check_number(f"task.{name}", value, least)
     with runs.analysing(cfg, overrides, "correspond") as run_dir:
         subject = runs.subject(cfg, overrides)
-        names = list(layers or usual_layers(subject))
+        names = in_order(subject.net, layers or usual_layers(subject))
         if len(names) < 2:
             raise InputError(f"task.layers={names}: the claim compares a lower with an upper layer, give two")
         chosen = with_parts(subject, split, images, label, parts)
         loaded = subject.data.dataset(split)
+        check_outputs(subject.net, loaded[chosen[0][0]][0][None], names)
         pictures = [loaded[index][0] for index, _ in chosen]
         masks = [_masks(regions, parts, random, index) for index, regions in chosen]
         started = time.monotonic()
@@ -77,7 +82,7 @@ def run(
             folder / "result.json",
             {**result, "seconds": round(seconds, 1), "command": runs.command_line(overrides)},
         )
-    log.info("%d images, %d parts, %d random places each, %.0f s", len(chosen), len(parts), random, seconds)
+    log.info("%d images, %d parts, %d random places for each, %.0f s", len(chosen), len(parts), random, seconds)
     for row in result["tables"][0]["rows"]:
         log.info("  %s", "  ".join(str(cell) for cell in row))
     for claim in claims:
@@ -125,9 +130,9 @@ def with_parts(
 
 
 def _masks(regions: Mapping[str, Tensor], parts: Sequence[str], random: int, index: int) -> list[Tensor]:
-    """The parts, then random places in the object that are as large."""
+    """The parts, then random places in the object: for each part some that are as large."""
     own = [regions[part] for part in parts]
-    areas = [int(own[number % len(own)].sum()) for number in range(random)]
+    areas = [int(part.sum()) for _ in range(random) for part in own]
     return [*own, *random_masks(regions["object"], areas, seed=index)]
 
 
@@ -188,7 +193,7 @@ def _result(
         "text": (
             "Delta is the mean, over pairs of images, of the share of a layer's dimensions that change in different "
             "directions when the same part is covered in both: low where the network treats the part alike. Random "
-            "places are as large, and inside of the object."
+            "places are as large, and inside of the object as far as they fit."
         ),
         "numbers": [{"name": "images", "value": count}],
         "figures": [{"file": "parts.png", "key": "parts", "caption": "what was covered"}] if drawn else [],

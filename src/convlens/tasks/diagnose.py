@@ -42,11 +42,14 @@ def examine(
     """The work itself."""
     with runs.analysing(cfg, overrides, "diagnose") as run_dir:
         patients = []
-        for directory in directories or [cfg.run]:
+        if directories is not None and not directories:
+            raise InputError("task.runs is empty: give directories of runs, or run=DIR")
+        names = short_names(directories or [])
+        for number, directory in enumerate(directories or [cfg.run]):
             own = cfg.copy()
             own.run = directory
             subject = runs.subject(own, overrides)
-            name = subject.name if directories is None else Path(directory).name
+            name = subject.name if directories is None else names[number]
             found = _diagnosis(subject, split, images, shifted)
             patients.append(Patient(name, subject, found, *_record(directory)))
         folder = run_dir / "results" / "filters"
@@ -67,6 +70,20 @@ def examine(
             "pictures in %s",
             patient.found.layer, patient.name, health.spread, health.dead_share, silent, folder,
         )  # fmt: skip
+
+
+def short_names(directories: Sequence[str]) -> list[str]:
+    """The last parts of paths, as many as tell them apart; a path that is given twice has its number behind it."""
+    paths = [Path(directory).resolve().parts for directory in directories]
+    for length in range(1, max(map(len, paths), default=1) + 1):
+        names = ["-".join(parts[-length:]).replace("/", "") for parts in paths]
+        if len(set(names)) == len(set(paths)):
+            break
+    seen: dict[str, int] = {}
+    for number, name in enumerate(names if paths else []):
+        seen[name] = seen.get(name, 0) + 1
+        names[number] = name if seen[name] == 1 else f"{name}-{seen[name]}"
+    return names if paths else []
 
 
 def _diagnosis(subject: Subject, split: str, images: int | None, shifted: int) -> Diagnosis:

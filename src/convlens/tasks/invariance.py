@@ -9,13 +9,14 @@ from typing import Any
 import numpy as np
 import torch
 from omegaconf import DictConfig
-from torch import Tensor
+from torch import Tensor, nn
 from tqdm import tqdm
 
 from convlens import runs
 from convlens.analysis.chosen_maps import default_layers
 from convlens.analysis.invariance import FORMS, Invariance, invariance
 from convlens.analysis.invariance_claims import flips, invariance_claims
+from convlens.analysis.recompute import OUTPUT
 from convlens.analysis.transformations import Border, amounts, transform
 from convlens.errors import InputError
 from convlens.figures.files import save_png, write_arrays
@@ -34,7 +35,7 @@ def run(
     cfg: DictConfig,
     overrides: list[str],
     *,
-    kinds: Sequence[str],
+    kinds: Sequence[str] | str,
     steps: int,
     layers: Sequence[str] | str | None,
     border: Border,
@@ -49,12 +50,15 @@ def run(
     """
     check_number("task.steps", steps, 3)
     check_number("task.drawn", drawn, 0)
+    kinds = [kinds] if isinstance(kinds, str) else list(kinds)
+    if not kinds:
+        raise InputError("task.kinds is empty: give translation, scale or rotation")
     if form not in FORMS:
         raise InputError(f"task.form={form!r}: choose one of {', '.join(FORMS)}")
     chosen = Choice(**choice)
     with runs.analysing(cfg, overrides, "invariance") as run_dir:
         subject = runs.subject(cfg, overrides)
-        names = [layers] if isinstance(layers, str) else list(layers or all_layers(subject))
+        names = in_order(subject.net, [layers] if isinstance(layers, str) else list(layers or all_layers(subject)))
         looked = look(subject, chosen)
         side = subject.data.image_size
         values = {kind: amounts(kind, side, steps) for kind in kinds}
@@ -70,6 +74,8 @@ def run(
                 )  # fmt: skip
         seconds = time.monotonic() - started
         folder = run_dir / "results" / "invariance"
+        if strangers := set(symmetric or ()) - set(subject.data.class_names):
+            raise InputError(f"task.symmetric: {sorted(strangers)[0]!r} is no class of the data")
         known = None if symmetric is None else [subject.data.class_names[item.label] in symmetric for item in looked]
         claims = invariance_claims(found, names[0], names[-1], side, known)
         _write(subject, chosen, looked, pixels, found, folder, (border, form, drawn))
@@ -89,6 +95,12 @@ def all_layers(subject: Subject) -> list[str]:
     """The convolutional layers, and in our networks the rectified vectors above them."""
     modules = dict(subject.net.named_modules())
     return [*default_layers(subject.net), *(name for name in ("fc6", "fc7") if name in modules)]
+
+
+def in_order(net: nn.Module, layers: Sequence[str]) -> list[str]:
+    """Layers from below to above, each once; the output (an empty name) is the last."""
+    order = {name: number for number, (name, _) in enumerate(net.named_modules())} | {OUTPUT: len(list(net.modules()))}
+    return sorted(dict.fromkeys(layers), key=lambda name: order.get(name, -1))
 
 
 def sources(subject: Subject, split: str, looked: Sequence[Looked], border: Border) -> list[Tensor]:

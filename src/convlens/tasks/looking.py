@@ -8,9 +8,10 @@ import torchvision
 from jaxtyping import Float
 from torch import Tensor
 
-from convlens.deconv.layers import evaluating, like_parameters
+from convlens.deconv.layers import check_outputs, evaluating, like_parameters
 from convlens.errors import InputError
 from convlens.runs import Subject
+from convlens.tasks.settings import check_number
 
 
 @dataclass(frozen=True)
@@ -55,8 +56,9 @@ class Choice:
     def __post_init__(self) -> None:
         if self.target not in ("label", "predicted"):
             raise InputError(f"task.target={self.target!r}: choose label or predicted")
-        if self.images < 1:
-            raise InputError(f"task.images={self.images}: give at least 1")
+        check_number("task.images", self.images, 1)
+        for output in self.outputs or ():
+            check_number("task.outputs", output, 0)
 
 
 def class_count(subject: Subject) -> int:
@@ -109,6 +111,7 @@ def look(subject: Subject, choice: Choice) -> list[Looked]:
         InputError: there is no such class, or no image fits.
     """
     data = subject.data
+    check_outputs(subject.net, next(iter(data.plain_dataloader(choice.split, 1)))[0], [None])
     own = network_classes(subject, choice) if choice.target == "label" else None
     wanted = label_number(subject, choice.label)
     found: list[Looked] = []

@@ -21,12 +21,15 @@ from convlens.analysis.fillings import filling
 from convlens.analysis.localisation import Localisation, localisation_claim, localise
 from convlens.analysis.occlusion import OcclusionMaps, occlude, places, usual_square
 from convlens.deconv.layers import check_outputs, like_parameters
+from convlens.deconv.telling import say_once
+from convlens.errors import NoReLUError
 from convlens.figures.files import save_png, write_arrays
 from convlens.figures.occlusion import OccludedImage, occlusion_sheet
 from convlens.files import write_json
 from convlens.runs import Subject
 from convlens.tasks.looking import Choice, Looked, class_namer, look
 from convlens.tasks.others import Elsewhere
+from convlens.tasks.settings import check_number
 
 log = logging.getLogger(__name__)
 
@@ -59,6 +62,10 @@ def run(
     The other settings are those of ``Choice``.
     """
     chosen = Choice(**choice)
+    for name, value, least in (("size", size, 1), ("stride", stride, 1)):
+        check_number(f"task.{name}", value, least, optional=True)
+    check_number("task.drawn", drawn, 0)
+    check_number("task.others", others, 0)
     with runs.analysing(cfg, overrides, "occlude") as run_dir:
         subject = runs.subject(cfg, overrides)
         side = subject.data.image_size
@@ -76,7 +83,7 @@ def run(
                     subject.net, item.image, item.target, size=square[0], stride=square[1],
                     value=instead, layer=layer, step=bar.update,
                 )  # fmt: skip
-                covered.append(_covered(subject, chosen.split, item, maps, layer, width))
+                covered.append(_covered(subject, chosen.split, item, maps, layer, width, chosen.target == "label"))
         seconds = time.monotonic() - started
         folder = run_dir / "results" / "occlusion"
         _write(subject, chosen, covered, layer, folder, (drawn, others), fill)
@@ -91,15 +98,29 @@ def run(
     return 0
 
 
-def _covered(subject: Subject, split: str, item: Looked, maps: OcclusionMaps, layer: str, width: int) -> Covered:
+def _covered(
+    subject: Subject, split: str, item: Looked, maps: OcclusionMaps, layer: str, width: int, of_label: bool
+) -> Covered:
     """What one image's maps say of the claims."""
-    thing = subject.data.regions(split, item.index).get("object")
+    regions = subject.data.regions(split, item.index)
+    # Of several objects those of the true class, where the data tell them apart.
+    thing = regions.get(subject.data.class_names[item.label] if of_label else "object", regions.get("object"))
     assert maps.map is not None
     rng = np.random.default_rng(item.index)
     other = (maps.map + 1 + int(rng.integers(max(1, width - 1)))) % width
-    energies = pictures(subject.net, item.image, layer, maps.map, other)
+    try:
+        energies = pictures(subject.net, item.image, layer, maps.map, other)
+    except NoReLUError as error:
+        say_once(subject.net, log, f"claims 1 and 2 need projections, which {subject.name} has not: {error}")
+        energies = {}
     box = None if thing is None else _bounds(thing)
-    return Covered(item, maps, None if thing is None else localise(maps, thing), faithfulness(maps, energies), box)
+    return Covered(
+        item,
+        maps,
+        None if thing is None else localise(maps, thing),
+        faithfulness(maps, energies) if energies else None,
+        box,
+    )
 
 
 def _maps_of(subject: Subject, layer: str) -> int:

@@ -22,7 +22,8 @@ class PointedImages(Source):
     Args:
         root: folder of the images.
         table: name of the table.
-        radius: of a part's disc, as a share of the distance of the first two parts of the table (of a face: the eyes).
+        radius: of a part's disc, as a share of the distance of the first two parts of the table (of a face: the eyes);
+            where one of these is not to be seen, as that share of a third of the object's longer side.
         kind: what the images are of.
     """
 
@@ -72,7 +73,13 @@ def _shapes(line: dict[str, str], parts: list[str], boxed: list[str], radius: fl
             left, top, right, bottom = (float(line[f"{part}_{edge}"]) for edge in ("x1", "y1", "x2", "y2"))
             shapes.append(Box("object" if part == "bbox" else part, left, top, right, bottom))
     first = [points[part] for part in parts[:2] if part in points]
+    thing = next((shape for shape in shapes if shape.name == "object"), None)
     if len(first) == 2:
         apart = float(np.hypot(first[0][0] - first[1][0], first[0][1] - first[1][1]))
-        shapes += [Disc(part, x, y, radius * apart) for part, (x, y) in points.items()]
-    return shapes
+    elif isinstance(thing, Box):
+        apart = max(thing.right - thing.left, thing.bottom - thing.top) / 3
+    elif points:
+        raise ValueError(f"{line['file']} has neither the first two parts nor bbox, which tell how large its parts are")
+    else:
+        return shapes
+    return shapes + [Disc(part, x, y, radius * apart) for part, (x, y) in points.items()]
