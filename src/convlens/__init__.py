@@ -11,6 +11,7 @@ __version__ = "0.1.0"
 _VERBS = {
     "correspondence": "convlens.analysis.correspondence",
     "diagnose": "convlens.analysis.diagnose",
+    "extract_features": "convlens.transfer.features",
     "invariance": "convlens.analysis.invariance",
     "occlude": "convlens.analysis.occlusion",
     "InputError": "convlens.errors",
@@ -18,7 +19,7 @@ _VERBS = {
     "receptive_field": "convlens.deconv",
     "top_activations": "convlens.deconv",
 }
-_PACKAGES = ("nets", "data", "deconv", "analysis", "figures", "metrics")
+_PACKAGES = ("nets", "data", "deconv", "analysis", "figures", "metrics", "transfer")
 __all__ = [*_VERBS, *_PACKAGES]
 
 

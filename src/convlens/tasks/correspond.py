@@ -56,7 +56,7 @@ def run(
             raise InputError(f"task.layers={names}: the claim compares a lower with an upper layer, give two")
         chosen = with_parts(subject, split, images, label, parts)
         loaded = subject.data.dataset(split)
-        check_outputs(subject.net, loaded[chosen[0][0]][0][None], names)
+        check_outputs(subject.net, loaded[chosen[0][0]][0][None], [name or None for name in names])
         pictures = [loaded[index][0] for index, _ in chosen]
         masks = [_masks(regions, parts, random, index) for index, regions in chosen]
         started = time.monotonic()
