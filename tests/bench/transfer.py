@@ -1,4 +1,4 @@
-"""Probes of all layers, folds, sizes and kinds against scikit-learn in full dimension; extraction against bare passes."""
+"""Probes of all layers, folds, sizes and kinds against scikit-learn in full dimension, and the cost of extraction."""
 
 import json
 import sys
