@@ -91,19 +91,12 @@ def test_what_is_fitted_is_not_fitted_again_and_what_changed_is(convlens, run, c
 
 def test_a_sweep_ends_with_the_table_of_one_job(convlens, run, tmp_path):
     shutil.copytree(run, tmp_path / "other")
-    assert convlens(*SMALL).code == 0
-    sweep = (
-        "-m",
-        "experiment=transfer",
-        "run=other",
-        "layer=1,5",
-        "images_per_class=1,3",
-        "fold=0,1",
-        "probe=svm,softmax",
-    )
+    assert convlens(*SMALL, "task.images_per_class=[3]", "task.probes=[svm]", "task.folds=[0]").code == 0
+    sweep = ("-m", "experiment=transfer", "run=other", "layer=1,5", "images_per_class=3", "fold=0", "probe=svm")
     assert convlens(*sweep).code == 0
     one, many = (table(tmp_path / name / "results/transfer") for name in ("run", "other"))
     assert {key: row["score"] for key, row in one.items()} == {key: row["score"] for key, row in many.items()}
+    assert len(many) == 2
 
 
 def test_a_run_on_the_same_classes_is_shown_beside(convlens, run):

@@ -96,7 +96,7 @@ STATEMENTS: Mapping[int, Statement] = {
     ),
     2: Statement(
         "covering the visualised structure strongly cuts the map's activity", "section 4.2, Fig 7",
-        "the cut is no larger where the projection is strong than where it is weak",
+        "the cut is no larger where the projection is strong than where it is weak, or where another map's is strong",
     ),
     3: Statement(
         "the deconvnet is clearer than the gradient", "ECCV, footnote 1",
@@ -120,7 +120,7 @@ STATEMENTS: Mapping[int, Statement] = {
     ),
     13: Statement(
         "rotation is harmless where the object has a symmetry", "section 4.1, Fig 5",
-        "quarter turns change the output no less than turns between them",
+        "quarter turns are no better than turns between them, or no more so than for classes without a symmetry",
     ),
     14: Statement(
         "7x7 filters at stride 2 cure AlexNet's lack of middle frequencies and its dead filters", "section 4.1, Fig 6",
@@ -140,7 +140,7 @@ STATEMENTS: Mapping[int, Statement] = {
     ),
     18: Statement(
         "the strongest map and the class can be sensitive to different places", "Fig 7",
-        "the two maps agree in every image",
+        "the two maps agree: their correlation is above 0.9",
     ),
     19: Statement(
         "parts correspond at layer 5, less at layer 7", "section 4.3, Table 1",
