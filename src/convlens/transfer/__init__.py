@@ -7,5 +7,6 @@ from convlens.transfer.sweep import Cell, Outcome, Setting, sweep
 from convlens.transfer.truth import Truth
 
 __all__ = [
-    "Cell", "Linear", "Outcome", "Setting", "Truth", "class_targets", "coordinates", "extract_features", "fit", "gram", "sweep",
+    "Cell", "Linear", "Outcome", "Setting", "Truth",
+    "class_targets", "coordinates", "extract_features", "fit", "gram", "sweep",
 ]  # fmt: skip
