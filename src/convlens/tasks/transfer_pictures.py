@@ -1,11 +1,11 @@
 """Pictures of ``task=transfer``: curves, the confusion of the best layer, classes that gain most and least."""
 
 from collections.abc import Mapping, Sequence
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from convlens.figures.files import save_png
 from convlens.figures.transfer import Line, class_examples, confusion_matrix, layer_curves, size_curves
@@ -60,10 +60,10 @@ def class_figures(subject: Subject, found: Collected, folder: Path, drawn: int) 
     title = f"{key[1]}, {key[2]}, {size_name(key[3])}: mean accuracy {found.scores(*key).mean():.1f} %"
     save_png(confusion_matrix(shares, names, title=title), folder / "confusion.png")
     figures = [{"file": "confusion.png", "key": "confusion", "caption": "what is taken for what by the best layer"}]
-    order = _gains(found)
+    gains = _gain(found)
+    order = _order(gains)
     if drawn and len(found.layers) > 1 and order:
         chosen = [*order[:drawn], *order[::-1][:drawn]]
-        gains = _gain(found)
         rows = [
             (f"{names[k]}\n{gains[k]:+.0f} points", _examples(subject, labels, k)) for k in chosen
         ]  # fmt: skip
@@ -79,16 +79,14 @@ def _gain(found: Collected) -> np.ndarray:
     return found.by_class(weights, layer, probe, size) - found.by_class(weights, found.layers[0], probe, size)
 
 
-def _gains(found: Collected) -> list[int]:
-    gain = _gain(found)
+def _order(gain: np.ndarray) -> list[int]:
+    """The classes whose gain is known, the largest first."""
     known = np.flatnonzero(np.isfinite(gain))
     return known[np.argsort(-gain[known], kind="stable")].tolist()
 
 
 def _examples(subject: Subject, labels: np.ndarray, label: int, count: int = 6) -> np.ndarray:
     """The first images of a class."""
-    images = []
-    for row in np.flatnonzero(labels == label)[:count]:
-        batch = next(islice(subject.data.pool_dataloader("centre", int(row)), 1))[0][:1]
-        images.append(subject.data.to_display(batch)[0].permute(1, 2, 0).numpy())
-    return np.stack(images)
+    pool = subject.data.pool_dataloader().dataset
+    images = torch.stack([pool[int(row)][0] for row in np.flatnonzero(labels == label)[:count]])
+    return subject.data.to_display(images).permute(0, 2, 3, 1).numpy()
