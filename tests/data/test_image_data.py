@@ -177,15 +177,44 @@ def test_a_resumed_run_sees_what_an_uninterrupted_one_sees(root, tmp_path):
     assert len({total for _, total in whole.seen}) == 18  # no epoch repeats another
 
 
+def trainer(count: int, rank: int, accumulated: int = 1):
+    given = {"world_size": count, "global_rank": rank, "accumulate_grad_batches": accumulated}
+    return type("Trainer", (), given)()
+
+
 def test_two_processes_share_out_the_training_images(root):
-    data = make(root)
+    data = make(root, batch_size=4)
     indices = []
     for rank in range(2):
-        data.trainer = type("Trainer", (), {"world_size": 2, "global_rank": rank})()
+        data.trainer = trainer(2, rank)
         indices.append([index for index, _ in data.train_dataloader().sampler])
     data.trainer = None
     assert [len(mine) for mine in indices] == [14, 14]
     assert set(indices[0]) | set(indices[1]) == set(range(27))
+
+
+def test_a_step_is_of_as_many_images_for_any_number_of_devices(root):
+    data = make(root, batch_size=12)
+    alone = list(data.train_dataloader().batch_sampler)
+    shares = []
+    for rank in range(2):
+        data.trainer = trainer(2, rank, accumulated=3)
+        assert data.train_dataloader().batch_size == 2
+        shares.append(list(data.train_dataloader().batch_sampler))
+    data.trainer = None
+    first = [pair for share in shares for batch in share[:3] for pair in batch]
+    assert sorted(first) == sorted(alone[0])
+
+
+@pytest.mark.parametrize(
+    ("count", "batch", "said"),
+    [(5, 12, "cannot be shared evenly by 5 devices"), (30, 30, "30 processes for 27 images")],
+)
+def test_what_cannot_be_shared_out_is_refused(root, count, batch, said):
+    data = make(root, batch_size=batch)
+    data.trainer = trainer(count, 0)
+    with pytest.raises(InputError, match=said):
+        data.train_dataloader()
 
 
 def test_to_display_gives_the_image_back(root):

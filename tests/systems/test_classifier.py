@@ -215,6 +215,7 @@ def test_ten_crops_of_one_image_count_once(tmp_path):
     predicted = system.predictions()
     assert predicted[0].tolist() == labels.tolist()
     assert predicted[1].tolist() == order[:, :5].tolist()
+    assert predicted[2] == pytest.approx(mean.numpy(), rel=1e-5)
     trainer.test(system, test, verbose=False)
     assert len(system.predictions()[0]) == 5  # those of the last test alone
 

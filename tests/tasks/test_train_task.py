@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from omegaconf import OmegaConf
 
 import convlens as package
+from convlens import runs
 from convlens.callbacks import FirstFilters
 
 
@@ -70,8 +72,22 @@ def test_the_metrics_say_what_was_tested(trained):
     assert metrics["epochs"] == 2
     weights = torch.load(trained / "checkpoints/best.ckpt", weights_only=True)["state_dict"]
     assert metrics["parameters"] == sum(v.numel() for k, v in weights.items() if k.startswith("net."))
-    measures = {"test/loss", "test/top1_error", "test/top5_error", "test/mean_class_accuracy"}
-    assert set(metrics) == measures | {"best_epoch", "epochs", "parameters"}
+    assert metrics["val/top1_error"] == pytest.approx(min(errors), abs=1e-3)
+    measures = {
+        f"{s}/{m}" for s in ("test", "seen") for m in ("loss", "top1_error", "top5_error", "mean_class_accuracy")
+    }
+    numbers = {"best_epoch", "epochs", "parameters", "conv_parameters"}
+    assert set(metrics) == measures | numbers | {"val/top1_error"}
+
+
+def test_seen_is_what_the_test_would_find_on_the_first_training_images(trained, cache):
+    data, net = runs.build(OmegaConf.load(trained / "config.yaml"))
+    runs.load_weights(net, trained / "checkpoints/best.ckpt")
+    images = data.dataset("train", "ten", 24)
+    with torch.no_grad():
+        mean = [net.eval()(images[i][0]).softmax(1).mean(0) for i in range(24)]
+    wrong = [int(mean[i].argmax()) != int(images[i][1]) for i in range(24)]
+    assert read(trained, "metrics.json")["seen/top1_error"] == pytest.approx(100 * np.mean(wrong), abs=1e-4)
 
 
 def test_the_record_says_what_was_done(trained):

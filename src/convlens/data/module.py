@@ -14,12 +14,12 @@ from torch.utils.data import DataLoader
 
 from convlens.data.assembly import PackedSplit, check_training_classes, choose_rows, own_splits, pack_splits, together
 from convlens.data.checking import channels, check_choice, check_least
-from convlens.data.dataset import JoinedImages, PackedImages, as_is
+from convlens.data.dataset import JoinedImages, PackedImages
 from convlens.data.decoding import FITS
 from convlens.data.exclusion import read_excluded
+from convlens.data.loading import loader, processes_of
 from convlens.data.pool import Pool, pack_pool
 from convlens.data.protocol import Protocol
-from convlens.data.sampler import EpochSampler
 from convlens.data.sources.base import Source
 from convlens.data.transforms import TEN, centre_start, proportional
 from convlens.errors import InputError
@@ -156,9 +156,12 @@ class ImageData(L.LightningDataModule):
 
     def test_dataloader(self) -> DataLoader[Any]:
         """Ten crops of each image [n, 10, 3, c, c], or the centre crops."""
-        if self.test_views == 1:
-            return self._loader(self.dataset("test", "centre"), self.batch_size, shuffle=False)
-        return self._loader(self.dataset("test", "ten"), max(1, self.batch_size // TEN), shuffle=False)
+        return self.tested_dataloader("test")
+
+    def tested_dataloader(self, split: str, limit: int | None = None) -> DataLoader[Any]:
+        """The first `limit` images of a split, seen as the test sees its images."""
+        dataset = self.dataset(split, "centre" if self.test_views == 1 else "ten", limit)
+        return self._loader(dataset, max(1, self.batch_size // self.test_views), shuffle=False)
 
     def plain_dataloader(self, split: str, limit: int | None = None) -> DataLoader[Any]:
         """The centre crops of the first `limit` images of a split, in the order of the split."""
@@ -234,17 +237,6 @@ class ImageData(L.LightningDataModule):
     def _loader(
         self, dataset: PackedImages | JoinedImages, batch_size: int, *, shuffle: bool | None
     ) -> DataLoader[Any]:
-        """A loader of whole batches; `shuffle` None is every image in order in every process."""
-        replicas, rank = (self.trainer.world_size, self.trainer.global_rank) if self.trainer else (1, 0)
-        sampler = None
-        if shuffle is not None:
-            sampler = EpochSampler(len(dataset), seed=self.seed, shuffle=shuffle, num_replicas=replicas, rank=rank)
-        return DataLoader(
-            dataset,
-            batch_size,
-            sampler=sampler,
-            num_workers=self.num_workers,
-            collate_fn=as_is,
-            pin_memory=torch.cuda.is_available(),
-            persistent_workers=self.num_workers > 0,
-        )
+        """Batches in this process; `shuffle` None is every image in order in every process."""
+        processes = processes_of(self.trainer)
+        return loader(dataset, batch_size, processes, shuffle=shuffle, seed=self.seed, num_workers=self.num_workers)

@@ -22,7 +22,7 @@ class Classifier(L.LightningModule):
     """Cross-entropy training with errors and accuracy in percent; ten-crop images are averaged by softmax.
 
     What is logged of each split: the loss, top-1 and top-5 error; of val and test also the mean over the classes of
-    their accuracy.
+    their accuracy. A test is of the test images, or, where ``tested`` is ``seen``, of images that were trained on.
 
     Batches are ``(images, labels)``, images [n, c, h, w] or, for testing on several views, [n, views, c, h, w].
     The random numbers of an epoch (dropout) depend on the seed and the epoch alone, so that a run that was killed and
@@ -60,9 +60,10 @@ class Classifier(L.LightningModule):
         self.max_filter_rms, self.seed = max_filter_rms, seed
         self._epoch_scheduler: Any = None
         self._restored_scheduler: dict[str, Any] | None = None
-        self._predicted: list[tuple[Tensor, Tensor]] = []
+        self.tested = "test"
+        self._predicted: list[tuple[Tensor, Tensor, Tensor]] = []
         self.measures = nn.ModuleDict()
-        for split in ("train", "val", "test"):
+        for split in ("train", "val", "test", "seen"):
             measures: dict[str, nn.Module] = {f"top{k}_error": TopKError(k) for k in (1, 5)}
             if split != "train":
                 measures["mean_class_accuracy"] = MeanClassAccuracy()
@@ -107,18 +108,32 @@ class Classifier(L.LightningModule):
 
     def test_step(self, batch: Sequence[Tensor], batch_idx: int) -> None:
         """Loss and errors of a batch, over all its views."""
-        scores = self._step(batch, batch_idx, "test")[1]
-        best = scores.topk(min(5, scores.shape[1]), dim=1).indices
-        self._predicted.append((batch[1].cpu(), best.cpu()))
+        scores = self._step(batch, batch_idx, self.tested)[1]
+        best = scores.topk(min(5, scores.shape[1]), dim=1).indices  # where probabilities are all zero, too
+        self._predicted.append((batch[1].cpu(), best.cpu(), scores.softmax(1).cpu()))
 
     def on_test_start(self) -> None:
         """Forget the predictions of an earlier test."""
         self._predicted = []
 
-    def predictions(self) -> tuple[np.ndarray, np.ndarray]:
-        """Of the last test: labels [n] and the five best classes [n, 5], best first."""
-        labels, best = zip(*self._predicted, strict=True)
-        return torch.cat(labels).numpy(), torch.cat(best).numpy()
+    def predictions(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Of the last test, in the order of the images: labels [n], the five best classes [n, 5], best first, and
+        probabilities [n, classes].
+
+        With several processes, of which each tested every so-manieth image, all of them have to call this.
+        """
+        found = [torch.cat(parts) for parts in zip(*self._predicted, strict=True)]
+        count = self.trainer.world_size
+        if count > 1:
+            shares: list[Any] = [None] * count
+            torch.distributed.all_gather_object(shares, found)
+            merged = [part.new_empty(sum(len(share[0]) for share in shares), *part.shape[1:]) for part in found]
+            for rank, share in enumerate(shares):
+                for whole, part in zip(merged, share, strict=True):
+                    whole[rank::count] = part
+            found = merged
+        labels, best, probabilities = found
+        return labels.numpy(), best.numpy(), probabilities.float().numpy()
 
     def on_train_epoch_end(self) -> None:
         """Log the 1-based epoch, which is the axis of every chart, and the learning rate; step a per-epoch schedule.

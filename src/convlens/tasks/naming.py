@@ -33,9 +33,11 @@ LONGEST = 100
 def job_name(overrides: Sequence[str]) -> str:
     """``train/zfnet-parts`` and whatever else the command changes, such as ``train/alexnet-parts-seed_1``.
 
-    Long names end in a hash instead of the rest.
+    The jobs of an experiment are together under its name instead of the task's. Long names end in a hash instead of
+    the rest.
     """
     given = dict(o.lstrip("+~").partition("=")[::2] for o in overrides)
+    experiment = given.pop("experiment", None)
     task, data = given.pop("task", "train"), given.pop("data", "parts")
     model = given.pop("model", "zfnet" if task in ONE_NETWORK else "")
     loud = [key for key in given if not f"{key}=".startswith(SILENT)]
@@ -46,7 +48,7 @@ def job_name(overrides: Sequence[str]) -> str:
     name = re.sub(r"[^A-Za-z0-9_.+-]+", "_", name)
     if len(name) > LONGEST:
         name = f"{name[: LONGEST - 9]}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
-    return f"{task}/{name}"
+    return f"{experiment or task}/{name}"
 
 
 def run_dir(output_root: str, name: str, run: str | None) -> str:

@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import lightning as L
-import numpy as np
 import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
 from omegaconf import DictConfig
@@ -18,10 +17,10 @@ from convlens.callbacks.progress import RunProgress
 from convlens.data import ImageData
 from convlens.deconv.layers import check_outputs
 from convlens.errors import InputError
-from convlens.figures.files import write_arrays
 from convlens.files import write_json
 from convlens.systems import Classifier
 from convlens.tasks.beginning import Beginning, begin
+from convlens.tasks.testing import test
 
 log = logging.getLogger(__name__)
 
@@ -135,21 +134,6 @@ def checkpoints(run_dir: Path) -> list[L.Callback]:
     best = ModelCheckpoint(monitor="val/top1_error", mode="min", filename="best", **shared)
     last = EpochCheckpoint(monitor=None, filename="last", **shared)
     return [best, last]
-
-
-def test(trainer: L.Trainer, system: Classifier, data: Any, run_dir: Path) -> dict[str, Any]:
-    """Test the best epoch, keep its predictions, and gather the run's numbers."""
-    best = runs.checkpoint(run_dir)
-    epoch = torch.load(best, weights_only=True)["epoch"] + 1
-    runs.load_weights(system.net, best)
-    results = trainer.test(system, datamodule=data, verbose=False)[0]
-    labels, top5 = system.predictions()
-    kept = {"labels": labels, "top5": top5.astype(np.int64)}
-    kept["images"] = np.array([data.image_id("test", index) for index in range(len(labels))])
-    write_arrays(run_dir / "results" / "test" / "predictions.npz", kept)
-    parameters = sum(p.numel() for p in system.net.parameters())
-    numbers = {key: value for key, value in results.items() if key.startswith("test/")}
-    return numbers | {"best_epoch": epoch, "epochs": trainer.max_epochs, "parameters": parameters}
 
 
 def close(loggers: list[Any], failed: bool) -> None:

@@ -1,0 +1,60 @@
+"""The test that ends a training: of the best epoch, on images it has not seen and on as many that it has."""
+
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import numpy as np
+import torch
+from torch import nn
+
+from convlens import runs
+from convlens.data import ImageData
+from convlens.figures.files import write_arrays
+from convlens.systems import Classifier
+
+
+def test(trainer: L.Trainer, system: Classifier, data: ImageData, run_dir: Path) -> dict[str, Any]:
+    """Test the best epoch, keep its predictions in ``results/test``, and gather the run's numbers.
+
+    ``seen/...`` are the same measures on training images, as many as there are test images, seen the same way.
+    """
+    best = runs.checkpoint(run_dir)
+    epoch = torch.load(best, weights_only=True)["epoch"] + 1
+    runs.load_weights(system.net, best)
+    numbers: dict[str, Any] = {}
+    seen = data.tested_dataloader("train", len(data.dataset("test")))
+    for split, loader in (("seen", seen), ("test", data.test_dataloader())):
+        system.tested = split
+        results = trainer.test(system, loader, verbose=False)[0]
+        numbers |= {key: value for key, value in results.items() if key.startswith(f"{split}/")}
+    predicted = system.predictions()
+    if trainer.is_global_zero:
+        keep(run_dir / "results" / "test", data, *predicted)
+    return numbers | {
+        "val/top1_error": validation_error(best),
+        "best_epoch": epoch,
+        "epochs": trainer.max_epochs,
+        **parameters(system.net),
+    }
+
+
+def keep(folder: Path, data: ImageData, labels: np.ndarray, best: np.ndarray, probabilities: np.ndarray) -> None:
+    """Write ``predictions.npz`` (names, labels, best classes) and ``probabilities.npz`` (float16, to be averaged)."""
+    names = np.array([data.image_id("test", index) for index in range(len(labels))])
+    write_arrays(folder / "predictions.npz", {"labels": labels, "top5": best, "images": names})
+    write_arrays(folder / "probabilities.npz", {"probabilities": probabilities.astype(np.float16)})
+
+
+def parameters(net: nn.Module) -> dict[str, int]:
+    """How many parameters there are, and how many of them in convolutions."""
+    convolutions = [module for module in net.modules() if isinstance(module, nn.modules.conv._ConvNd)]
+    inside = {id(p): p.numel() for module in convolutions for p in module.parameters()}
+    return {"parameters": sum(p.numel() for p in net.parameters()), "conv_parameters": sum(inside.values())}
+
+
+def validation_error(best: Path) -> float | None:
+    """The top-1 error by which a checkpoint is the best; None where there were no validation images."""
+    states = torch.load(best, weights_only=True).get("callbacks", {})
+    scores = [state["best_model_score"] for state in states.values() if "best_model_score" in state]
+    return next((float(score) for score in scores if score is not None), None)
