@@ -29,7 +29,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         *("lightning", "torch", "numpy", "PIL", "tqdm"),
     },
 }
-ANYTHING = {"tasks", "runs.py", "__init__.py"}
+ANYTHING = {"tasks", "runs.py", "run_records.py", "__init__.py"}
 TYPES = {"jaxtyping"}
 
 
@@ -94,7 +94,7 @@ def test_systems_know_a_network_by_its_interface_only():
 
 
 def test_hydra_is_used_in_tasks_and_runs_only():
-    assert {package(path) for path in users_of("hydra", "omegaconf")} <= {"tasks", "runs.py"}
+    assert {package(path) for path in users_of("hydra", "omegaconf")} <= {"tasks", "runs.py", "run_records.py"}
 
 
 def test_wandb_is_known_to_its_logger_only():

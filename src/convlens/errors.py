@@ -10,3 +10,7 @@ class InputError(ValueError):
 
 class NoReLUError(InputError):
     """A rule for the way down needs a ReLU, and there is none."""
+
+
+class BusyError(InputError):
+    """Another process works there."""

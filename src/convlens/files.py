@@ -11,7 +11,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from convlens.errors import InputError
+from convlens.errors import BusyError, InputError
 
 
 @contextmanager
@@ -39,7 +39,7 @@ def alone_in(folder: Path) -> Iterator[None]:
     """Keep other processes out of a folder, but for the helpers that this one starts.
 
     Raises:
-        InputError: another process is in there.
+        BusyError: another process is in there.
     """
     if os.environ.get("LOCAL_RANK", "0") != "0":
         yield
@@ -49,7 +49,7 @@ def alone_in(folder: Path) -> Iterator[None]:
     try:
         lock.acquire(timeout=0)
     except Timeout:
-        raise InputError(f"another process works in {folder}: wait for it, or choose another run_dir") from None
+        raise BusyError(f"another process works in {folder}: wait for it, or choose another run_dir") from None
     try:
         yield
     finally:

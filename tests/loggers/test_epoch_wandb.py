@@ -23,7 +23,7 @@ from wandb.proto import wandb_internal_pb2
 
 from convlens.loggers.epoch_wandb import EpochWandb
 from convlens.systems import Classifier
-from convlens.tasks.train import close
+from convlens.tasks.training import close
 
 BLOCK, HEADER = 32 * 1024, struct.Struct("<IHB")
 FULL, LAST = 1, 4

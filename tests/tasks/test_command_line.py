@@ -64,8 +64,8 @@ def test_a_question_loads_nothing_heavy_and_writes_nothing(tmp_path, arguments):
 def test_help_shows_the_groups_with_their_options_and_how_to_go_on(tmp_path):
     said = type_in(tmp_path, "--help").stdout
     assert (
-        "task: compare, correspond, diagnose, duplicates, first_layer, invariance, occlude, project, report, study, "
-        "train, transfer\n" in said
+        "task: collect, compare, correspond, diagnose, duplicates, ensemble, first_layer, invariance, occlude, "
+        "project, report, study, train, transfer\n" in said
     )
     assert "convlens task=study" in said
     assert "convlens --cfg job" in said
@@ -83,11 +83,15 @@ def test_help_shows_the_groups_with_their_options_and_how_to_go_on(tmp_path):
             "model=zfnett is unknown: did you mean zfnet or zfnet_wide? "
             "there is alexnet, torchvision, zfnet, zfnet_wide",
         ),
-        ("experiment=smok", "experiment=smok is unknown: did you mean smoke? there is first_layer, smoke, transfer"),
+        (
+            "experiment=smok",
+            "experiment=smok is unknown: did you mean smoke? there is ablation, first_layer, first_layer_search, "
+            "imagenet, smoke, transfer",
+        ),
         (
             "task=wobble",
-            "task=wobble is unknown: there is compare, correspond, diagnose, duplicates, first_layer, invariance, "
-            "occlude, project, report, study, train, transfer",
+            "task=wobble is unknown: there is collect, compare, correspond, diagnose, duplicates, ensemble, "
+            "first_layer, invariance, occlude, project, report, study, train, transfer",
         ),
         (
             "recipe.max_epoch=3",

@@ -146,6 +146,22 @@ STATEMENTS: Mapping[int, Statement] = {
         "parts correspond at layer 5, less at layer 7", "section 4.3, Table 1",
         "covering the same part changes layer 5 no more consistently than covering random places",
     ),
+    20: Statement(
+        "7x7 filters at stride 2 make the network better than AlexNet", "section 5.1, Table 3",
+        "its error on the same images is higher",
+    ),
+    21: Statement(
+        "depth matters more than any of its sections", "section 5.1, Table 3",
+        "removing both sections costs no more than the sum of removing each, or nothing",
+    ),
+    22: Statement(
+        "the dense layers hold most parameters, yet their removal and width matter little", "section 5.1, Table 3",
+        "one of them changes the error by more than a quarter, or they do not hold most parameters",
+    ),
+    23: Statement(
+        "wider middle layers help, and wider dense layers beside them overfit", "section 5.1, Table 3",
+        "there is no gain, or the gap between seen and test images does not grow",
+    ),
     24: Statement(
         "pretrained features beat training on the small set alone by far, with few images", "section 5.2, Fig 9",
         "they are no better than the control",

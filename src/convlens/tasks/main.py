@@ -8,8 +8,9 @@ import io
 import os
 import sys
 import time
+import traceback
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
@@ -17,9 +18,11 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from convlens.errors import InputError
+from convlens import run_records
+from convlens.errors import BusyError, InputError
 from convlens.tasks.mistakes import explain
 from convlens.tasks.naming import job_name, run_dir
+from convlens.tasks.sweeps import DONE, ELSEWHERE, FAILED, REFUSED, SKIPPED, Outcome, in_sweep, objective
 
 STARTED = time.time()
 INTERRUPTED, TERMINATED = 130, 143  # what a shell shows for a process that Ctrl-C or SIGTERM ended
@@ -43,6 +46,7 @@ def register_resolvers() -> None:
     OmegaConf.register_new_resolver("convlens.run_dir", run_dir, replace=True)
     OmegaConf.register_new_resolver("convlens.absolute", os.path.abspath, replace=True)
     OmegaConf.register_new_resolver("convlens.one_or", one_or, replace=True)
+    OmegaConf.register_new_resolver("convlens.half", lambda number: number // 2, replace=True)
 
 
 def one_or(value: Any, usual: Any) -> Any:
@@ -50,26 +54,38 @@ def one_or(value: Any, usual: Any) -> Any:
     return usual if value is None else [value]
 
 
-def do_job(cfg: DictConfig) -> int:
-    """One job; returns its exit code."""
+def do_job(cfg: DictConfig) -> Outcome:
+    """One job, and what became of it."""
     from convlens.tasks.dispatch import dispatch
 
     # As `python -m` does, so that model.net._target_ finds a module beside the user.
     sys.path.append(os.getcwd())
     hydra_cfg = HydraConfig.get()
+    run_dir = Path(hydra_cfg.runtime.output_dir)
+    before = run_records.read_json(run_dir / "run.json")
     try:
-        return dispatch(cfg, list(hydra_cfg.overrides.task))
+        code = dispatch(cfg, list(hydra_cfg.overrides.task))
     except InputError as error:
         if _wants_traceback():
             raise
+        if isinstance(error, BusyError) and in_sweep():
+            return Outcome(ELSEWHERE, str(run_dir), said=str(error))
         print(f"convlens: {error}", file=sys.stderr)
-        _remove_empty(Path(hydra_cfg.runtime.output_dir), Path(cfg.output_root).resolve())
-        return 2
+        _remove_empty(run_dir, Path(cfg.output_root).resolve())
+        return Outcome(REFUSED, str(run_dir), 2, str(error))
     except (KeyboardInterrupt, SystemExit) as stop:
         # Lightning turns both into exits, of which one looks like a success.
         print("convlens: stopped; the same command goes on where it was", file=sys.stderr)
         by_key = isinstance(stop, KeyboardInterrupt) or isinstance(stop.__context__, KeyboardInterrupt)
         raise SystemExit(INTERRUPTED if by_key else TERMINATED) from None
+    except Exception as error:
+        if not in_sweep():
+            raise
+        traceback.print_exc()
+        return Outcome(FAILED, str(run_dir), 1, f"{type(error).__name__}: {error}".splitlines()[0])
+    record = run_records.read_json(run_dir / "run.json")
+    same = record == before and record.get("status") == "finished"
+    return Outcome(SKIPPED if same else DONE, str(run_dir), code, objective=objective(run_dir))
 
 
 def _remove_empty(folder: Path, root: Path) -> None:
@@ -102,40 +118,61 @@ class HeldBack(io.StringIO):
             sys.stderr.write(self.getvalue() if show else "")
 
 
+class Terminal:
+    """What the command's own process knows of its jobs; those that a launcher starts elsewhere leave it as it is."""
+
+    held: HeldBack | None = None
+    codes: ClassVar[list[int]] = []
+    started = False
+
+
+def job(cfg: DictConfig) -> Outcome:
+    """What Hydra calls for each job; a function of this module, so that launchers can hand it to other processes."""
+    Terminal.started = True
+    if Terminal.held is not None:
+        Terminal.held.release()
+    outcome = do_job(cfg)
+    Terminal.codes.append(outcome.code)
+    return outcome
+
+
 def main() -> None:
     """Entry point of the console script; exit code 2 for what the user can mend, 1 for what failed."""
-    register_resolvers()
-    codes: list[int] = []
-    started = False
+    Terminal.started, Terminal.codes = False, []
     # Hydra prints composition errors over many lines, which are said in one instead.
-    composing = HeldBack()
-
-    def job(cfg: DictConfig) -> None:
-        nonlocal started
-        started = True
-        composing.release()
-        codes.append(do_job(cfg))
-
+    composing = Terminal.held = HeldBack()
     try:
         hydra.main(config_path=str(conf_dir()), config_name="config", version_base="1.3")(job)()
     except OSError as stop:
-        if started or _wants_traceback():
+        if Terminal.started or _wants_traceback():
             raise
         composing.release(show=False)
         print(f"convlens: cannot write to {stop.filename} ({stop.strerror}): choose another run_dir", file=sys.stderr)
         raise SystemExit(2) from None
     except (SystemExit, OmegaConfBaseException) as stop:
         error = stop.__context__ if isinstance(stop, SystemExit) else stop
-        if not started and not _wants_traceback() and isinstance(error, HydraException | OmegaConfBaseException):
+        if isinstance(error, InputError):  # of the sweep as a whole
+            composing.release(show=False)
+            print(f"convlens: {error}", file=sys.stderr)
+            raise SystemExit(2) from None
+        unstarted = not Terminal.started and not _wants_traceback()
+        if unstarted and isinstance(error, HydraException | OmegaConfBaseException):
             composing.release(show=False)
             print(f"convlens: {explain(error, sys.argv[1:], groups())}", file=sys.stderr)
             raise SystemExit(2) from None
         raise
     finally:
         composing.release()
-    if any(codes):
-        raise SystemExit(max(codes))
+        Terminal.held = None
+    if any(Terminal.codes):
+        raise SystemExit(max(Terminal.codes))
 
+
+# When the module is imported: a launcher's process knows nothing else of convlens.
+register_resolvers()
 
 if __name__ == "__main__":
-    main()
+    # Under its own name, by which launchers find the job in other processes.
+    from convlens.tasks import main as named
+
+    named.main()

@@ -7,6 +7,9 @@ from hydra.errors import MissingConfigException, OverrideParseException
 from omegaconf import DictConfig
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError
 
+# Launchers and sweepers that come as extras of the same names.
+PLUGINS = ("joblib", "submitit", "ray", "optuna")
+
 
 def explain(error: BaseException, overrides: Sequence[str], groups: Iterable[str]) -> str:
     """One line for an error of Hydra's or OmegaConf's: what, where, and what would be right.
@@ -23,6 +26,9 @@ def explain(error: BaseException, overrides: Sequence[str], groups: Iterable[str
         )
     if isinstance(error, MissingConfigException):
         group, _, choice = str(error.missing_cfg_file).removesuffix(".yaml").rpartition("/")
+        extra = choice.partition("_")[0]
+        if group in ("hydra/launcher", "hydra/sweeper") and extra in PLUGINS:
+            return f"{group}={choice} is not installed: pip install 'convlens[{extra}]'"
         return f"{group}={choice} is unknown: {offer(choice, error.options or [])}"
     for cause in (error, error.__cause__):
         if isinstance(cause, ConfigAttributeError | ConfigKeyError) and isinstance(cause.parent_node, DictConfig):

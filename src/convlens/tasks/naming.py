@@ -40,7 +40,7 @@ def job_name(overrides: Sequence[str]) -> str:
     experiment = given.pop("experiment", None)
     task, data = given.pop("task", "train"), given.pop("data", "parts")
     model = given.pop("model", "zfnet" if task in ONE_NETWORK else "")
-    loud = [key for key in given if not f"{key}=".startswith(SILENT)]
+    loud = [key for key in given if not is_silent(key)]
     # The seed first: long names are cut, and the runs of a sweep should still be told apart.
     rest = [f"{key}_{given[key]}" for key in sorted(loud, key=lambda key: (key != "seed", key))]
     name = "-".join([*filter(None, [model]), data, *rest])
@@ -49,6 +49,11 @@ def job_name(overrides: Sequence[str]) -> str:
     if len(name) > LONGEST:
         name = f"{name[: LONGEST - 9]}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
     return f"{experiment or task}/{name}"
+
+
+def is_silent(key: str) -> bool:
+    """Whether a setting changes nothing in what a run computes."""
+    return f"{key}=".startswith(SILENT)
 
 
 def run_dir(output_root: str, name: str, run: str | None) -> str:

@@ -15,7 +15,7 @@ from convlens.systems import Classifier
 
 
 def test(trainer: L.Trainer, system: Classifier, data: ImageData, run_dir: Path) -> dict[str, Any]:
-    """Test the best epoch, keep its predictions in ``results/test``, and gather the run's numbers.
+    """Test the best epoch, keep its predictions in ``results/test`` and ``seen``, and gather the run's numbers.
 
     ``seen/...`` are the same measures on training images, as many as there are test images, seen the same way.
     """
@@ -28,9 +28,9 @@ def test(trainer: L.Trainer, system: Classifier, data: ImageData, run_dir: Path)
         system.tested = split
         results = trainer.test(system, loader, verbose=False)[0]
         numbers |= {key: value for key, value in results.items() if key.startswith(f"{split}/")}
-    predicted = system.predictions()
-    if trainer.is_global_zero:
-        keep(run_dir / "results" / "test", data, *predicted)
+        predicted = system.predictions()
+        if trainer.is_global_zero:
+            keep(run_dir / "results" / split, split, data, *predicted)
     return numbers | {
         "val/top1_error": validation_error(best),
         "best_epoch": epoch,
@@ -39,11 +39,15 @@ def test(trainer: L.Trainer, system: Classifier, data: ImageData, run_dir: Path)
     }
 
 
-def keep(folder: Path, data: ImageData, labels: np.ndarray, best: np.ndarray, probabilities: np.ndarray) -> None:
-    """Write ``predictions.npz`` (names, labels, best classes) and ``probabilities.npz`` (float16, to be averaged)."""
-    names = np.array([data.image_id("test", index) for index in range(len(labels))])
+def keep(
+    folder: Path, split: str, data: ImageData, labels: np.ndarray, best: np.ndarray, probabilities: np.ndarray
+) -> None:
+    """Write ``predictions.npz`` (names, labels, best classes) and, of the test, ``probabilities.npz`` (float16)."""
+    own = "train" if split == "seen" else split
+    names = np.array([data.image_id(own, index) for index in range(len(labels))])
     write_arrays(folder / "predictions.npz", {"labels": labels, "top5": best, "images": names})
-    write_arrays(folder / "probabilities.npz", {"probabilities": probabilities.astype(np.float16)})
+    if split == "test":  # to be averaged with those of other networks
+        write_arrays(folder / "probabilities.npz", {"probabilities": probabilities.astype(np.float16)})
 
 
 def parameters(net: nn.Module) -> dict[str, int]:

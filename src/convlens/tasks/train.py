@@ -1,32 +1,18 @@
-"""``task=train``: a classifier, from the first epoch or from where it stopped."""
+"""``task=train``: a classifier; what is finished is reused before anything heavy is imported."""
 
 import logging
 from pathlib import Path
-from typing import Any
 
-import lightning as L
-import torch
-from lightning.pytorch.callbacks import ModelCheckpoint
 from omegaconf import DictConfig
-from torch import nn
 
-from convlens import runs
-from convlens.callbacks.at_epochs import AtEpochs
-from convlens.callbacks.checkpoints import EpochCheckpoint, WholeCheckpoints
-from convlens.callbacks.progress import RunProgress
-from convlens.data import ImageData
-from convlens.deconv.layers import check_outputs
+from convlens import run_records
 from convlens.errors import InputError
-from convlens.files import write_json
-from convlens.systems import Classifier
-from convlens.tasks.beginning import Beginning, begin
-from convlens.tasks.testing import test
 
 log = logging.getLogger(__name__)
 
 
 def run(cfg: DictConfig, overrides: list[str]) -> int:
-    """Train, test the best epoch, write ``metrics.json``; does nothing where that is there already.
+    """Train unless that is done.
 
     Raises:
         InputError: the number of epochs is none, or ``run`` is not a run.
@@ -38,107 +24,11 @@ def run(cfg: DictConfig, overrides: list[str]) -> int:
     if cfg.run is not None and not (run_dir / "config.yaml").exists():
         raise InputError(f"{run_dir} is not a run directory (no config.yaml): give a run's, or run_dir= for a new one")
     if not cfg.force:
-        runs.check_same(run_dir, cfg)
-        if runs.status(run_dir) == "finished":
+        run_records.check_same(run_dir, cfg)
+        if run_records.status(run_dir) == "finished":
             log.info("%s is finished: reused (force=true does it anew)", run_dir)
             return 0
-    # Before anything is written: settings that do not work must not touch a finished run.
-    data, net, beginning = build(cfg)
-    with runs.recorded(run_dir, cfg, "train", runs.command_line(overrides)):
-        metrics = fit_and_test(cfg, run_dir, data, net, beginning)
-        write_json(run_dir / "metrics.json", metrics)
-    log.info(
-        "test top-1 error %.2f %%, top-5 error %.2f %%; results in %s",
-        metrics["test/top1_error"],
-        metrics["test/top5_error"],
-        run_dir,
-    )
+    from convlens.tasks.training import train
+
+    train(cfg, overrides)
     return 0
-
-
-def build(cfg: DictConfig) -> tuple[ImageData, nn.Module, Beginning]:
-    """Data and network, with the weights the run begins from, and where these came from."""
-    torch.use_deterministic_algorithms(True, warn_only=True)
-    if not isinstance(cfg.seed, int) or not 0 <= cfg.seed < 2**32:
-        raise InputError(f"seed={cfg.seed}: give a whole number from 0 to 4294967295")
-    L.seed_everything(cfg.seed, workers=True, verbose=False)
-    data, net = runs.build(cfg)
-    beginning = begin(cfg, net, data.num_classes)
-    if cfg.model.weights:
-        runs.load_weights(net, Path(cfg.model.weights).expanduser())
-    check_scores(net, data)
-    return data, net, beginning
-
-
-def check_scores(net: nn.Module, data: ImageData) -> None:
-    """Make sure that the network takes the images and has a score for each class.
-
-    Raises:
-        InputError: it does not.
-    """
-    images = torch.zeros(1, 3, data.image_size, data.image_size)
-    scores = check_outputs(net, images, [None])[None]
-    if len(scores) != 1 or scores[0] < data.num_classes:
-        raise InputError(
-            f"{type(net).__name__} gives {scores[0]} values for an image and the data have {data.num_classes} classes: "
-            f"build it with that many outputs (model.net.num_classes={data.num_classes}, if it has that setting)"
-        )
-
-
-def fit_and_test(
-    cfg: DictConfig, run_dir: Path, data: ImageData, net: nn.Module, beginning: Beginning
-) -> dict[str, Any]:
-    """The work itself; loggers are closed whatever happens."""
-    data.setup("fit")
-    if cfg.force:
-        runs.clear(run_dir)
-    system: Classifier = runs.instantiate(cfg.system, net=net, backbone=beginning.loaded)
-    if beginning.said:
-        log.info("%s", beginning.said)
-    callbacks = [runs.instantiate(node) for node in cfg.callbacks.values() if "_target_" in node]
-    for callback in callbacks:
-        if isinstance(callback, AtEpochs):
-            callback.epochs_of(cfg.trainer.max_epochs)
-    loggers = [runs.instantiate(node) for node in cfg.logger.values()]
-    failed = True
-    try:
-        trainer = runs.instantiate(
-            cfg.trainer,
-            callbacks=[*callbacks, RunProgress(), *checkpoints(run_dir)],
-            logger=loggers,
-            default_root_dir=str(run_dir),
-        )
-        trainer.strategy.checkpoint_io = WholeCheckpoints()
-        for logger in loggers:
-            logger.log_hyperparams(runs.plain(cfg))
-        last = run_dir / "checkpoints" / "last.ckpt"
-        resumed = last.exists() and not cfg.force
-        if resumed:
-            log.info("continuing %s from epoch %d", run_dir, torch.load(last, weights_only=True)["epoch"] + 2)
-        trainer.fit(system, datamodule=data, ckpt_path=str(last) if resumed else None, weights_only=True)
-        metrics = test(trainer, system, data, run_dir)
-        failed = False
-    finally:
-        close(loggers, failed)
-    return metrics
-
-
-def checkpoints(run_dir: Path) -> list[L.Callback]:
-    """The best and the last epoch; two callbacks, since Lightning's own ``save_last`` follows the best only."""
-    shared: dict[str, Any] = {
-        "dirpath": run_dir / "checkpoints",
-        "enable_version_counter": False,
-        "save_on_train_epoch_end": True,
-        "auto_insert_metric_name": False,
-    }
-    best = ModelCheckpoint(monitor="val/top1_error", mode="min", filename="best", **shared)
-    last = EpochCheckpoint(monitor=None, filename="last", **shared)
-    return [best, last]
-
-
-def close(loggers: list[Any], failed: bool) -> None:
-    """Finish each logger, so that the next run of a sweep begins a new one, and say whether the run failed."""
-    for logger in loggers:
-        logger.finalize("failed" if failed else "success")
-        if hasattr(logger, "finish"):
-            logger.finish(failed)

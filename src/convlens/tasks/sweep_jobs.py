@@ -1,0 +1,68 @@
+"""The jobs of a sweep before they begin: each needs a directory of its own."""
+
+from collections.abc import Iterator
+
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
+from hydra.types import RunMode
+from omegaconf import DictConfig
+from omegaconf.errors import OmegaConfBaseException
+
+from convlens.errors import InputError
+
+
+def check_directories(config: DictConfig) -> None:
+    """Make sure that whatever the sweep varies changes the directory of the job.
+
+    Of every setting that it varies two values are looked at, the others at their first.
+
+    Raises:
+        InputError: it does not; the message names the setting.
+    """
+    if not str(config.hydra.sweeper._target_).endswith("BasicSweeper"):
+        return  # how others choose their jobs is not known before
+    try:
+        found = [(job, directory(job)) for job in _looked_at(config)]
+    except (HydraException, OmegaConfBaseException):
+        return  # what cannot be composed is said where the job begins
+    first, where = found[0]
+    for job, there in found[1:]:
+        if there == where:
+            one, other = next((a, b) for a, b in zip(first, job, strict=True) if a != b)
+            raise InputError(
+                f"{one} and {other} would both write to {there}: leave run_dir and job_name to convlens, or give each "
+                "job its own, such as run_dir=outputs/mine-${seed}"
+            )
+
+
+def _looked_at(config: DictConfig) -> Iterator[list[str]]:
+    """The overrides of the first job, and of those that differ from it in one setting."""
+    loader = GlobalHydra.instance().config_loader()
+    typed = list(config.hydra.overrides.task)
+    params = config.hydra.sweeper.params or {}
+    given = [f"{key}={params[key]}" for key in params] + typed
+    parsed = OverridesParser.create(config_loader=loader).parse_overrides(given)
+    jobs = [job for batch in BasicSweeper.split_arguments(parsed, None) for job in batch]
+    yield jobs[0]
+    seen: set[int] = set()
+    for job in jobs[1:]:
+        changed = [place for place, (a, b) in enumerate(zip(jobs[0], job, strict=True)) if a != b]
+        if len(changed) == 1 and changed[0] not in seen:
+            seen.add(changed[0])
+            yield job
+
+
+def directory(overrides: list[str]) -> str:
+    """The run directory of the job with these overrides."""
+    hydra = GlobalHydra.instance().hydra
+    assert hydra is not None
+    config = hydra.compose_config("config", overrides, RunMode.RUN, with_log_configuration=False)
+    before = HydraConfig.instance().cfg
+    HydraConfig.instance().set_config(config)
+    try:
+        return str(config.run_dir)
+    finally:
+        HydraConfig.instance().cfg = before

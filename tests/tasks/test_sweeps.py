@@ -1,0 +1,165 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from hydra.errors import MissingConfigException
+
+from convlens.systems import Classifier
+from convlens.tasks.mistakes import explain
+
+QUICK = ("recipe.max_epochs=1", "callbacks=none", "output_root=out")
+COMMAND = [sys.executable, "-m", "convlens.tasks.main", "-m"]
+
+
+@pytest.fixture
+def quick(small) -> tuple[str, ...]:
+    """Overrides of jobs that take a second."""
+    return (*small[:-1], *QUICK)
+
+
+def metrics(root: Path) -> dict[str, dict]:
+    return {file.parent.name: json.loads(file.read_text()) for file in sorted(root.glob("out/train/*/metrics.json"))}
+
+
+def begin(folder: Path, cache: Path, *arguments: str) -> subprocess.Popen:
+    command = [*COMMAND, *arguments, f"cache_dir={cache}"]
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "RAY_AUTH_MODE": "disabled"}
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+    return subprocess.Popen(command, cwd=folder, env=environment, text=True, **pipes)
+
+
+def last_line(process: subprocess.Popen) -> str:
+    said = process.communicate(timeout=300)[0]
+    lines = [line for line in said.splitlines() if " jobs: " in line]
+    assert lines, said
+    return lines[-1]
+
+
+# ---- done, skipped, failed ---------------------------------------------------------------------------------------
+
+
+def test_a_job_that_fails_is_marked_and_the_rest_is_done(convlens, quick, tmp_path, monkeypatch):
+    original = Classifier.validation_step
+
+    def fail_for_one(self, *args):
+        if self.seed == 1:
+            raise RuntimeError("the machine is on fire")
+        return original(self, *args)
+
+    monkeypatch.setattr(Classifier, "validation_step", fail_for_one)
+    outcome = convlens("-m", *quick, "seed=0,1,2")
+    assert outcome.code == 1
+    said = outcome.out.splitlines()
+    assert said[-2] == "3 jobs: 2 done, 1 failed"
+    assert said[-1].startswith(f"failed: {tmp_path}/out/train/zfnet-parts-seed_1-")
+    assert "RuntimeError: the machine is on fire; traceback in " in said[-1]
+    assert "the machine is on fire" in Path(said[-1].rpartition("traceback in ")[2]).read_text()
+    assert len(metrics(tmp_path)) == 2
+    monkeypatch.undo()
+    again = convlens("-m", *quick, "seed=0,1,2")
+    assert (again.code, again.out.splitlines()[-1]) == (0, "3 jobs: 1 done, 2 skipped (finished before)")
+    assert len(metrics(tmp_path)) == 3
+
+
+def test_what_became_of_the_jobs_is_kept(convlens, quick, tmp_path):
+    assert convlens("-m", *quick, "model.net.width=0,0.1").code == 2
+    (file,) = (tmp_path / "out" / "sweeps").iterdir()
+    jobs = json.loads(file.read_text())["jobs"]
+    assert [job["state"] for job in jobs] == ["refused", "done"]
+    assert jobs[0]["said"] == "width=0 is not possible: give a factor above 0, such as 0.5"
+    assert jobs[1]["objective"] == metrics(tmp_path)[Path(jobs[1]["run_dir"]).name]["val/top1_error"]
+
+
+@pytest.mark.parametrize(
+    "choice",
+    [("seed=0,1", "run_dir=mine"), ("seed=0,1", "logger=csv,wandb"), ("experiment=smoke", "seed=0,1")],
+)
+def test_two_jobs_with_one_directory_are_refused_before_either_begins(refused, quick, tmp_path, choice):
+    said = refused("-m", *quick, *choice)
+    assert " and " in said
+    assert "would both write to" in said
+    assert not list(tmp_path.rglob("run.json"))
+
+
+def test_a_finished_sweep_is_passed_over_without_anything_heavy(convlens, quick, tmp_path, cache):
+    assert convlens("-m", *quick, "seed=0").code == 0
+    code = (
+        "import sys\nfrom convlens.tasks.main import main\n"
+        "try:\n    main()\nfinally:\n    print(sorted({'torch', 'lightning', 'numpy'} & set(sys.modules)))"
+    )
+    command = [sys.executable, "-c", code, "-m", *quick, "seed=0", f"cache_dir={cache}"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.stdout.splitlines()[-2:] == ["1 jobs: 1 skipped (finished before)", "[]"], done
+
+
+# ---- killed, and at once -----------------------------------------------------------------------------------------
+
+
+def test_a_sweep_that_was_killed_gives_what_one_that_was_not_gives(convlens, quick, tmp_path, cache):
+    longer = (*quick[:-3], "recipe.max_epochs=30", *QUICK[1:], "seed=0,1", "model.net.width=0.1")
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    for folder in (whole, killed):
+        folder.mkdir()
+    process = begin(killed, cache, *longer)
+    deadline = time.monotonic() + 120
+    while not list(killed.glob("out/train/*seed_1*/checkpoints/last.ckpt")) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    assert len(metrics(killed)) == 1
+    assert "1 done, 1 skipped" in last_line(begin(killed, cache, *longer))
+    assert "2 done" in last_line(begin(whole, cache, *longer))
+    assert metrics(killed) == metrics(whole)
+
+
+def test_two_sweeps_at_once_share_the_jobs(quick, tmp_path, cache):
+    sweep = (*quick, "seed=0,1,2,3")
+    said = [last_line(process) for process in [begin(tmp_path, cache, *sweep) for _ in range(2)]]
+    assert all(line.startswith("4 jobs: ") and "failed" not in line and "refused" not in line for line in said), said
+    assert len(metrics(tmp_path)) == 4
+    alone = tmp_path / "alone"
+    alone.mkdir()
+    last_line(begin(alone, cache, *sweep))
+    assert metrics(tmp_path) == metrics(alone)
+
+
+# ---- launchers and searches --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("launcher", "option"),
+    [
+        ("joblib", "hydra.launcher.n_jobs=2"),
+        ("submitit_local", "hydra.launcher.timeout_min=5"),
+        pytest.param("ray", "+hydra.launcher.ray.init.num_cpus=2", marks=pytest.mark.slow),
+    ],
+)
+def test_the_same_command_runs_with_other_launchers(quick, tmp_path, cache, launcher, option):
+    sweep = (*quick, "seed=0,1,2,3")
+    assert "4 jobs: 4 done" in last_line(begin(tmp_path, cache, *sweep, f"hydra/launcher={launcher}", option))
+    assert len(metrics(tmp_path)) == 4
+    assert "4 jobs: 4 skipped" in last_line(begin(tmp_path, cache, *sweep))
+
+
+def test_a_search_makes_the_validation_error_small(convlens, quick, tmp_path):
+    trials = ("hydra.sweeper.n_trials=3", "hydra.sweeper.sampler.seed=1")
+    outcome = convlens("-m", "experiment=first_layer_search", *quick, *trials)
+    assert outcome.code == 0, outcome
+    assert "3 jobs: 3 done" in outcome.out
+    found = [json.loads(file.read_text()) for file in tmp_path.glob("out/first_layer_search/*/metrics.json")]
+    best = (tmp_path / "out" / "optimization_results.yaml").read_text()
+    assert f"best_value: {min(run['val/top1_error'] for run in found)}" in best
+
+
+@pytest.mark.parametrize(
+    ("choice", "extra"), [("hydra/launcher/submitit_slurm", "submitit"), ("hydra/sweeper/optuna", "optuna")]
+)
+def test_a_launcher_that_is_not_installed_is_named_with_how_to_install_it(choice, extra):
+    group, _, name = choice.rpartition("/")
+    said = explain(MissingConfigException("", choice, ["basic"]), [], [])
+    assert said == f"{group}={name} is not installed: pip install 'convlens[{extra}]'"
