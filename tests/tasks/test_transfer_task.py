@@ -111,6 +111,9 @@ def test_a_run_on_the_same_classes_is_shown_beside(convlens, run):
     found = json.loads((run / "results/transfer/result.json").read_text())
     assert ["scratch", "", f"{score:.1f}", "", f"{score:.1f}"] in found["tables"][0]["rows"]
     assert found["claims"][1]["statistic"].startswith("score at 3 images per class less that of scratch")
+    assert convlens(*SMALL, "+task.beside.scratch=[scratch,scratch]").code == 0
+    found = json.loads((run / "results/transfer/result.json").read_text())
+    assert ["scratch", "", f"{score:.1f} ± 0.0", "", f"{score:.1f} ± 0.0"] in found["tables"][0]["rows"]
 
 
 @pytest.mark.parametrize(

@@ -158,9 +158,9 @@ def result(
     count = sum(len(group.runs) for group in groups)
     text = (
         f"{count} finished runs, {' or '.join(map(str, seeds))} seeds each: mean and standard deviation of the errors "
-        "in percent. Seen: images that were trained on, looked at as the test images are. The difference to the network "
-        "without the ablation is paired by image and seed, with an interval of 95 % over the choice of both. Averaged: "
-        "the networks of a row as one, by the mean of their probabilities."
+        "in percent. Seen: images that were trained on, looked at as the test images are. The difference to the "
+        "network without the ablation is paired by image and seed, with an interval of 95 % over the choice of both. "
+        "Averaged: the networks of a row as one, by the mean of their probabilities."
     )
     return {
         "analysis": "collect",

@@ -1,4 +1,4 @@
-"""The jobs of a sweep before they begin: each needs a directory of its own."""
+"""The jobs of a sweep before they begin: trainings and studies need a directory of their own each."""
 
 from collections.abc import Iterator
 
@@ -13,6 +13,9 @@ from omegaconf.errors import OmegaConfBaseException
 
 from convlens.errors import InputError
 
+ALONE = ("convlens.tasks.train.run", "convlens.tasks.study.run")
+"""Tasks that have a directory to themselves."""
+
 
 def check_directories(config: DictConfig) -> None:
     """Make sure that whatever the sweep varies changes the directory of the job.
@@ -22,6 +25,8 @@ def check_directories(config: DictConfig) -> None:
     Raises:
         InputError: it does not; the message names the setting.
     """
+    if str(config.task._target_) not in ALONE:
+        return  # jobs of an analysis may add to one result
     if not str(config.hydra.sweeper._target_).endswith("BasicSweeper"):
         return  # how others choose their jobs is not known before
     try:

@@ -50,7 +50,7 @@ def run(
     exclusive: str,
     random: bool,
     features: str | None,
-    beside: Mapping[str, str],
+    beside: Mapping[str, str | Sequence[str]],
     drawn: int,
 ) -> int:
     """Extract features, fit what is not fitted yet, write ``results/transfer``."""

@@ -12,15 +12,36 @@ from convlens.errors import InputError
 
 @dataclass(frozen=True)
 class Beside:
-    """How good a trained network is on its test images, in percent."""
+    """How good trained networks are on their test images, in percent, by the number of training images per class.
 
-    score: float
-    per_class: np.ndarray
-    images_per_class: int
+    Attributes:
+        scores: the mean accuracy of the classes, of each run (such as one for each fold).
+        per_class: the accuracies of the classes, means over the runs.
+    """
+
+    scores: dict[int, np.ndarray]
+    per_class: dict[int, np.ndarray]
 
 
-def accuracy_of(run_dir: Path, classes: Sequence[str]) -> Beside:
-    """The mean accuracy of the classes, from a run's test predictions.
+def runs_of(directories: Sequence[str] | str, classes: Sequence[str]) -> Beside:
+    """The runs of one name, together.
+
+    Raises:
+        InputError: one of them has no test predictions, or was trained on other classes.
+    """
+    paths = [directories] if isinstance(directories, str) else directories
+    found: dict[int, list[np.ndarray]] = {}
+    for path in paths:
+        size, per_class = accuracy_of(Path(path), classes)
+        found.setdefault(size, []).append(per_class)
+    return Beside(
+        {size: np.array([float(np.nanmean(one)) for one in values]) for size, values in found.items()},
+        {size: np.nanmean(values, axis=0) for size, values in found.items()},
+    )
+
+
+def accuracy_of(run_dir: Path, classes: Sequence[str]) -> tuple[int, np.ndarray]:
+    """Training images per class and the accuracy of each class, from a run's test predictions.
 
     Raises:
         InputError: it has none, or was trained on other classes.
@@ -37,4 +58,4 @@ def accuracy_of(run_dir: Path, classes: Sequence[str]) -> Beside:
     counts = np.bincount(labels, minlength=len(classes))
     right = np.bincount(labels[first == labels], minlength=len(classes))
     per_class = np.divide(100 * right, counts, out=np.full(len(classes), np.nan), where=counts > 0)
-    return Beside(float(np.nanmean(per_class)), per_class, int(size))
+    return int(size), per_class

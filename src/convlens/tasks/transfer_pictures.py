@@ -21,7 +21,11 @@ def curve_figures(
     label = f"{measure} (%)"
     title = f"{subject.name} on {subject.data.protocol.title}"
     figures = []
-    references = {name: other.score for name, other in others.items()}
+    references = {
+        f"{name}, {size_name(size)}": float(scores.mean())
+        for name, other in others.items()
+        for size, scores in other.scores.items()
+    }
     lines = []
     for weights in found.weights:
         for probe in found.probes:

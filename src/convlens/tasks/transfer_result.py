@@ -1,6 +1,6 @@
 """Tables, curves and claims of ``task=transfer``, from the fitted cells."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +9,7 @@ import numpy as np
 from convlens.analysis.transfer_claims import depth_claim, heads_claim, pretraining_claim
 from convlens.files import write_json
 from convlens.runs import Subject
-from convlens.tasks.transfer_beside import Beside, accuracy_of
+from convlens.tasks.transfer_beside import Beside, runs_of
 from convlens.tasks.transfer_cells import Cells
 from convlens.tasks.transfer_collected import Collected, shown, size_name, write_csv
 from convlens.tasks.transfer_paper import paper_score, paper_scratch
@@ -17,12 +17,12 @@ from convlens.tasks.transfer_pictures import class_figures, curve_figures
 
 
 def write_result(
-    subject: Subject, kept: Mapping[str, Cells], folder: Path, beside: Mapping[str, str],
+    subject: Subject, kept: Mapping[str, Cells], folder: Path, beside: Mapping[str, str | Sequence[str]],
     drawn: int, command: str,
 ) -> None:  # fmt: skip
     """All that the report shows, and the table as csv."""
     found = Collected(kept, [name for name, _ in subject.net.named_modules()])
-    others = {name: accuracy_of(Path(directory), subject.data.class_names) for name, directory in beside.items()}
+    others = {name: runs_of(runs, subject.data.class_names) for name, runs in beside.items()}
     protocol = subject.data.protocol
     several = protocol.targets is not None
     measure = "mean average precision" if several else "mean accuracy of the classes"
@@ -71,7 +71,7 @@ def _layer_table(subject: Subject, found: Collected, others: Mapping[str, Beside
             if weights == found.weights[0] and any(printed):
                 rows.append([f"{layer}, paper", *printed])
     for name, other in others.items():
-        rows.append([name, *(f"{other.score:.1f}" if size == other.images_per_class else "" for _, size in columns)])
+        rows.append([name, *(shown(other.scores.get(size, np.empty(0))) if size else "" for _, size in columns)])
     if any(scratch := [paper_scratch(title, size) for _, size in columns]):
         rows.append(["from scratch, paper", *scratch])
     return {"title": f"{measure}, %", "columns": ["layer", *names], "rows": rows}
@@ -112,10 +112,10 @@ def _claims(subject: Subject, found: Collected, others: Mapping[str, Beside]) ->
     own = {one: found.by_class(weights, layer, own_probe, one) for one in numbers}
     mean: Callable[[np.ndarray], float] = lambda values: float(np.nanmean(values))  # noqa: E731
     controls: dict[str, dict[int, np.ndarray]] = {
-        name: {other.images_per_class: other.per_class}
+        name: {size: values for size, values in other.per_class.items() if size in own}
         for name, other in others.items()
-        if other.images_per_class in own
     }
+    controls = {name: control for name, control in controls.items() if control}
     if len(found.weights) > 1 and own:
         other = found.weights[1]
         best = max(found.layers, key=lambda name: found.mean(other, name, own_probe, size))
