@@ -34,6 +34,15 @@ def replacing(path: Path) -> Iterator[Path]:
         partial.unlink(missing_ok=True)
 
 
+def first_process() -> bool:
+    """Whether this process writes: of several that work together, on one machine or many, one does.
+
+    Told by what Lightning, torchrun and SLURM set in the environment of the processes that they start.
+    """
+    ranks = ("RANK", "LOCAL_RANK", "NODE_RANK", "GROUP_RANK", "SLURM_PROCID")
+    return all(os.environ.get(name, "0") == "0" for name in ranks)
+
+
 @contextmanager
 def alone_in(folder: Path) -> Iterator[None]:
     """Keep other processes out of a folder, but for the helpers that this one starts.
@@ -41,7 +50,7 @@ def alone_in(folder: Path) -> Iterator[None]:
     Raises:
         BusyError: another process is in there.
     """
-    if os.environ.get("LOCAL_RANK", "0") != "0":
+    if not first_process():
         yield
         return
     folder.mkdir(parents=True, exist_ok=True)

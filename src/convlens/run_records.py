@@ -14,7 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 
 import convlens
 from convlens.errors import InputError
-from convlens.files import alone_in, write_bytes, write_json
+from convlens.files import alone_in, first_process, write_bytes, write_json
 
 # Keys that do not change what a run computes: it may be continued with others.
 FREE_KEYS = (
@@ -99,6 +99,9 @@ def recorded(run_dir: Path, cfg: DictConfig, task: str, command: str) -> Iterato
 
 @contextmanager
 def _noted(run_dir: Path, cfg: DictConfig, task: str, command: str) -> Iterator[None]:
+    if not first_process():
+        yield
+        return
     write_bytes(run_dir / "config.yaml", OmegaConf.to_yaml(OmegaConf.create(plain(cfg))).encode())
     before = read_json(run_dir / "run.json").get("seconds", 0.0)
     started = time.monotonic()

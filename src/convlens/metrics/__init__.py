@@ -3,6 +3,7 @@
 from convlens.metrics.average_precision import MeanAP, VocAP, average_precision, mean_average_precision
 from convlens.metrics.class_accuracy import ClassAccuracies, ClassAccuracy, MeanClassAccuracy, mean_class_accuracy
 from convlens.metrics.error import TopKError, in_top_k
+from convlens.metrics.mean import WeightedMean
 
 __all__ = [
     "ClassAccuracies",
@@ -11,6 +12,7 @@ __all__ = [
     "MeanClassAccuracy",
     "TopKError",
     "VocAP",
+    "WeightedMean",
     "average_precision",
     "in_top_k",
     "mean_average_precision",

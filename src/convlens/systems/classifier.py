@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from convlens.errors import InputError
-from convlens.metrics import MeanClassAccuracy, TopKError
+from convlens.metrics import MeanClassAccuracy, TopKError, WeightedMean
 from convlens.nets import renormalize_filters
 
 
@@ -38,6 +38,8 @@ class Classifier(L.LightningModule):
         backbone: names of the parameters that were trained before; the others are new.
         backbone_lr_scale: what the learning rate of the backbone is multiplied by; 0 freezes it, with the statistics
             of its batch normalisation.
+        compile: whether the network is compiled when it is first used (``torch.compile``).
+        channels_last: whether weights and images are laid out with the channels last.
     """
 
     def __init__(
@@ -50,9 +52,14 @@ class Classifier(L.LightningModule):
         seed: int = 0,
         backbone: Sequence[str] = (),
         backbone_lr_scale: float = 1.0,
+        compile: bool = False,
+        channels_last: bool = False,
     ) -> None:
         super().__init__()
-        self.net = net
+        self.layout = torch.channels_last if channels_last else torch.contiguous_format
+        self.net = net.to(memory_format=self.layout) if channels_last else net
+        if compile:
+            net.compile()  # in place: names of weights stay
         self.backbone, self.backbone_lr_scale = tuple(backbone), backbone_lr_scale
         if not backbone_lr_scale:
             freeze(net, self.backbone)
@@ -65,6 +72,7 @@ class Classifier(L.LightningModule):
         self.measures = nn.ModuleDict()
         for split in ("train", "val", "test", "seen"):
             measures: dict[str, nn.Module] = {f"top{k}_error": TopKError(k) for k in (1, 5)}
+            measures["loss"] = WeightedMean()
             if split != "train":
                 measures["mean_class_accuracy"] = MeanClassAccuracy()
             self.measures[f"{split}_split"] = nn.ModuleDict(measures)  # a module's own name is train
@@ -72,8 +80,8 @@ class Classifier(L.LightningModule):
     def forward(self, images: Tensor) -> Tensor:
         """Class scores [n, classes]; for several views [n, views, c, h, w], log of the mean softmax."""
         if images.dim() == 4:
-            return self.net(images)
-        scores = self.net(images.flatten(0, 1)).unflatten(0, images.shape[:2])
+            return self.net(images.contiguous(memory_format=self.layout))
+        scores = self.net(images.flatten(0, 1).contiguous(memory_format=self.layout)).unflatten(0, images.shape[:2])
         # Not the log of a mean: a probability that underflows in all views would make the loss infinite.
         return scores.log_softmax(2).logsumexp(1) - math.log(images.shape[1])
 
@@ -89,9 +97,11 @@ class Classifier(L.LightningModule):
         images, labels = batch[0], batch[1]
         scores = self(images)
         loss = F.cross_entropy(scores, labels)
-        self.log(f"{split}/loss", loss.detach(), on_step=False, on_epoch=True, batch_size=len(labels), sync_dist=True)
         for name, metric in self.measures[f"{split}_split"].items():  # type: ignore[operator]
-            metric.update(scores.detach(), labels)
+            if name == "loss":
+                metric.update(loss.detach(), len(labels))
+            else:
+                metric.update(scores.detach(), labels)
             # Lightning keeps the metric itself: to name it again at each step would change nothing and take time.
             if batch_idx == 0:
                 in_bar = (split, name) == ("val", "top1_error")

@@ -22,6 +22,7 @@ from convlens import run_records
 from convlens.errors import BusyError, InputError
 from convlens.tasks.mistakes import explain
 from convlens.tasks.naming import job_name, run_dir
+from convlens.tasks.sweep_jobs import alone, starts_others
 from convlens.tasks.sweeps import DONE, ELSEWHERE, FAILED, REFUSED, SKIPPED, Outcome, in_sweep, objective
 
 STARTED = time.time()
@@ -64,7 +65,7 @@ def do_job(cfg: DictConfig) -> Outcome:
     run_dir = Path(hydra_cfg.runtime.output_dir)
     before = run_records.read_json(run_dir / "run.json")
     try:
-        code = dispatch(cfg, list(hydra_cfg.overrides.task))
+        code = (alone if in_sweep() and starts_others(cfg) else dispatch)(cfg, list(hydra_cfg.overrides.task))
     except InputError as error:
         if _wants_traceback():
             raise

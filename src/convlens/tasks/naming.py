@@ -59,3 +59,12 @@ def is_silent(key: str) -> bool:
 def run_dir(output_root: str, name: str, run: str | None) -> str:
     """The directory a job writes to: the run it works on, or its own."""
     return str(run) if run else str(Path(output_root) / name)
+
+
+def quotable(path: Path) -> str:
+    """A path as a value in an override: in quotes where Hydra's grammar would stumble."""
+    text = str(path)
+    if re.fullmatch(r"[A-Za-z0-9_./+-]+", text):
+        return text
+    escaped = text.replace("\\", "\\\\").replace("'", "\\'")
+    return f"'{escaped}'"

@@ -1,7 +1,6 @@
 """``task=study``: both networks trained, projected, diagnosed, compared; then the report."""
 
 import logging
-import re
 import time
 import traceback
 from collections.abc import Mapping, Sequence
@@ -20,6 +19,7 @@ from convlens.report import write_report
 from convlens.tasks.dispatch import dispatch
 from convlens.tasks.main import groups
 from convlens.tasks.mistakes import explain
+from convlens.tasks.naming import quotable
 
 log = logging.getLogger(__name__)
 
@@ -71,15 +71,6 @@ def shared_overrides(overrides: Sequence[str], scale: Sequence[str]) -> list[str
 def key(override: str) -> str:
     """What an override sets."""
     return override.lstrip("+~").partition("=")[0]
-
-
-def quotable(path: Path) -> str:
-    """A path as a value in an override: in quotes where Hydra's grammar would stumble."""
-    text = str(path)
-    if re.fullmatch(r"[A-Za-z0-9_./+-]+", text):
-        return text
-    escaped = text.replace("\\", "\\\\").replace("'", "\\'")
-    return f"'{escaped}'"
 
 
 def do_part(

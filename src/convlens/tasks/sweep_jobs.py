@@ -1,6 +1,10 @@
 """The jobs of a sweep before they begin: trainings and studies need a directory of their own each."""
 
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.global_hydra import GlobalHydra
@@ -12,6 +16,7 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from convlens.errors import InputError
+from convlens.tasks.naming import quotable
 
 ALONE = ("convlens.tasks.train.run", "convlens.tasks.study.run")
 """Tasks that have a directory to themselves."""
@@ -71,3 +76,19 @@ def directory(overrides: list[str]) -> str:
         return str(config.run_dir)
     finally:
         HydraConfig.instance().cfg = before
+
+
+def starts_others(config: DictConfig) -> bool:
+    """Whether Lightning would start the job's other processes itself, by the command that was typed."""
+    by_others = "SLURM_NTASKS" in os.environ or "TORCHELASTIC_RUN_ID" in os.environ
+    return not by_others and (config.trainer.devices != 1 or config.trainer.num_nodes != 1)
+
+
+def alone(config: DictConfig, overrides: list[str]) -> int:
+    """The job as a command of its own; returns its exit code.
+
+    The command that was typed is that of the sweep: processes started by it would each begin the whole sweep.
+    """
+    where = [f"run_dir={quotable(Path(config.run_dir))}", f"job_name={config.job_name}"]
+    kept = [override for override in overrides if not override.startswith(("run_dir=", "job_name="))]
+    return subprocess.run([sys.executable, "-m", "convlens.tasks.main", *kept, *where], check=False).returncode

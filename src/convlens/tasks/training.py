@@ -17,7 +17,7 @@ from convlens.callbacks.progress import RunProgress
 from convlens.data import ImageData
 from convlens.deconv.layers import check_outputs
 from convlens.errors import InputError
-from convlens.files import write_json
+from convlens.files import first_process, write_json
 from convlens.systems import Classifier
 from convlens.tasks.beginning import Beginning, begin
 from convlens.tasks.quiet import quiet_lightning
@@ -34,7 +34,8 @@ def train(cfg: DictConfig, overrides: list[str]) -> None:
     data, net, beginning = build(cfg)
     with runs.recorded(run_dir, cfg, "train", runs.command_line(overrides)):
         metrics = fit_and_test(cfg, run_dir, data, net, beginning)
-        write_json(run_dir / "metrics.json", metrics)
+        if first_process():
+            write_json(run_dir / "metrics.json", metrics)
     log.info(
         "test top-1 error %.2f %%, top-5 error %.2f %%; results in %s",
         metrics["test/top1_error"],

@@ -18,10 +18,11 @@ from convlens.data import write_splits
 from convlens.errors import InputError
 from convlens.nets import ConvNet
 from convlens.runs import Subject
+from convlens.tasks.processes import Processes
 from convlens.tasks.settings import check_number
 from convlens.tasks.transfer_cells import Cells
 from convlens.tasks.transfer_result import write_result
-from convlens.transfer.extraction import extract_to
+from convlens.transfer.extraction import extract_together
 from convlens.transfer.features import check_pooling
 from convlens.transfer.probes import LOSSES
 from convlens.transfer.store import FeatureStore, names_hash, weights_hash
@@ -62,7 +63,7 @@ def run(
             raise InputError(f"task.{name} is empty: give at least one")
     if unknown := [probe for probe in probes if probe not in LOSSES]:
         raise InputError(f"task.probes={unknown[0]!r}: choose among {', '.join(LOSSES)}")
-    with runs.analysing(cfg, overrides, "transfer") as run_dir:
+    with Processes(cfg) as processes, runs.analysing(cfg, overrides, "transfer") as run_dir, processes.of_one_mind():
         subject = runs.subject(cfg, overrides)
         protocol = subject.data.protocol
         labels = torch.from_numpy(protocol.labels)
@@ -88,10 +89,15 @@ def run(
             nets[RANDOM] = shuffled(subject.net, next(iter(subject.data.pool_dataloader()))[0][:64])
         kept = {}
         for weights, net in nets.items():
-            store = _extracted(subject, net, names, view, cells, pooling, features if weights == OWN else None, cfg)
+            given = features if weights == OWN else None
+            store = _extracted(subject, net, names, view, cells, pooling, given, cfg, processes)
+            if processes.process[0] > 0:
+                continue  # one process fits
             about = {**store.about, "normalise": normalise, "c": c, "inner_folds": inner_folds, "exclusive": exclusive}
             kept[weights] = Cells(folder / "cells" / weights.replace(" ", "_"), about)
             _fit(kept[weights], store, truth, split, wanted, setting, weights)
+        if processes.process[0] > 0:
+            return 0
         write_splits(protocol, folder / "splits", list(images_per_class), max(folds) + 1)
         write_result(subject, kept, folder, beside, drawn, runs.command_line(overrides))
     log.info("results in %s", folder)
@@ -116,7 +122,7 @@ def layer_names(net: nn.Module, layers: Sequence[str | int] | None) -> list[str]
 
 def _extracted(
     subject: Subject, net: nn.Module, layers: Sequence[str], view: str, cells: int | None, pooling: str,
-    given: str | None, cfg: DictConfig,
+    given: str | None, cfg: DictConfig, processes: Processes,
 ) -> FeatureStore:  # fmt: skip
     """The features of all images of the protocol."""
     data = subject.data
@@ -129,10 +135,11 @@ def _extracted(
     store = FeatureStore(Path(given or Path(cfg.cache_dir, "features", name)).expanduser(), about, count)
     started = time.monotonic()
     missing = count - min(store.done(layer) for layer in layers)
-    with tqdm(desc="features", unit="image", total=missing, disable=None) as bar:
-        done = extract_to(
-            store, net, lambda start: (batch[0] for batch in data.pool_dataloader(view, start)), layers,
-            cells=cells, pooling=pooling, step=bar.update,
+    share = -(-missing // processes.process[1])
+    with tqdm(desc="features", unit="image", total=share, disable=None) as bar:
+        done = extract_together(
+            store, processes.place(net), lambda at: (batch[0] for batch in data.pool_dataloader(view, at)), layers,
+            processes.process, processes.together, cells=cells, pooling=pooling, step=bar.update,
         )  # fmt: skip
     if done:
         log.info("features of %d images, %d layers: %.0f s", done, len(layers), time.monotonic() - started)

@@ -1,6 +1,8 @@
-"""Features of a data set: extracted once, kept on disk, continued after an interruption."""
+"""Features of a data set: extracted once, kept on disk, continued after an interruption, by one process or several."""
 
-from collections.abc import Callable, Iterable, Sequence
+import shutil
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import pairwise
 from typing import Any
 
 from torch import Tensor, nn
@@ -46,3 +48,54 @@ def extract_to(
     if start < store.count:
         raise InputError(f"{start} of {store.count} images came: the data set changed meanwhile, begin anew")
     return start - first
+
+
+def extract_together(
+    store: FeatureStore,
+    net: nn.Module,
+    batches: Callable[[int], Iterable[Tensor]],
+    layers: Sequence[str],
+    process: tuple[int, int],
+    together: Callable[[], None],
+    **settings: Any,
+) -> int:
+    """As ``extract_to``, by several processes: each a block of the images, which the first then joins.
+
+    Args:
+        store: where the first process keeps them all.
+        net: the network, on the device of this process.
+        batches: gives the batches of images from a number on.
+        layers: names of layers.
+        process: number of this process, and how many there are.
+        together: waits for all of them.
+        settings: of ``extract_to``.
+    """
+    rank, count = process
+    missing = [layer for layer in layers if store.done(layer) < store.count]
+    if count == 1 or not missing:
+        return extract_to(store, net, batches, layers, **settings)
+    bounds = [store.count * part // count for part in range(count + 1)]
+    parts = [
+        FeatureStore(store.folder / f"part_{part}_of_{count}", {**store.about, "from": low, "to": high}, high - low)
+        for part, (low, high) in enumerate(pairwise(bounds))
+    ]
+    low, high = bounds[rank : rank + 2]
+    done = extract_to(parts[rank], net, lambda at: until(batches(low + at), high - low - at), missing, **settings)
+    together()
+    if rank == 0:
+        for start, part in zip(bounds, parts, strict=False):
+            own = FeatureStore(part.folder, part.about, part.count)  # as its process left it
+            store.put(start, {layer: own.read(layer) for layer in missing})
+        for part in parts:
+            shutil.rmtree(part.folder)
+    together()
+    return done
+
+
+def until(batches: Iterable[Tensor], count: int) -> Iterator[Tensor]:
+    """The first ``count`` images."""
+    for batch in batches:
+        yield batch[:count]
+        count -= len(batch)
+        if count <= 0:
+            return
