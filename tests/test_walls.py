@@ -17,7 +17,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "nets": {"torch", "safetensors"},
     "metrics": {"torch", "torchmetrics"},
     "deconv": {"convlens.nets", "torch", "torchmetrics", "tqdm"},
-    "data": {"torch", "torchvision", "numpy", "PIL", "lightning", "filelock", "tqdm"},
+    "data": {"torch", "torchvision", "numpy", "PIL", "lightning", "filelock", "tqdm", "litdata", "boto3", "botocore"},
     "analysis": {"convlens.nets", "convlens.deconv", "convlens.metrics", "torch", "torchmetrics", "numpy", "tqdm"},
     "transfer": {"convlens.nets", "convlens.deconv", "convlens.metrics", "torch", "numpy", "sklearn", "tqdm"},
     "figures": {"numpy", "matplotlib", "PIL"},

@@ -123,7 +123,7 @@ def subject(cfg: DictConfig, overrides: list[str]) -> Subject:
     given = [o.lstrip("+~") for o in overrides]
     if any(o.startswith("data=") for o in given):
         # Other images, but as the network was taught to read them.
-        kept = {name: theirs.data[name] for name in ("image_size", "stored_size", "fit", "mean", "std")}
+        kept = {n: theirs.data[n] for n in ("image_size", "stored_size", "fit", "mean", "std") if n in theirs.data}
         typed = {o.partition("=")[0] for o in given}
         data = instantiate(cfg.data, **{name: v for name, v in kept.items() if f"data.{name}" not in typed})
     else:

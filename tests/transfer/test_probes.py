@@ -116,3 +116,17 @@ def test_bad_input_is_said():
         fit("svm", features, targets, 0)
     with pytest.raises(InputError, match="one class only"):
         fit("softmax", features, targets, 1.0)
+
+
+def test_sigmoids_of_classes_that_all_images_have_or_none_are_sure_and_the_others_as_without_them():
+    torch.manual_seed(0)
+    features, targets = torch.randn(30, 5), torch.randn(30, 4).sign()
+    targets[:, 1], targets[:, 3] = -1, 1
+    targets[:5, 3] = 0  # not counted
+    found = fit("sigmoid", features, targets, 10.0)
+    assert found.weights.isfinite().all()
+    assert found.scores(features)[:, 1].max() == -30 < 30 == found.scores(features)[:, 3].min()
+    alone = fit("sigmoid", features, targets[:, [0, 2]], 10.0)
+    assert torch.equal(found.weights[:, [0, 2]], alone.weights)
+    again = fit("sigmoid", features, targets, 1.0, start=found)
+    assert again.weights.isfinite().all()

@@ -5,6 +5,7 @@ from convlens.data.module import ImageData
 from convlens.data.packed import pack
 from convlens.data.protocol import FixedSplit, HeldOutFolds, Protocol, RandomFolds, write_splits
 from convlens.data.sampler import EpochSampler
+from convlens.data.shards import ShardedData
 from convlens.data.sources import (
     Caltech101,
     Caltech256,
@@ -34,6 +35,7 @@ __all__ = [
     "PointedImages",
     "Protocol",
     "RandomFolds",
+    "ShardedData",
     "Source",
     "TinyImageNet",
     "VocClassification",

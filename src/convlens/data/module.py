@@ -21,6 +21,7 @@ from convlens.data.loading import loader, processes_of
 from convlens.data.pool import Pool, pack_pool
 from convlens.data.protocol import Protocol
 from convlens.data.sources.base import Source
+from convlens.data.splits import Split
 from convlens.data.transforms import TEN, centre_start, proportional
 from convlens.errors import InputError
 
@@ -114,6 +115,7 @@ class ImageData(L.LightningDataModule):
         self.corrupt = corrupt
         self.limit = limit
         self.excluded = read_excluded(exclude)
+        self.tested: tuple[str, int | None] = ("test", None)  # a split, the most images of it
         self._packed: dict[str, PackedSplit] = {}
 
     @cached_property
@@ -136,14 +138,22 @@ class ImageData(L.LightningDataModule):
     def setup(self, stage: str | None = None) -> None:
         """Packs all splits whatever the stage, so that nothing is found to be wrong after the training."""
         if not self._packed:
-            own = own_splits(self.source, fit=self.fit, excluded=self.excluded)
-            splits = choose_rows(own, val_share=self.val_share, seed=self.seed, limit=self.limit)
+            splits = self.chosen()
             whole = self.limit is None
             self._packed = pack_splits(splits, self.stored_size, self.cache_dir, whole=whole, corrupt=self.corrupt)
             counts = ", ".join(f"{len(split.rows)} {name}" for name, split in self._packed.items())
             log.info("%s: %s images in %d classes", splits["train"].listing.title, counts, self.num_classes)
         if stage == "fit" and self.limit is None:
             check_training_classes(self._packed["train"], self.class_names)
+
+    def chosen(self) -> dict[str, Split]:
+        """The rows of each split; no image is decoded for this."""
+        own = own_splits(self.source, fit=self.fit, excluded=self.excluded)
+        return choose_rows(own, val_share=self.val_share, seed=self.seed, limit=self.limit)
+
+    def count(self, split: str) -> int:
+        """How many images a split has."""
+        return len(self._split(split)[1])
 
     def train_dataloader(self) -> DataLoader[Any]:
         """Shuffled, with the crops of `train_crops`, which differ from epoch to epoch."""
@@ -156,7 +166,7 @@ class ImageData(L.LightningDataModule):
 
     def test_dataloader(self) -> DataLoader[Any]:
         """Ten crops of each image [n, 10, 3, c, c], or the centre crops."""
-        return self.tested_dataloader("test")
+        return self.tested_dataloader(*self.tested)
 
     def tested_dataloader(self, split: str, limit: int | None = None) -> DataLoader[Any]:
         """The first `limit` images of a split, seen as the test sees its images."""
@@ -169,8 +179,7 @@ class ImageData(L.LightningDataModule):
 
     def dataset(self, split: str, view: str = "centre", limit: int | None = None) -> PackedImages:
         """The first `limit` images of a split as a torch data set; for the views see `PackedImages`."""
-        packed, rows = self._split(split)
-        return self._seen(PackedSplit(packed, rows[:limit]), view)
+        return self._seen(PackedSplit(self._split(split).packed, self._split(split).rows[:limit]), view)
 
     @property
     def protocol(self) -> Protocol:
@@ -234,9 +243,7 @@ class ImageData(L.LightningDataModule):
         check_choice("split", name, (*self._packed, "all"))
         return self._packed[name] if name != "all" else together(self._packed)
 
-    def _loader(
-        self, dataset: PackedImages | JoinedImages, batch_size: int, *, shuffle: bool | None
-    ) -> DataLoader[Any]:
+    def _loader(self, seen: PackedImages | JoinedImages, batch: int, *, shuffle: bool | None) -> DataLoader[Any]:
         """Batches in this process; `shuffle` None is every image in order in every process."""
-        processes = processes_of(self.trainer)
-        return loader(dataset, batch_size, processes, shuffle=shuffle, seed=self.seed, num_workers=self.num_workers)
+        processes, workers = processes_of(self.trainer), self.num_workers
+        return loader(seen, batch, processes, shuffle=shuffle, seed=self.seed, num_workers=workers)

@@ -21,6 +21,7 @@ def quiet_lightning() -> None:
         ".*Checkpoint directory.*",
         ".*sync_dist=True.*",  # of what is the same in all processes
         ".*using .DistributedSampler. during.*",  # ours gives no image twice
+        ".*has `__len__` defined.*",  # shards
         ".*in eval mode at the start of training.*",  # frozen layers
     ):
         warnings.filterwarnings("ignore", message)

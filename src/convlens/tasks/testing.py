@@ -23,10 +23,10 @@ def test(trainer: L.Trainer, system: Classifier, data: ImageData, run_dir: Path)
     epoch = torch.load(best, weights_only=True)["epoch"] + 1
     runs.load_weights(system.net, best)
     numbers: dict[str, Any] = {}
-    seen = data.tested_dataloader("train", len(data.dataset("test")))
-    for split, loader in (("seen", seen), ("test", data.test_dataloader())):
-        system.tested = split
-        results = trainer.test(system, loader, verbose=False)[0]
+    tested: dict[str, tuple[str, int | None]] = {"seen": ("train", data.count("test")), "test": ("test", None)}
+    for split, images in tested.items():
+        system.tested, data.tested = split, images
+        results = trainer.test(system, datamodule=data, verbose=False)[0]
         numbers |= {key: value for key, value in results.items() if key.startswith(f"{split}/")}
         predicted = system.predictions()
         if trainer.is_global_zero:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float, Int64
+from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -19,6 +19,8 @@ from convlens.transfer.newton import minimise
 TOLERANCE = 1e-5
 """The fit ends where a Newton step promises to lower the objective by no more than this share."""
 
+CERTAIN = 30.0
+"""The score of a class that all training images have or, less than 0, none: a probability of 1 in float32."""
 
 LOSSES: dict[str, Loss] = {"svm": SquaredHinge(), "softmax": Softmax(), "sigmoid": Sigmoid()}
 
@@ -76,9 +78,25 @@ def fit(
         raise InputError(f"C is {c}: give a finite number above 0")
     if targets.shape[1] < 2 and probe == "softmax":
         raise InputError("one class only: there is nothing to tell apart")
+    if probe == "sigmoid" and not (both := (targets > 0).any(0) & (targets < 0).any(0)).all():
+        return _fit_some(both, features, targets, c, start, tolerance)
     problem = Problem(LOSSES[probe], features, targets.to(features), c)
     weights, steps = minimise(problem, problem.start() if start is None else start.weights, tolerance)
     return Linear(weights, float(problem.value(weights, problem.scores(weights)).sum()), steps)
+
+
+def _fit_some(
+    both: Bool[Tensor, " classes"], features: Tensor, targets: Tensor, c: float, start: Linear | None, tolerance: float
+) -> Linear:
+    """Sigmoids for the classes that some images have and some lack: the bias of the others would have no end."""
+    weights = features.new_zeros(features.shape[1] + 1, len(both))
+    weights[-1] = torch.where((targets > 0).any(0), CERTAIN, -CERTAIN)
+    objective, steps = 0.0, 0
+    if both.any():
+        begun = None if start is None else Linear(start.weights[:, both], 0.0, 0)
+        found = fit("sigmoid", features, targets[:, both], c, start=begun, tolerance=tolerance)
+        weights[:, both], objective, steps = found.weights, found.objective, found.steps
+    return Linear(weights, objective, steps)
 
 
 @dataclass(frozen=True)
