@@ -149,7 +149,6 @@ def test_shards_are_read_from_an_object_store(packed, tmp_path, monkeypatch):
         for name, value in (("ACCESS_KEY_ID", "me"), ("SECRET_ACCESS_KEY", "secret"), ("DEFAULT_REGION", "us-east-1")):
             monkeypatch.setenv(f"AWS_{name}", value)
         monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{port}")
-        monkeypatch.delenv("LITDATA_ASYNC_CHUNK_PREFETCH", raising=False)
         client = boto3.client("s3", endpoint_url=f"http://127.0.0.1:{port}")
         client.create_bucket(Bucket="bucket")
         for file in packed.rglob("*"):

@@ -48,7 +48,7 @@ def write_shards(
                 litdata.optimize(
                     partial(read_row, listing=split.listing, size=size), inputs, str(target), chunk_bytes=shard_bytes,
                     num_workers=max(1, min(workers, len(inputs))), mode="overwrite", keep_data_ordered=True,
-                    verbose=False,
+                    verbose=False, start_method="fork" if hasattr(os, "fork") else "spawn",
                 )  # fmt: skip
             write_json(target / DONE, {"count": len(litdata.StreamingDataset(str(target))) if inputs else 0})
         counts[name] = json.loads((target / DONE).read_text())["count"]
