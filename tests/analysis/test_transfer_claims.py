@@ -51,8 +51,8 @@ def test_heads_are_compared_over_classes_with_positives():
     softmax, crowd = 60 + 10 * rng.random(20), 1 + rng.random(20)
     sigmoid = softmax + 2 + rng.random(20)
     sigmoid[3] = np.nan
-    claim = heads_claim(sigmoid, softmax, crowd, "", np.full(20, 9))
+    claim = heads_claim(sigmoid, softmax, crowd, "", np.full(20, 20))
     assert claim.verdict == "supports"
     assert claim.estimate.count == 19
-    assert heads_claim(sigmoid[:4], softmax[:4], crowd[:4], "", np.full(4, 9)).verdict == "can't tell"
-    assert heads_claim(sigmoid, softmax, crowd, "", np.zeros(20, int)).verdict == "can't tell"
+    assert heads_claim(sigmoid[:4], softmax[:4], crowd[:4], "", np.full(4, 20)).verdict == "can't tell"
+    assert heads_claim(sigmoid, softmax, crowd, "", np.full(20, 19)).verdict == "can't tell"

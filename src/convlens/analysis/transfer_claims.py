@@ -8,6 +8,8 @@ from jaxtyping import Float, Int
 
 from convlens.analysis.claims import OPEN, Claim, Estimate, bootstrap, mean_of, verdict
 
+ENOUGH = 20
+"""Test images of a class from which its average precision tells something."""
 ByClass = Float[np.ndarray, " classes"]
 
 
@@ -77,8 +79,11 @@ def pretraining_claim(
 def heads_claim(
     sigmoid: ByClass, softmax: ByClass, labels_per_image: ByClass, about: str, positives: Int[np.ndarray, " classes"]
 ) -> Claim:
-    """Claim 26: a head that can say several classes is better where images show several."""
-    enough = np.isfinite(sigmoid) & np.isfinite(softmax) & (positives > 0)
+    """Claim 26: a head that can say several classes is better where images show several.
+
+    Only classes with at least ``ENOUGH`` test images are looked at: the AP of a few is luck.
+    """
+    enough = np.isfinite(sigmoid) & np.isfinite(softmax) & (positives >= ENOUGH)
     gap = (sigmoid - softmax)[enough]
     estimate = mean_of(gap) if len(gap) else Estimate(float("nan"), float("nan"), float("nan"), 0)
     crowd = labels_per_image[enough]
@@ -90,7 +95,7 @@ def heads_claim(
     return Claim(
         26,
         about,
-        "AP of sigmoid heads less that of softmax, points, mean over classes, above 0",
+        f"AP of sigmoid heads less that of softmax, points, mean over classes with {ENOUGH} test images, above 0",
         estimate,
         verdict(estimate.against(0)) if len(gap) else OPEN,
         paper="the softmax is called a mismatch; no number is given",

@@ -49,6 +49,7 @@ def run(
     c: float | None,
     inner_folds: int,
     exclusive: str,
+    average_precision: str,
     random: bool,
     features: str | None,
     beside: Mapping[str, str | Sequence[str]],
@@ -68,7 +69,7 @@ def run(
         protocol = subject.data.protocol
         labels = torch.from_numpy(protocol.labels)
         targets = None if protocol.targets is None else torch.from_numpy(protocol.targets)
-        truth = Truth(labels, len(protocol.class_names), targets, exclusive)
+        truth = Truth(labels, len(protocol.class_names), targets, exclusive, average_precision)
         names = layer_names(subject.net, layers)
         wanted = [
             Cell(layer, probe, size, fold)
@@ -94,6 +95,8 @@ def run(
             if processes.process[0] > 0:
                 continue  # one process fits
             about = {**store.about, "normalise": normalise, "c": c, "inner_folds": inner_folds, "exclusive": exclusive}
+            if targets is not None:
+                about["average_precision"] = average_precision
             kept[weights] = Cells(folder / "cells" / weights.replace(" ", "_"), about)
             _fit(kept[weights], store, truth, split, wanted, setting, weights)
         if processes.process[0] > 0:

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from convlens.analysis.transfer_claims import depth_claim, heads_claim, pretraining_claim
+from convlens.analysis.transfer_claims import ENOUGH, depth_claim, heads_claim, pretraining_claim
 from convlens.files import write_json
 from convlens.runs import Subject
 from convlens.tasks.transfer_beside import Beside, runs_of
@@ -93,6 +93,9 @@ def _class_tables(subject: Subject, found: Collected) -> list[dict[str, Any]]:
     order = known[np.argsort(-first[known], kind="stable")]
     some = order if len(order) <= 24 else np.concatenate([order[:10], order[-10:]])
     rows = [[names[k], *(f"{values[k]:.1f}" for values in columns.values())] for k in some]
+    if subject.data.protocol.targets is not None and (enough := _positives(subject, found) >= ENOUGH).any():
+        means = [f"{np.nanmean(values[enough]):.1f}" for values in columns.values()]
+        rows.append([f"mean of the {enough.sum()} classes with {ENOUGH} test images or more", *means])
     title = "by class, %" if len(some) == len(order) else "the ten best and the ten worst classes, %"
     return [{"title": f"{title} ({size_name(size)})", "columns": ["class", *columns], "rows": rows}]
 
@@ -134,5 +137,13 @@ def _claims(subject: Subject, found: Collected, others: Mapping[str, Beside]) ->
         crowd = np.array(
             [present[present[:, k]].sum(1).mean() if present[:, k].any() else 0 for k in range(len(heads[0]))]
         )
-        claims.append(heads_claim(heads[0], heads[1], crowd, f"{about}, {layer}", present.sum(0)))
+        claims.append(heads_claim(heads[0], heads[1], crowd, f"{about}, {layer}", _positives(subject, found)))
     return claims
+
+
+def _positives(subject: Subject, found: Collected) -> np.ndarray:
+    """How many test images of the first fold show each class."""
+    protocol = subject.data.protocol
+    assert protocol.targets is not None
+    fold = min(fitted.cell.fold for values in found.found.values() for fitted in values)
+    return (protocol.targets[protocol.split(found.sizes[-1], fold)[1]] == 1).sum(0)

@@ -7,7 +7,7 @@ from jaxtyping import Float, Int8, Int64
 from torch import Tensor
 
 from convlens.errors import InputError
-from convlens.metrics.average_precision import mean_average_precision
+from convlens.metrics.average_precision import POINTS, mean_average_precision
 from convlens.transfer.probes import class_targets
 
 EXCLUSIVE = ("largest", "shares", "repeat")
@@ -39,6 +39,7 @@ class Truth:
             shows one class, its label.
         exclusive: what softmax, which gives one class for each image, is to give for several: the ``largest`` (the
             label), equal ``shares``, or the image once for each (``repeat``).
+        points: the rule of average precision, ``all`` or ``eleven`` (VOC 2007).
 
     Raises:
         InputError: fewer than two classes, or no such choice.
@@ -48,12 +49,15 @@ class Truth:
     classes: int
     targets: Int8[Tensor, "n classes"] | None = None
     exclusive: str = "largest"
+    points: str = "all"
 
     def __post_init__(self) -> None:
         if self.classes < 2:
             raise InputError("one class only: there is nothing to tell apart")
         if self.exclusive not in EXCLUSIVE:
             raise InputError(f"exclusive={self.exclusive!r}: choose one of {', '.join(EXCLUSIVE)}")
+        if self.points not in POINTS:
+            raise InputError(f"average_precision={self.points!r}: choose one of {', '.join(POINTS)}")
 
     def wanted(self, probe: str, rows: Int64[Tensor, " k"]) -> Float[Tensor, "k classes"]:
         """What a probe is to give for some images."""
@@ -73,7 +77,7 @@ class Truth:
         else:
             # Images are ranked by the probability of a class, for which the others' scores matter.
             ranked = scores.log_softmax(1) if probe == "softmax" else scores
-            per_class = mean_average_precision(ranked, self.targets[rows]).per_class
+            per_class = mean_average_precision(ranked, self.targets[rows], self.points).per_class
         return Scored(float(per_class.nanmean()), per_class, predicted)
 
 
