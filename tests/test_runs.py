@@ -107,6 +107,7 @@ def test_a_job_that_ends_well_is_recorded(cfg):
         assert runs.status(run_dir) == "running"
     found = record(run_dir)
     assert found.pop("seconds") >= 0
+    assert len(found.pop("settings")) == 16
     assert found == {
         "task": "train",
         "name": "some/job",

@@ -77,8 +77,8 @@ def users_of(*packages: str) -> set[str]:
     return {path for path, tree in MODULES.items() if {origin(*found) for found in imports(tree)} & set(packages)}
 
 
-def test_lightning_is_used_in_data_for_the_data_module_only():
-    assert {path for path in users_of("lightning") if package(path) == "data"} == {"data/module.py"}
+def test_lightning_is_used_in_data_for_the_data_modules_only():
+    assert {path for path in users_of("lightning") if package(path) == "data"} == {"data/module.py", "data/shards.py"}
 
 
 def test_systems_know_a_network_by_its_interface_only():

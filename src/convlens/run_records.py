@@ -1,5 +1,6 @@
 """What a run was and how far it came, as its directory tells it; no torch is needed to read it."""
 
+import hashlib
 import json
 import shlex
 import shutil
@@ -34,6 +35,11 @@ def _settings(cfg: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in flat.items() if not {key, key.partition(".")[0]} & set(FREE_KEYS)}
 
 
+def _digest(cfg: DictConfig) -> str:
+    """What tells the settings of two runs apart without reading either."""
+    return hashlib.sha256(json.dumps(_settings(plain(cfg)), sort_keys=True).encode()).hexdigest()[:16]
+
+
 def read_json(path: Path) -> dict[str, Any]:
     """A json file's content; empty where there is none or it is damaged."""
     try:
@@ -56,6 +62,8 @@ def check_same(run_dir: Path, cfg: DictConfig) -> None:
     path = run_dir / "config.yaml"
     trained = status(run_dir) == "finished" or any(run_dir.glob("checkpoints/*.ckpt"))
     if not (path.exists() and trained):
+        return
+    if read_json(run_dir / "run.json").get("settings") == _digest(cfg):
         return
     old, new = (_settings(plain(OmegaConf.create(c))) for c in (OmegaConf.load(path), plain(cfg)))  # type: ignore[arg-type]
     for key in sorted(old.keys() | new.keys()):
@@ -110,7 +118,8 @@ def _noted(run_dir: Path, cfg: DictConfig, task: str, command: str) -> Iterator[
     def note(state: str, error: str | None = None) -> None:
         seconds = round(before + time.monotonic() - started, 1)
         record = {"task": task, "name": cfg.job_name, "status": state, "command": command, "seconds": seconds}
-        write_json(run_dir / "run.json", record | {"error": error, "version": convlens.__version__})
+        about = {"error": error, "version": convlens.__version__, "settings": _digest(cfg)}
+        write_json(run_dir / "run.json", record | about)
 
     note("running")
     try:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import torch
 
-MODULES = ("lrn", "training_step", "top", "cache", "projection", "occlusion", "callback", "transfer")
+MODULES = ("lrn", "training_step", "top", "cache", "projection", "occlusion", "callback", "transfer", "shards", "sweep")
 OUTPUT = Path("outputs") / "bench.json"
 
 

@@ -20,7 +20,7 @@ BATCH, ROUNDS = 128, 5
 CASES = {"imagenette-224-subset": 224, "tiny-imagenet-200-subset": 56}
 
 
-def decoding_loader(train: Path, image_size: int) -> DataLoader:
+def decoding_loader(train: Path, image_size: int, workers: int = 0) -> DataLoader:
     """What one writes with torchvision: open, resize, crop, mirror, to a tensor."""
     steps = [
         v2.Resize(proportional(image_size)),
@@ -29,7 +29,7 @@ def decoding_loader(train: Path, image_size: int) -> DataLoader:
         v2.PILToTensor(),
         v2.ToDtype(torch.float32, scale=True),
     ]
-    return DataLoader(datasets.ImageFolder(train, v2.Compose(steps)), BATCH, shuffle=True)
+    return DataLoader(datasets.ImageFolder(train, v2.Compose(steps)), BATCH, shuffle=True, num_workers=workers)
 
 
 def seconds(loader: Iterable) -> float:

@@ -18,8 +18,8 @@ from tqdm import tqdm
 
 from convlens.nets import zfnet
 from convlens.systems import Classifier
-from convlens.tasks.dispatch import quiet_lightning
 from convlens.tasks.main import conf_dir, register_resolvers
+from convlens.tasks.quiet import quiet_lightning
 from tests.bench.timing import in_a_process, row
 
 STEPS, WARM_UP, BATCH, SIZE, WIDTH = 80, 5, 64, 64, 0.5

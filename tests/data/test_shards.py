@@ -87,6 +87,19 @@ def test_crops_on_the_device_are_those_that_workers_make(packed, images):
     assert data.on_after_batch_transfer(batch, 0)[0].numpy() == pytest.approx(ten[:, 4].numpy())
 
 
+def test_crops_elsewhere_than_on_the_processor_are_the_same(packed):
+    """By indices, as on a GPU; the meta device only tells shapes, so the processor is passed off as another."""
+    data = shards(packed, std=3.0)
+    images = torch.randint(0, 256, (5, 3, SIZE, SIZE), dtype=torch.uint8)
+    tops, lefts, flips = (
+        torch.tensor([0, 1, 2, 0, 1]),
+        torch.tensor([2, 1, 0, 0, 2]),
+        torch.tensor([0, 1, 0, 1, 1]) == 1,
+    )
+    found = data.gathered(images, tops, lefts, flips)
+    assert torch.allclose(found, data.crops(images, tops, lefts, flips), atol=1e-4)
+
+
 def test_an_epoch_is_shuffled_by_shards_and_goes_on_where_it_stopped(packed):
     def order(loader) -> list[int]:
         return [int(index) for _, _, indices in loader for index in indices]

@@ -16,6 +16,7 @@ import lightning as L
 import numpy as np
 import pytest
 import torch
+import yaml
 from filelock import FileLock
 from PIL import Image
 from torch.utils.data import DataLoader, TensorDataset
@@ -23,6 +24,7 @@ from wandb.proto import wandb_internal_pb2
 
 from convlens.loggers.epoch_wandb import EpochWandb
 from convlens.systems import Classifier
+from convlens.tasks.main import conf_dir
 from convlens.tasks.training import close
 
 BLOCK, HEADER = 32 * 1024, struct.Struct("<IHB")
@@ -153,14 +155,33 @@ def test_a_run_without_an_account_is_offline_and_asks_nobody(trained):
 def test_the_run_is_filed_by_its_configuration(trained):
     run = of_kind(trained[1], "run")[0]
     assert (run.project, run.display_name, run.run_group, run.job_type, list(run.tags)) == (
-        *("convlens", "some/name", "zfnet-parts", "train"),
+        *("convlens", "some/name", "some-parts", "train"),
         ["zfnet", "parts", "modern"],
     )
     config = {
         item.key: json.loads(item.value_json) for record in of_kind(trained[1], "config") for item in record.update
     }
-    assert (config["seed"], config["recipe"]["max_epochs"]) == (0, 3)
-    assert config["data"]["source"]["train"] == 60
+    assert (config["seed"], config["recipe.max_epochs"], config["data.source.train"]) == (0, 3, 60)
+    assert not any(isinstance(value, dict) and value for key, value in config.items() if key != "_wandb")
+
+
+def test_the_summary_is_the_runs_metrics(trained):
+    shown = {}
+    for record in of_kind(trained[1], "summary"):
+        for item in record.update:
+            shown["/".join(item.nested_key) or item.key] = json.loads(item.value_json)
+    metrics = json.loads((trained[0] / "metrics.json").read_text())
+    assert {key: shown.get(key) for key in metrics} == pytest.approx(metrics)
+
+
+def test_the_sweep_of_wandb_agents_names_what_there_is():
+    sweep = yaml.safe_load((conf_dir() / "wandb_sweep.yaml").read_text())
+    for key, choice in sweep["parameters"].items():
+        for value in choice["values"]:
+            if key != "seed":
+                assert (conf_dir() / key / f"{value}.yaml").exists()
+    assert set(sweep["parameters"]["ablation"]["values"]) == {p.stem for p in (conf_dir() / "ablation").glob("*.yaml")}
+    assert [word for word in sweep["command"] if word.startswith("experiment=")] == ["experiment=ablation"]
 
 
 def test_the_epoch_is_the_axis_of_every_chart(trained):

@@ -96,6 +96,7 @@ def test_the_record_says_what_was_done(trained):
     command = record.pop("command")
     assert command.startswith("convlens data.source.train=48 ")
     assert "'job_name=tiny zfnet'" in command  # can be typed as it is
+    assert len(record.pop("settings")) == 16
     assert record == {
         "task": "train",
         "name": "tiny zfnet",
@@ -167,7 +168,7 @@ def test_force_does_a_finished_run_anew_and_leaves_nothing_of_it(convlens, copie
     assert outcome.code == 0, outcome
     with (copied / "metrics.csv").open() as file:
         assert [row["epoch"] for row in csv.DictReader(file)] == ["1"]
-    assert {path.name for path in (copied / "results").iterdir()} == {"test"}
+    assert {path.name for path in (copied / "results").iterdir()} == {"seen", "test"}
     assert read(copied, "metrics.json") != metrics
     assert read(copied, "metrics.json")["epochs"] == 1
     assert yaml.safe_load((copied / "config.yaml").read_text())["recipe"]["max_epochs"] == 1

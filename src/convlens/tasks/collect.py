@@ -12,12 +12,14 @@ from convlens import run_records
 from convlens.analysis.ablation_claims import Rows, claims
 from convlens.analysis.claims import Estimate
 from convlens.analysis.contrast import contrast
+from convlens.callbacks.at_epochs import show_table
 from convlens.errors import InputError
 from convlens.figures.bar_plots import bars
 from convlens.figures.files import save_png
 from convlens.files import alone_in, write_json
 from convlens.tasks.averaging import average_runs
 from convlens.tasks.collected_runs import MEASURES, Group, find_groups, names_of
+from convlens.tasks.dashboards import loggers_of
 from convlens.tasks.table3 import ORDER, TABLE3
 from convlens.tasks.tables import write_tables
 
@@ -35,12 +37,15 @@ def run(cfg: DictConfig, overrides: list[str]) -> int:
     """Gather them."""
     if cfg.sweep is None:
         raise InputError("task=collect needs the folder of the runs: sweep=DIR, such as sweep=outputs/ablation")
-    collect(Path(cfg.sweep), run_records.command_line(overrides))
+    rows = collect(Path(cfg.sweep), run_records.command_line(overrides))
+    if set(cfg.logger) - {"csv"}:
+        with loggers_of(cfg) as loggers:
+            show_table(loggers, "collect/runs", list(rows[0]), [list(row.values()) for row in rows], 0)
     return 0
 
 
-def collect(sweep: Path, command: str = "") -> None:
-    """Write ``results/collect`` into the folder.
+def collect(sweep: Path, command: str = "") -> list[dict[str, Any]]:
+    """Write ``results/collect`` into the folder; the rows of the table.
 
     Raises:
         InputError: there is no finished run, or another process writes the table.
@@ -60,6 +65,7 @@ def collect(sweep: Path, command: str = "") -> None:
             folder / "result.json", result(rows, groups, others, found, command or f"task=collect sweep={sweep}")
         )
     log.info("%d rows of %d runs: %s", len(rows), sum(len(group.runs) for group in groups), folder / "table.md")
+    return rows
 
 
 def row(name: str, group: Group, base: Group | None) -> dict[str, Any]:

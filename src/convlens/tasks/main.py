@@ -21,7 +21,7 @@ from omegaconf.errors import OmegaConfBaseException
 from convlens import run_records
 from convlens.errors import BusyError, InputError
 from convlens.tasks.mistakes import explain
-from convlens.tasks.naming import job_name, run_dir
+from convlens.tasks.naming import group, job_name, run_dir
 from convlens.tasks.sweep_jobs import alone, starts_others
 from convlens.tasks.sweeps import DONE, ELSEWHERE, FAILED, REFUSED, SKIPPED, Outcome, in_sweep, objective
 
@@ -45,6 +45,7 @@ def register_resolvers() -> None:
     """Names that the configuration uses."""
     OmegaConf.register_new_resolver("convlens.job_name", job_name, replace=True)
     OmegaConf.register_new_resolver("convlens.run_dir", run_dir, replace=True)
+    OmegaConf.register_new_resolver("convlens.group", group, replace=True)
     OmegaConf.register_new_resolver("convlens.absolute", os.path.abspath, replace=True)
     OmegaConf.register_new_resolver("convlens.one_or", one_or, replace=True)
     OmegaConf.register_new_resolver("convlens.half", lambda number: number // 2, replace=True)

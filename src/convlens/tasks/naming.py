@@ -56,6 +56,11 @@ def is_silent(key: str) -> bool:
     return f"{key}=".startswith(SILENT)
 
 
+def group(name: str, data: str) -> str:
+    """The group of a job in a dashboard: that of its experiment or task, on the same data."""
+    return f"{name.partition('/')[0]}-{data}"
+
+
 def run_dir(output_root: str, name: str, run: str | None) -> str:
     """The directory a job writes to: the run it works on, or its own."""
     return str(run) if run else str(Path(output_root) / name)

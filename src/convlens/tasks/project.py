@@ -16,6 +16,7 @@ from convlens.callbacks.gallery_files import TABLE_COLUMNS
 from convlens.callbacks.gallery_result import gallery_result
 from convlens.errors import InputError
 from convlens.files import write_json
+from convlens.tasks.dashboards import loggers_of
 from convlens.tasks.processes import Processes
 from convlens.tasks.settings import check_number
 
@@ -86,17 +87,7 @@ def check_rules(rules: Any) -> None:
 
 def show(cfg: DictConfig, drawn: Drawn) -> None:
     """Sheets and table in the loggers that have pictures; the csv of a run's epochs is not touched."""
-    loggers = [runs.instantiate(node) for name, node in cfg.logger.items() if name != "csv"]
-    failed = True
-    try:
-        for logger in loggers:
-            logger.log_hyperparams(runs.plain(cfg))
+    with loggers_of(cfg) as loggers:
         for layer, path in drawn.sheets.items():
             show_picture(loggers, f"projections/{layer}", path, 0, layer)
         show_table(loggers, "projections/top", TABLE_COLUMNS, drawn.rows, 0)
-        failed = False
-    finally:
-        for logger in loggers:
-            logger.finalize("failed" if failed else "success")
-            if hasattr(logger, "finish"):
-                logger.finish(failed)

@@ -9,14 +9,16 @@ from pathlib import Path
 from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException
 from hydra.experimental.callback import Callback
 from hydra.types import RunMode
 from omegaconf import DictConfig
+from omegaconf.errors import OmegaConfBaseException
 
 from convlens import run_records
 from convlens.errors import InputError
 from convlens.files import write_json
-from convlens.tasks.sweep_jobs import check_directories
+from convlens.tasks.sweep_jobs import check_jobs
 
 DONE, SKIPPED, ELSEWHERE, REFUSED, FAILED, BEGUN = "done", "skipped", "elsewhere", "refused", "failed", "begun"
 SAID = {
@@ -69,8 +71,8 @@ class SweepRecord(Callback):
         """Choose the folder, before any job has one, and look whether each job will have its own."""
         self.folder = Path(config.output_root).absolute() / "sweeps" / f"{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}"
         try:
-            check_directories(config)
-        except InputError as error:
+            check_jobs(config)
+        except (InputError, HydraException, OmegaConfBaseException) as error:
             raise SystemExit(2) from error  # Hydra only warns of a callback's exceptions
 
     def on_job_start(self, config: DictConfig, **kwargs: Any) -> None:

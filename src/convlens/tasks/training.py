@@ -105,6 +105,9 @@ def fit_and_test(
             log.info("continuing %s from epoch %d", run_dir, torch.load(last, weights_only=True)["epoch"] + 2)
         trainer.fit(system, datamodule=data, ckpt_path=str(last) if resumed else None, weights_only=True)
         metrics = test(trainer, system, data, run_dir)
+        for logger in loggers:
+            if hasattr(logger, "log_summary"):
+                logger.log_summary(metrics)
         failed = False
     finally:
         close(loggers, failed)

@@ -71,7 +71,7 @@ def class_figures(subject: Subject, found: Collected, folder: Path, drawn: int) 
         rows = [
             (f"{names[k]}\n{gains[k]:+.0f} points", _examples(subject, labels, k)) for k in chosen
         ]  # fmt: skip
-        title = f"Classes that {key[1]} tells best and least over {found.layers[0]}"
+        title = f"Classes that gain most (above) and least from {found.layers[0]} to {key[1]}"
         save_png(class_examples(rows, title=title, divide=drawn), folder / "classes.png")
         figures.append({"file": "classes.png", "key": "classes", "caption": "gained most, gained least"})
     return figures
