@@ -19,7 +19,19 @@ from convlens.files import alone_in, first_process, write_bytes, write_json
 
 # Keys that do not change what a run computes: it may be continued with others.
 FREE_KEYS = (
-    *("logger", "force", "cache_dir", "data_dir", "output_root", "run_dir", "job_name", "run", "task", "data.download"),
+    *(
+        "logger",
+        "force",
+        "cache_dir",
+        "data_dir",
+        "output_root",
+        "run_dir",
+        "job_name",
+        "run",
+        "task",
+        "data.download",
+        "checkpoint_every",
+    ),
     *("data.cache_dir", "data.num_workers", "trainer.accelerator", "trainer.devices", "trainer.enable_model_summary"),
     *("trainer.enable_progress_bar", "trainer.log_every_n_steps", "trainer.num_sanity_val_steps", "trainer.profiler"),
 )

@@ -13,7 +13,7 @@ from hydra.errors import InstantiationException
 from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
-from convlens.data import ImageData
+from convlens.data import ImageData, ShardedData
 from convlens.errors import InputError
 from convlens.nets.weights import load_weights, read_weights
 from convlens.run_records import check_same as check_same
@@ -67,7 +67,7 @@ def instantiate(node: DictConfig, **given: Any) -> Any:
         raise InputError(f"{where} cannot be made from its settings ({said}): compare them with --cfg job") from error
 
 
-def build(cfg: DictConfig) -> tuple[ImageData, nn.Module]:
+def build(cfg: DictConfig) -> tuple[ImageData | ShardedData, nn.Module]:
     """Data and network of a configuration; no image is read yet."""
     data = instantiate(cfg.data)
     return data, build_net(cfg, data.num_classes)
@@ -111,7 +111,7 @@ def subject(cfg: DictConfig, overrides: list[str]) -> Subject:
         data, net = build(cfg)
         if cfg.model.weights:
             load_weights(net, Path(cfg.model.weights).expanduser())
-        return Subject(net.eval(), data, str(cfg.model.name), str(cfg.model.weights or "random weights"))
+        return Subject(net.eval(), images(data), str(cfg.model.name), str(cfg.model.weights or "random weights"))
     run_dir = Path(cfg.run)
     if not (run_dir / "config.yaml").exists():
         raise InputError(f"{run_dir} is not a run directory (no config.yaml): give the directory of a training run")
@@ -129,4 +129,15 @@ def subject(cfg: DictConfig, overrides: list[str]) -> Subject:
     else:
         edits = [o for o in given if o.startswith("data.")]
         data = instantiate(OmegaConf.merge(theirs, OmegaConf.from_dotlist(edits)).data)
-    return Subject(net.eval(), data, str(theirs.model.name), str(path))
+    return Subject(net.eval(), images(data), str(theirs.model.name), str(path))
+
+
+def images(data: ImageData | ShardedData) -> ImageData:
+    """Data that an analysis can look at.
+
+    Raises:
+        InputError: they are shards.
+    """
+    if not isinstance(data, ImageData):
+        raise InputError("data=shards is to train and to test with: give the data set that was packed, data=...")
+    return data

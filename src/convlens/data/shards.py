@@ -112,9 +112,11 @@ class ShardedData(L.LightningDataModule):
         return torch.tensor(self.about["mean"]).reshape(3, size, size)
 
     def train_dataloader(self) -> Any:
-        """Shuffled by shards."""
+        """Shuffled by shards; in a continued training from the batch at which it was stopped."""
         processes = processes_of(self.trainer)
-        return self._loader("train", processes.share(self.batch_size, self.count("train"), whole=False), shuffle=True)
+        size = processes.share(self.batch_size, self.count("train"), whole=False)
+        loader = self._loader("train", size, shuffle=True)
+        return loader if self.trainer is None else Continued(loader, self.trainer)
 
     def val_dataloader(self) -> Any:
         """In order."""
@@ -137,6 +139,8 @@ class ShardedData(L.LightningDataModule):
             InputError: always: shards are for training and testing.
         """
         raise InputError("data=shards is to train and to test with: add callbacks=none; look at images of a folder")
+
+    dataset = plain_dataloader
 
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> tuple[Tensor, Tensor]:
         """Bytes to what the network reads, on its device: crops [n, 3, c, c] or, to test, ten each [n, 10, 3, c, c]."""
@@ -184,6 +188,37 @@ class ShardedData(L.LightningDataModule):
             subsample=share, max_cache_size=self.cache_size,
         )  # fmt: skip
         return StreamingDataLoader(dataset, batch_size=batch_size, num_workers=self.num_workers, collate_fn=collate)
+
+
+class Continued:
+    """A loader for a training, which asks where the training is when its first batch is asked for.
+
+    Lightning makes the loader, and begins it, before it knows that.
+    """
+
+    def __init__(self, loader: Any, trainer: L.Trainer) -> None:
+        self.loader, self.trainer = loader, trainer
+
+    def __len__(self) -> int:
+        """Batches of an epoch."""
+        return len(self.loader)
+
+    def __iter__(self) -> Iterator[Any]:
+        """The batches of the epoch that are still to come."""
+        go_on(self.loader, self.trainer.current_epoch, self.trainer.fit_loop.epoch_loop.batch_progress.current.ready)
+        yield from self.loader
+
+
+def go_on(loader: Any, epoch: int, batches: int) -> None:
+    """Begin a loader in an epoch (from 0) of which some batches are done, in the order of one never stopped."""
+    loader.restore, loader.current_epoch = False, epoch  # at the start of an epoch it counts on
+    if not 0 < batches < len(loader):
+        return
+    done, workers = batches * loader.batch_size, loader.num_workers
+    loader.dataset.set_epoch(epoch + 1)
+    place = loader.dataset.state_dict(num_samples_yielded=done, num_workers=workers, batch_size=loader.batch_size)
+    state = {"dataset": place, "current_epoch": epoch + 1, "num_samples_yielded": done}
+    loader.load_state_dict(state | {"latest_worker_idx": (batches - 1) % max(workers, 1)})
 
 
 def allow_plain_http() -> None:

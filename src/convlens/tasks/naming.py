@@ -22,6 +22,7 @@ SILENT = (
     "output_root",
     "run_dir",
     "cache_dir",
+    "checkpoint_every",
     "data_dir",
     "job_name",
     "run=",

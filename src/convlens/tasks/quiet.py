@@ -22,6 +22,7 @@ def quiet_lightning() -> None:
         ".*sync_dist=True.*",  # of what is the same in all processes
         ".*using .DistributedSampler. during.*",  # ours gives no image twice
         ".*has `__len__` defined.*",  # shards
+        ".*your dataloader is not resumable.*",  # that of shards is
         ".*in eval mode at the start of training.*",  # frozen layers
     ):
         warnings.filterwarnings("ignore", message)

@@ -9,12 +9,12 @@ import torch
 from torch import nn
 
 from convlens import runs
-from convlens.data import ImageData
+from convlens.data import ImageData, ShardedData
 from convlens.figures.files import write_arrays
 from convlens.systems import Classifier
 
 
-def test(trainer: L.Trainer, system: Classifier, data: ImageData, run_dir: Path) -> dict[str, Any]:
+def test(trainer: L.Trainer, system: Classifier, data: ImageData | ShardedData, run_dir: Path) -> dict[str, Any]:
     """Test the best epoch, keep its predictions in ``results/test`` and ``seen``, and gather the run's numbers.
 
     ``seen/...`` are the same measures on training images, as many as there are test images, seen the same way.
@@ -40,7 +40,12 @@ def test(trainer: L.Trainer, system: Classifier, data: ImageData, run_dir: Path)
 
 
 def keep(
-    folder: Path, split: str, data: ImageData, labels: np.ndarray, best: np.ndarray, probabilities: np.ndarray
+    folder: Path,
+    split: str,
+    data: ImageData | ShardedData,
+    labels: np.ndarray,
+    best: np.ndarray,
+    probabilities: np.ndarray,
 ) -> None:
     """Write ``predictions.npz`` (names, labels, best classes) and, of the test, ``probabilities.npz`` (float16)."""
     own = "train" if split == "seen" else split

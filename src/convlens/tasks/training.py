@@ -14,7 +14,7 @@ from convlens import runs
 from convlens.callbacks.at_epochs import AtEpochs
 from convlens.callbacks.checkpoints import EpochCheckpoint, WholeCheckpoints
 from convlens.callbacks.progress import RunProgress
-from convlens.data import ImageData
+from convlens.data import ImageData, ShardedData
 from convlens.deconv.layers import check_outputs
 from convlens.errors import InputError
 from convlens.files import first_process, write_json
@@ -30,6 +30,8 @@ def train(cfg: DictConfig, overrides: list[str]) -> None:
     """Train, test the best epoch, write ``metrics.json``."""
     quiet_lightning()
     run_dir = Path(cfg.run_dir)
+    if cfg.checkpoint_every is not None and not isinstance(cfg.data.get("root"), str):
+        raise InputError("checkpoint_every is for data=shards, whose order is taken up again: others go on by epochs")
     # Before anything is written: settings that do not work must not touch a finished run.
     data, net, beginning = build(cfg)
     with runs.recorded(run_dir, cfg, "train", runs.command_line(overrides)):
@@ -44,7 +46,7 @@ def train(cfg: DictConfig, overrides: list[str]) -> None:
     )
 
 
-def build(cfg: DictConfig) -> tuple[ImageData, nn.Module, Beginning]:
+def build(cfg: DictConfig) -> tuple[ImageData | ShardedData, nn.Module, Beginning]:
     """Data and network, with the weights the run begins from, and where these came from."""
     torch.use_deterministic_algorithms(True, warn_only=True)
     if not isinstance(cfg.seed, int) or not 0 <= cfg.seed < 2**32:
@@ -58,7 +60,7 @@ def build(cfg: DictConfig) -> tuple[ImageData, nn.Module, Beginning]:
     return data, net, beginning
 
 
-def check_scores(net: nn.Module, data: ImageData) -> None:
+def check_scores(net: nn.Module, data: ImageData | ShardedData) -> None:
     """Make sure that the network takes the images and has a score for each class.
 
     Raises:
@@ -74,7 +76,7 @@ def check_scores(net: nn.Module, data: ImageData) -> None:
 
 
 def fit_and_test(
-    cfg: DictConfig, run_dir: Path, data: ImageData, net: nn.Module, beginning: Beginning
+    cfg: DictConfig, run_dir: Path, data: ImageData | ShardedData, net: nn.Module, beginning: Beginning
 ) -> dict[str, Any]:
     """The work itself; loggers are closed whatever happens."""
     data.setup("fit")
@@ -92,7 +94,7 @@ def fit_and_test(
     try:
         trainer = runs.instantiate(
             cfg.trainer,
-            callbacks=[*callbacks, RunProgress(), *checkpoints(run_dir)],
+            callbacks=[*callbacks, RunProgress(), *checkpoints(run_dir, cfg.checkpoint_every)],
             logger=loggers,
             default_root_dir=str(run_dir),
         )
@@ -114,8 +116,11 @@ def fit_and_test(
     return metrics
 
 
-def checkpoints(run_dir: Path) -> list[L.Callback]:
-    """The best and the last epoch; two callbacks, since Lightning's own ``save_last`` follows the best only."""
+def checkpoints(run_dir: Path, every: int | None = None) -> list[L.Callback]:
+    """The best and the last epoch, and the last also within an epoch, ``every`` so many steps.
+
+    Each has a callback of its own, since Lightning's ``save_last`` follows the best only.
+    """
     shared: dict[str, Any] = {
         "dirpath": run_dir / "checkpoints",
         "enable_version_counter": False,
@@ -124,7 +129,13 @@ def checkpoints(run_dir: Path) -> list[L.Callback]:
     }
     best = ModelCheckpoint(monitor="val/top1_error", mode="min", filename="best", **shared)
     last = EpochCheckpoint(monitor=None, filename="last", **shared)
-    return [best, last]
+    if every is None:
+        return [best, last]
+    within = ModelCheckpoint(monitor=None, filename="last", every_n_train_steps=every, **shared | WITHIN)
+    return [best, last, within]
+
+
+WITHIN = {"save_on_train_epoch_end": False}
 
 
 def close(loggers: list[Any], failed: bool) -> None:

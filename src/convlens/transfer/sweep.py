@@ -1,5 +1,6 @@
 """All layers, folds, training sizes and probes, with what they share computed once (paper, Tables 4 to 7, Fig 9)."""
 
+import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -15,11 +16,11 @@ from convlens.transfer.truth import Scored, Truth
 
 START_C = {"svm": 10.0, "softmax": 100.0, "sigmoid": 100.0}
 """Where the search of C begins, and what is used where there is too little to search with: near the best for vectors of
-length 1."""
+length 1, for others less by their mean squared length, to a power of ten."""
 GAIN = 0.1
 """Points that another C must gain to be taken."""
 FACTOR = 10.0
-BOUNDS = (1e-5, 1e5)
+BOUNDS = (1e-12, 1e5)
 ROUGH = 1e-3
 """Tolerance of the fits that only choose C."""
 MOST_SHARED = 12_000
@@ -139,7 +140,7 @@ class _Layer:
                 start = time.monotonic()
                 if inner is None:
                     inner = self._inner(space, rows)
-                c, tried = self._choose(cell.probe, inner)
+                c, tried = self._choose(START_C[cell.probe] / _power_of_ten(known), cell.probe, inner)
                 probe = fit(cell.probe, known, self.truth.wanted(cell.probe, rows), c)
                 scored = self.truth.score(cell.probe, probe.scores(asked), test)
                 yield Outcome(cell, c, tried, scored, len(rows), test, time.monotonic() - start)
@@ -167,10 +168,12 @@ class _Layer:
             found.append((*space.coordinates(rows[~out], rows[out]), rows[~out], rows[out]))
         return found
 
-    def _choose(self, probe: str, inner: Sequence[tuple[Tensor, Tensor, Tensor, Tensor]]) -> tuple[float, dict]:
+    def _choose(
+        self, start: float, probe: str, inner: Sequence[tuple[Tensor, Tensor, Tensor, Tensor]]
+    ) -> tuple[float, dict]:
         """C with the best mean score of the parts: up or down from the start as long as it gets better."""
         if not inner:
-            return self.setting.c or START_C[probe], {}
+            return self.setting.c or start, {}
         last: list[Linear | None] = [None] * len(inner)
         tried: dict[float, float] = {}
 
@@ -184,12 +187,17 @@ class _Layer:
                 tried[c] = sum(scores) / len(scores)
             return tried[c]
 
-        best = START_C[probe]
+        best = start
         attempt(best)
         for factor in (1 / FACTOR, FACTOR):
             while BOUNDS[0] <= best * factor <= BOUNDS[1] and attempt(best * factor) > attempt(best) + GAIN:
                 best *= factor
         return best, tried
+
+
+def _power_of_ten(features: Float[Tensor, "n d"]) -> float:
+    """That nearest to their mean squared length."""
+    return 10.0 ** round(math.log10(max(float(features.square().sum(1).mean()), 1e-30)))
 
 
 def _ranks(labels: Int64[Tensor, " n"]) -> Int64[Tensor, " n"]:
