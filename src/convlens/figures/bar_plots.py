@@ -13,6 +13,9 @@ from matplotlib.ticker import MaxNLocator
 from convlens.errors import InputError
 from convlens.figures.look import INK, colour, finish, panels
 
+LETTERS = 70
+"""As many letters of labels fit beside each other below a plot."""
+
 
 def bars(
     values: Mapping[str, Mapping[str, int | float]],
@@ -51,6 +54,8 @@ def bars(
             axis.errorbar(at, heights, errors, linestyle="", ecolor=INK[dark], elinewidth=1, capsize=2.5)
         handles.append(drawn)
     axis.set_xticks(range(len(labels)), labels)
+    if sum(map(len, labels)) > LETTERS:  # side by side they would run into each other
+        axis.set_xticks(range(len(labels)), labels, rotation=30, ha="right", rotation_mode="anchor")
     axis.tick_params(axis="x", length=0)
     axis.set_ylabel(y_label)
     legend = handles if len(values) > 1 else []

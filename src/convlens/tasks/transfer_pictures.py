@@ -38,9 +38,10 @@ def curve_figures(
     sizes = [size for size in found.sizes if size is not None]
     if len(sizes) > 1:
         lines = [
-            _line(layer, f"{probe}, {weights}" if len(found.weights) > 1 else probe, sizes,
-                  [found.scores(weights, layer, probe, size) for size in sizes])
+            _line(layer, f"{probe}, {weights}" if len(found.weights) > 1 else probe, known,
+                  [found.scores(weights, layer, probe, size) for size in known])
             for weights in found.weights for probe in found.probes for layer in found.layers
+            if (known := [size for size in sizes if (weights, layer, probe, size) in found.found])
         ]  # fmt: skip
         save_png(size_curves(lines, references, y_label=label, title=title), folder / "sizes.png")
         figures.append({"file": "sizes.png", "key": "sizes", "caption": "the score by training images (Fig 9)"})
