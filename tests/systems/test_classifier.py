@@ -375,3 +375,21 @@ def test_a_checkpoint_holds_tensors_and_primitives_and_continues_the_run(tmp_pat
     assert torch.equal(run(continued, ckpt_path=last), expected)
     assert continued.rates == whole.rates[10:]
     assert continued.logged[-1] == whole.logged[-1]
+
+
+def test_the_memory_layout_changes_no_score():
+    images = torch.randn(3, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    torch.manual_seed(1)
+    plain = Classifier(small_net(), SGD)
+    torch.manual_seed(1)
+    last = Classifier(small_net(), SGD, channels_last=True)
+    kernels = [p for p in last.net.parameters() if p.dim() == 4]
+    assert kernels
+    assert all(p.is_contiguous(memory_format=torch.channels_last) for p in kernels)
+    assert torch.allclose(last(images), plain(images), atol=1e-5)
+
+
+def test_a_compiled_network_keeps_the_names_of_its_weights():
+    net = small_net()
+    names = set(net.state_dict())
+    assert set(Classifier(net, SGD, compile=True).net.state_dict()) == names

@@ -64,7 +64,7 @@ def test_a_question_loads_nothing_heavy_and_writes_nothing(tmp_path, arguments):
 def test_help_shows_the_groups_with_their_options_and_how_to_go_on(tmp_path):
     said = type_in(tmp_path, "--help").stdout
     assert (
-        "task: collect, compare, correspond, diagnose, duplicates, ensemble, first_layer, invariance, occlude, "
+        "task: collect, compare, correspond, diagnose, duplicates, ensemble, first_layer, invariance, occlude, pack, "
         "project, report, study, train, transfer\n" in said
     )
     assert "convlens task=study" in said
@@ -91,7 +91,7 @@ def test_help_shows_the_groups_with_their_options_and_how_to_go_on(tmp_path):
         (
             "task=wobble",
             "task=wobble is unknown: there is collect, compare, correspond, diagnose, duplicates, ensemble, "
-            "first_layer, invariance, occlude, project, report, study, train, transfer",
+            "first_layer, invariance, occlude, pack, project, report, study, train, transfer",
         ),
         (
             "recipe.max_epoch=3",
