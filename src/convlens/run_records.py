@@ -34,6 +34,7 @@ FREE_KEYS = (
     ),
     *("data.cache_dir", "data.num_workers", "trainer.accelerator", "trainer.devices", "trainer.enable_model_summary"),
     *("trainer.enable_progress_bar", "trainer.log_every_n_steps", "trainer.num_sanity_val_steps", "trainer.profiler"),
+    *("trainer.num_nodes", "trainer.strategy", "trainer.accumulate_grad_batches"),
 )
 
 
@@ -43,8 +44,11 @@ def plain(cfg: DictConfig) -> dict[str, Any]:
 
 
 def _settings(cfg: dict[str, Any]) -> dict[str, Any]:
-    flat = _flat(json.loads(json.dumps(cfg)))
-    return {key: value for key, value in flat.items() if not {key, key.partition(".")[0]} & set(FREE_KEYS)}
+    return {
+        key: value
+        for key, value in flat(json.loads(json.dumps(cfg))).items()
+        if not {key, key.partition(".")[0]} & set(FREE_KEYS)
+    }
 
 
 def _digest(cfg: DictConfig) -> str:
@@ -86,13 +90,14 @@ def check_same(run_dir: Path, cfg: DictConfig) -> None:
             )
 
 
-def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
+def flat(value: Any, prefix: str = "") -> dict[str, Any]:
+    """Values in values by names with dots between, such as ``model.net.width``."""
     if not isinstance(value, dict):
         return {prefix: value}
-    flat: dict[str, Any] = {}
+    found: dict[str, Any] = {}
     for key, item in value.items():
-        flat |= _flat(item, f"{prefix}.{key}" if prefix else str(key))
-    return flat
+        found |= flat(item, f"{prefix}.{key}" if prefix else str(key))
+    return found
 
 
 @contextmanager

@@ -19,6 +19,7 @@ from convlens.nets.weights import load_weights, read_weights
 from convlens.run_records import check_same as check_same
 from convlens.run_records import clear as clear
 from convlens.run_records import command_line as command_line
+from convlens.run_records import flat as flat
 from convlens.run_records import plain as plain
 from convlens.run_records import read_json as read_json
 from convlens.run_records import recorded as recorded

@@ -74,7 +74,7 @@ def test_crops_on_the_device_are_those_that_workers_make(packed, images):
     assert data.mean.numpy() == pytest.approx(images._stored_mean.numpy(), abs=1e-3)
     batch = next(iter(data.test_dataloader()))
     data.trainer = trainer(testing=True)
-    ten, labels = data.on_after_batch_transfer(batch, 0)
+    ten, labels, _ = data.on_after_batch_transfer(batch, 0)
     own = ImageData(images.source, cache_dir=images.cache_dir, image_size=14, stored_size=SIZE, val_share=0.2, std=2.0)
     expected = torch.stack([own.dataset("test", "ten")[i][0] for i in range(len(ten))])
     assert ten.numpy() == pytest.approx(expected.numpy(), abs=1e-3)

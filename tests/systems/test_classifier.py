@@ -213,9 +213,10 @@ def test_ten_crops_of_one_image_count_once(tmp_path):
         rel=1e-5,
     )
     predicted = system.predictions()
-    assert predicted[0].tolist() == labels.tolist()
-    assert predicted[1].tolist() == order[:, :5].tolist()
-    assert predicted[2] == pytest.approx(mean.numpy(), rel=1e-5)
+    assert predicted[0].tolist() == list(range(5))
+    assert predicted[1].tolist() == labels.tolist()
+    assert predicted[2].tolist() == order[:, :5].tolist()
+    assert predicted[3] == pytest.approx(mean.numpy(), rel=1e-5)
     trainer.test(system, test, verbose=False)
     assert len(system.predictions()[0]) == 5  # those of the last test alone
 

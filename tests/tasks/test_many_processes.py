@@ -8,8 +8,6 @@ import numpy as np
 import pytest
 import torch
 
-from convlens.tasks.main import conf_dir
-
 TWO = ("trainer.accelerator=cpu", "trainer.devices=2")
 # The test images do not divide by two; 88 training images do: else one is trained on twice. Dropout draws other numbers
 # in each process.
@@ -84,8 +82,3 @@ def test_a_batch_that_two_devices_cannot_share_is_refused(tmp_path, cache):
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 2, done
     assert "convlens: recipe.batch_size=15 cannot be shared evenly by 2 devices: give a multiple of 2" in done.stderr
-
-
-def test_the_configuration_has_the_knobs_of_large_machines():
-    text = (conf_dir() / "trainer" / "default.yaml").read_text()
-    assert all(f"\n{knob}: " in text for knob in ("devices", "num_nodes", "strategy", "precision"))

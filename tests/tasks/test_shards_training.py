@@ -16,7 +16,7 @@ TRAIN = (
 def packed(convlens) -> None:
     outcome = convlens("task=pack", *DATA, "task.output=packed", "task.workers=1", "task.shard_bytes=400KB")
     assert outcome.code == 0, outcome
-    assert "184 images of 73 px" not in outcome.err
+    assert "184 images of 73 px" in outcome.out
 
 
 @pytest.mark.parametrize("workers", [0, 2])

@@ -142,20 +142,20 @@ class ShardedData(L.LightningDataModule):
 
     dataset = plain_dataloader
 
-    def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> tuple[Tensor, Tensor]:
+    def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> tuple[Tensor, Tensor, Tensor]:
         """Bytes to what the network reads, on its device: crops [n, 3, c, c] or, to test, ten each [n, 10, 3, c, c]."""
         images, labels, indices = batch
         trainer = self.trainer
         if trainer is not None and trainer.training:
             numbers = draws(self.seed, trainer.current_epoch, indices.cpu().numpy().astype(np.uint64))
             choose = random_positions if self.train_crops == "random" else fixed_positions
-            return self.crops(images, *choose(numbers, images.shape[-1], self.image_size)), labels
+            return self.crops(images, *choose(numbers, images.shape[-1], self.image_size)), labels, indices
         if trainer is not None and trainer.testing and self.test_views == TEN:
             tops, lefts, flips = (p.repeat(len(images)) for p in ten_positions(images.shape[-1], self.image_size))
             seen = self.crops(images.repeat_interleave(TEN, 0), tops, lefts, flips)
-            return seen.unflatten(0, (len(images), TEN)), labels
+            return seen.unflatten(0, (len(images), TEN)), labels, indices
         start = torch.full((len(images),), centre_start(images.shape[-1], self.image_size))
-        return self.crops(images, start, start, torch.zeros(len(images), dtype=torch.bool)), labels
+        return self.crops(images, start, start, torch.zeros(len(images), dtype=torch.bool)), labels, indices
 
     def crops(self, images: UInt8[Tensor, "n 3 s s"], tops: Tensor, lefts: Tensor, flips: Tensor) -> Tensor:
         """One window of each image less that of the mean, mirrored where ``flips`` says so, [n, 3, c, c]."""

@@ -50,11 +50,6 @@ class EpochWandb(WandbLogger):
         return run
 
     @rank_zero_only
-    def log_hyperparams(self, params: Mapping[str, Any], *args: Any, **kwargs: Any) -> None:  # type: ignore[override]
-        """Log a configuration by flat names, such as ``model.net.width``, by which runs are filtered and grouped."""
-        super().log_hyperparams(flat(params), *args, **kwargs)
-
-    @rank_zero_only
     def log_summary(self, numbers: Mapping[str, Any]) -> None:
         """Set what the table of runs shows: the numbers of the best epoch, not those of the last."""
         self.experiment.summary.update(dict(numbers))
@@ -88,11 +83,3 @@ class EpochWandb(WandbLogger):
         if self._experiment is not None:
             self._experiment.finish(exit_code=1 if failed else 0)
             self._experiment = None
-
-
-def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Values in values by names with dots between."""
-    found: dict[str, Any] = {}
-    for key, value in values.items():
-        found |= flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) and value else {f"{prefix}{key}": value}
-    return found

@@ -24,7 +24,8 @@ class Classifier(L.LightningModule):
     What is logged of each split: the loss, top-1 and top-5 error; of val and test also the mean over the classes of
     their accuracy. A test is of the test images, or, where ``tested`` is ``seen``, of images that were trained on.
 
-    Batches are ``(images, labels)``, images [n, c, h, w] or, for testing on several views, [n, views, c, h, w].
+    Batches are ``(images, labels)``, or these and the images' numbers; images are [n, c, h, w] or, for testing on
+    several views, [n, views, c, h, w].
     The random numbers of an epoch (dropout) depend on the seed and the epoch alone, so that a run that was killed and
     continued ends with the weights of one that was not.
 
@@ -68,7 +69,7 @@ class Classifier(L.LightningModule):
         self._epoch_scheduler: Any = None
         self._restored_scheduler: dict[str, Any] | None = None
         self.tested = "test"
-        self._predicted: list[tuple[Tensor, Tensor, Tensor]] = []
+        self._predicted: list[tuple[Tensor, Tensor, Tensor, Tensor]] = []
         self.measures = nn.ModuleDict()
         for split in ("train", "val", "test", "seen"):
             measures: dict[str, nn.Module] = {f"top{k}_error": TopKError(k) for k in (1, 5)}
@@ -120,30 +121,34 @@ class Classifier(L.LightningModule):
         """Loss and errors of a batch, over all its views."""
         scores = self._step(batch, batch_idx, self.tested)[1]
         best = scores.topk(min(5, scores.shape[1]), dim=1).indices  # where probabilities are all zero, too
-        self._predicted.append((batch[1].cpu(), best.cpu(), scores.softmax(1).cpu()))
+        self._predicted.append((self._numbers(batch), batch[1].cpu(), best.cpu(), scores.softmax(1).cpu()))
+
+    def _numbers(self, batch: Sequence[Tensor]) -> Tensor:
+        """The images' numbers: what the batch says, or every so-manieth from this process's own on."""
+        if len(batch) > 2:
+            return batch[2].cpu()
+        before = sum(len(labels) for _, labels, _, _ in self._predicted)
+        return torch.arange(before, before + len(batch[1])) * self.trainer.world_size + self.trainer.global_rank
 
     def on_test_start(self) -> None:
         """Forget the predictions of an earlier test."""
         self._predicted = []
 
-    def predictions(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Of the last test, in the order of the images: labels [n], the five best classes [n, 5], best first, and
-        probabilities [n, classes].
+    def predictions(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """Of the last test, by the number of the image: numbers [n], labels [n], the five best classes [n, 5], best
+        first, and probabilities [n, classes].
 
-        With several processes, of which each tested every so-manieth image, all of them have to call this.
+        With several processes, each of which tested some of the images, all of them have to call this.
         """
         found = [torch.cat(parts) for parts in zip(*self._predicted, strict=True)]
         count = self.trainer.world_size
         if count > 1:
             shares: list[Any] = [None] * count
             torch.distributed.all_gather_object(shares, found)
-            merged = [part.new_empty(sum(len(share[0]) for share in shares), *part.shape[1:]) for part in found]
-            for rank, share in enumerate(shares):
-                for whole, part in zip(merged, share, strict=True):
-                    whole[rank::count] = part
-            found = merged
-        labels, best, probabilities = found
-        return labels.numpy(), best.numpy(), probabilities.float().numpy()
+            found = [torch.cat(parts) for parts in zip(*shares, strict=True)]
+        order = found[0].argsort(stable=True)
+        numbers, labels, best, probabilities = (part[order] for part in found)
+        return numbers.numpy(), labels.numpy(), best.numpy(), probabilities.float().numpy()
 
     def on_train_epoch_end(self) -> None:
         """Log the 1-based epoch, which is the axis of every chart, and the learning rate; step a per-epoch schedule.

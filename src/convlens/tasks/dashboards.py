@@ -16,7 +16,7 @@ def loggers_of(cfg: DictConfig) -> Iterator[list[Any]]:
     failed = True
     try:
         for logger in loggers:
-            logger.log_hyperparams(runs.plain(cfg))
+            logger.log_hyperparams(runs.flat(runs.plain(cfg)))
         yield loggers
         failed = False
     finally:

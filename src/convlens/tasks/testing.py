@@ -20,7 +20,7 @@ def test(trainer: L.Trainer, system: Classifier, data: ImageData | ShardedData, 
     ``seen/...`` are the same measures on training images, as many as there are test images, seen the same way.
     """
     best = runs.checkpoint(run_dir)
-    epoch = torch.load(best, weights_only=True)["epoch"] + 1
+    stored = torch.load(best, weights_only=True, map_location="cpu")
     runs.load_weights(system.net, best)
     numbers: dict[str, Any] = {}
     tested: dict[str, tuple[str, int | None]] = {"seen": ("train", data.count("test")), "test": ("test", None)}
@@ -32,24 +32,20 @@ def test(trainer: L.Trainer, system: Classifier, data: ImageData | ShardedData, 
         if trainer.is_global_zero:
             keep(run_dir / "results" / split, split, data, *predicted)
     return numbers | {
-        "val/top1_error": validation_error(best),
-        "best_epoch": epoch,
+        "val/top1_error": validation_error(stored),
+        "best_epoch": stored["epoch"] + 1,
         "epochs": trainer.max_epochs,
         **parameters(system.net),
     }
 
 
 def keep(
-    folder: Path,
-    split: str,
-    data: ImageData | ShardedData,
-    labels: np.ndarray,
-    best: np.ndarray,
-    probabilities: np.ndarray,
-) -> None:
+    folder: Path, split: str, data: ImageData | ShardedData, numbers: np.ndarray, labels: np.ndarray,
+    best: np.ndarray, probabilities: np.ndarray,
+) -> None:  # fmt: skip
     """Write ``predictions.npz`` (names, labels, best classes) and, of the test, ``probabilities.npz`` (float16)."""
     own = "train" if split == "seen" else split
-    names = np.array([data.image_id(own, index) for index in range(len(labels))])
+    names = np.array([data.image_id(own, index) for index in numbers.tolist()])
     write_arrays(folder / "predictions.npz", {"labels": labels, "top5": best, "images": names})
     if split == "test":  # to be averaged with those of other networks
         write_arrays(folder / "probabilities.npz", {"probabilities": probabilities.astype(np.float16)})
@@ -62,8 +58,7 @@ def parameters(net: nn.Module) -> dict[str, int]:
     return {"parameters": sum(p.numel() for p in net.parameters()), "conv_parameters": sum(inside.values())}
 
 
-def validation_error(best: Path) -> float | None:
+def validation_error(stored: dict[str, Any]) -> float | None:
     """The top-1 error by which a checkpoint is the best; None where there were no validation images."""
-    states = torch.load(best, weights_only=True).get("callbacks", {})
-    scores = [state["best_model_score"] for state in states.values() if "best_model_score" in state]
+    scores = [state["best_model_score"] for state in stored["callbacks"].values() if "best_model_score" in state]
     return next((float(score) for score in scores if score is not None), None)

@@ -100,7 +100,7 @@ def fit_and_test(
         )
         trainer.strategy.checkpoint_io = WholeCheckpoints()
         for logger in loggers:
-            logger.log_hyperparams(runs.plain(cfg))
+            logger.log_hyperparams(runs.flat(runs.plain(cfg)))
         last = run_dir / "checkpoints" / "last.ckpt"
         resumed = last.exists() and not cfg.force
         if resumed:
