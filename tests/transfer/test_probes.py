@@ -9,7 +9,10 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.svm import LinearSVC
 
 from convlens.errors import InputError
-from convlens.transfer.probes import LOSSES, Problem, class_targets, fit
+from convlens.transfer import probes as probes_module
+from convlens.transfer import problem as problem_module
+from convlens.transfer.probes import LOSSES, class_targets, fit
+from convlens.transfer.problem import Known, Problem
 
 
 def literal(probe, weights, features, targets, c):
@@ -41,19 +44,28 @@ def test_value_gradient_and_curvature_are_those_of_the_formula(seed, probe, c):
     targets = class_targets(probe, labels, 3).double()
     if probe != "softmax":
         targets[0, 1] = 0  # an image that does not count for a class
-    problem = Problem(LOSSES[probe], features, targets, c)
+    problem = Problem(LOSSES[probe], Known(features), targets, c)
+    back = problem.end(problem.start(weights))
+    torch.testing.assert_close(back, weights - weights.mean(1, keepdim=True) if probe == "softmax" else weights)
+    asked = literal(probe, weights, features, targets, c)
+    torch.testing.assert_close(problem.value(began := problem.start(weights), problem.scores(began)).sum(), asked)
+    features = problem.features  # without their mean, where that changes nothing but the biases
     at = weights.clone().requires_grad_()
     value = literal(probe, at, features, targets, c)
     scores = problem.scores(weights)
     torch.testing.assert_close(problem.value(weights, scores).sum(), value.detach())
     (gradient,) = torch.autograd.grad(value, at)
     torch.testing.assert_close(problem.gradient(weights, scores), gradient)
-    change = drawn(seed + 1)[2]
-    step = 1e-6
-    ahead, behind = (problem.gradient(w, problem.scores(w)) for w in (weights + step * change, weights - step * change))
-    numeric = (ahead - behind) / (2 * step)
-    if probe != "svm":  # whose slope has kinks
-        torch.testing.assert_close(problem.hessian(scores)(change), numeric, rtol=1e-4, atol=1e-3 * c)
+    bent = torch.autograd.functional.hessian(lambda w: literal(probe, w, features, targets, c), weights)
+    bent = bent.reshape(weights.numel(), weights.numel())
+    if probe == "softmax":  # which an equal change of all biases leaves as it is
+        bent = bent + torch.outer(ones := (torch.arange(5).eq(4)[:, None] * torch.ones(3)).flatten().double(), ones)
+    expected = torch.linalg.solve(bent, -gradient.flatten()).reshape(weights.shape)
+    step = problem.step(scores, gradient, 1e-9)
+    if probe == "softmax":
+        step[-1] -= step[-1].mean()
+        expected[-1] -= expected[-1].mean()
+    torch.testing.assert_close(step, expected, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("c", [0.1, 10.0, 1000.0])
@@ -70,7 +82,8 @@ def test_same_objective_and_predictions_as_scikit_learn(probe, c):
     else:
         theirs = LogisticRegression(C=c, tol=1e-8, max_iter=20_000).fit(features, labels)
     weights = torch.cat([torch.from_numpy(theirs.coef_).T, torch.from_numpy(theirs.intercept_)[None]])
-    problem = Problem(LOSSES[probe], x, class_targets(probe, y, 6).double(), c)
+    problem = Problem(LOSSES[probe], Known(x), class_targets(probe, y, 6).double(), c)
+    weights = problem.start(weights)
     objective = float(problem.value(weights, problem.scores(weights)).sum())
     assert found.objective == pytest.approx(objective, rel=1e-3)
     others = torch.from_numpy(rng.standard_normal((500, 40)))
@@ -116,6 +129,10 @@ def test_bad_input_is_said():
         fit("svm", features, targets, 0)
     with pytest.raises(InputError, match="one class only"):
         fit("softmax", features, targets, 1.0)
+    with pytest.raises(InputError, match="features of 3 images and targets of 4: give as many"):
+        fit("svm", Known(features), torch.ones(4, 2), 1.0)
+    with pytest.raises(InputError, match="features are not finite"):
+        fit("svm", torch.full((3, 2), torch.nan), targets, 1.0)
 
 
 def test_sigmoids_of_classes_that_all_images_have_or_none_are_sure_and_the_others_as_without_them():
@@ -130,3 +147,66 @@ def test_sigmoids_of_classes_that_all_images_have_or_none_are_sure_and_the_other
     assert torch.equal(found.weights[:, [0, 2]], alone.weights)
     again = fit("sigmoid", features, targets, 1.0, start=found)
     assert again.weights.isfinite().all()
+
+
+@pytest.mark.parametrize("probe", ["svm", "softmax", "sigmoid"])
+@pytest.mark.parametrize("c", [1e-4, 1.0, 1e3])
+def test_features_with_a_large_mean_and_unequal_scales_are_fitted_to_the_minimum(probe, c):
+    generator = torch.Generator().manual_seed(0)
+    labels = torch.arange(90) % 3
+    features = (torch.randn(90, 30, generator=generator) + torch.randn(3, 30, generator=generator)[labels]).double()
+    features = (50 + features) * torch.logspace(-2, 1, 30).double()
+    wanted = class_targets(probe, labels, 3)
+    problem = Problem(LOSSES[probe], Known(features), wanted, c)
+    found = fit(probe, features, wanted, c)
+    weights = problem.start(found.weights).requires_grad_()
+    reference = torch.optim.LBFGS([weights], max_iter=4000, tolerance_grad=1e-12, tolerance_change=1e-16,
+                                  history_size=50, line_search_fn="strong_wolfe")  # fmt: skip
+
+    def value():
+        reference.zero_grad()
+        total = problem.value(weights, problem.scores(weights)).sum()
+        total.backward()
+        return total
+
+    best = min(
+        float(reference.step(value).detach()), float(value().detach())
+    )  # goes on from there: nothing more is to be gained
+    assert best <= found.objective * (1 + 1e-12)
+    assert found.objective == pytest.approx(best, rel=1e-4)
+    single = fit(probe, features.float(), wanted, c)
+    assert single.objective == pytest.approx(best, rel=1e-3)
+    if probe == "softmax":
+        theirs = LogisticRegression(C=c, tol=1e-10, max_iter=100_000).fit(features.numpy(), labels.numpy())
+        same = found.scores(features).argmax(1).numpy() == theirs.predict(features.numpy())
+        assert same.mean() > 0.95
+
+
+def test_less_precise_features_are_fitted_in_single_precision():
+    features, labels, _ = drawn(1)
+    wanted = class_targets("svm", labels, 3)
+    rough, single = (fit("svm", features.to(precision), wanted, 1.0) for precision in (torch.bfloat16, torch.float32))
+    assert rough.weights.dtype == torch.float32
+    assert rough.objective == pytest.approx(single.objective, rel=0.05)
+
+
+@pytest.mark.parametrize("probe", ["svm", "softmax", "sigmoid"])
+def test_many_images_and_steps_in_the_span_of_the_active_ones_are_the_same(probe, monkeypatch):
+    torch.manual_seed(0)
+    labels = torch.arange(900) % 5
+    features = (torch.randn(900, 20) + 0.8 * torch.randn(5, 20)[labels]).double()
+    wanted = class_targets(probe, labels, 5)
+    direct = fit(probe, features, wanted, 10.0, tolerance=1e-9)
+    monkeypatch.setattr(problem_module, "MOST_PRODUCTS", 100)
+    monkeypatch.setattr(probes_module, "FEW", 1000)
+    gradual = fit(probe, features, wanted, 10.0, tolerance=1e-9)
+    torch.testing.assert_close(direct.weights, gradual.weights, rtol=1e-3, atol=1e-3)
+    assert direct.left < 1e-9 > gradual.left
+
+
+def test_what_was_not_solved_is_told(monkeypatch, caplog):
+    features, labels, _ = drawn(2)
+    monkeypatch.setattr("convlens.transfer.newton.MOST_STEPS", 1)
+    found = fit("softmax", features, class_targets("softmax", labels, 3), 1000.0)
+    assert found.left > 1e-3
+    assert "softmax, C = 1000: ended after 1 steps" in caplog.text

@@ -14,8 +14,6 @@ class Loss(ABC):
     bias_shrunk = 0.0
     separate = True
     """Whether each class is a problem of its own."""
-    forcing = 0.3
-    """How well a Newton step is solved: what may be left of it, as a share of the gradient."""
 
     @abstractmethod
     def value(self, scores: Tensor, targets: Tensor) -> Tensor:
@@ -26,8 +24,13 @@ class Loss(ABC):
         """The first derivative, [n, classes]."""
 
     @abstractmethod
+    def bends(self, scores: Tensor, targets: Tensor) -> Tensor:
+        """The second derivative of each image in the score of each class, [n, classes]."""
+
     def curvature(self, scores: Tensor, targets: Tensor) -> Callable[[Tensor], Tensor]:
         """The second derivative, as what it does to a change of the scores."""
+        bends = self.bends(scores, targets)
+        return lambda moved: bends * moved
 
 
 class Softmax(Loss):
@@ -42,6 +45,11 @@ class Softmax(Loss):
     def slope(self, scores: Tensor, targets: Tensor) -> Tensor:
         """By the scores."""
         return scores.softmax(1) * targets.sum(1, keepdim=True) - targets
+
+    def bends(self, scores: Tensor, targets: Tensor) -> Tensor:
+        """By the scores, twice."""
+        shares = scores.softmax(1)
+        return shares * (1 - shares) * targets.sum(1, keepdim=True)
 
     def curvature(self, scores: Tensor, targets: Tensor) -> Callable[[Tensor], Tensor]:
         """What it does to a change of the scores."""
@@ -58,7 +66,6 @@ class SquaredHinge(Loss):
     """One class against the rest; targets are 1, -1, or 0 where an image does not count."""
 
     bias_shrunk = 1.0
-    forcing = 0.01  # its slope has kinks: rough steps cross them to and fro
 
     def value(self, scores: Tensor, targets: Tensor) -> Tensor:
         """Of each image and class."""
@@ -68,10 +75,9 @@ class SquaredHinge(Loss):
         """By the scores."""
         return -2 * targets * (1 - targets * scores).clamp_min(0)
 
-    def curvature(self, scores: Tensor, targets: Tensor) -> Callable[[Tensor], Tensor]:
-        """What it does to a change of the scores."""
-        short = 2.0 * ((targets * scores < 1) & (targets != 0)).to(scores)
-        return lambda moved: short * moved
+    def bends(self, scores: Tensor, targets: Tensor) -> Tensor:
+        """By the scores, twice: 2 for images short of the margin."""
+        return 2.0 * ((targets * scores < 1) & (targets != 0)).to(scores)
 
 
 class Sigmoid(Loss):
@@ -85,8 +91,7 @@ class Sigmoid(Loss):
         """By the scores."""
         return -targets * torch.sigmoid(-targets * scores)
 
-    def curvature(self, scores: Tensor, targets: Tensor) -> Callable[[Tensor], Tensor]:
-        """What it does to a change of the scores."""
+    def bends(self, scores: Tensor, targets: Tensor) -> Tensor:
+        """By the scores, twice."""
         share = torch.sigmoid(scores)
-        weight = share * (1 - share) * targets.abs()
-        return lambda moved: weight * moved
+        return share * (1 - share) * targets.abs()

@@ -16,22 +16,26 @@ from convlens.errors import InputError
 
 JITTER = 1e-12
 """Smallest share of the mean squared length that is added where training images depend on each other linearly."""
-VALUES_AT_ONCE = 1 << 25
+DIMENSIONS_AT_ONCE = 1024
+"""So few are summed in the features' own precision, the sums in double."""
+IMAGES_AT_ONCE = 1024
 
 
 def columns(features: Float[Tensor, "n d"], rows: Int64[Tensor, " m"]) -> Iterator[Float[Tensor, "m part"]]:
-    """Some rows of features, a range of dimensions after the other, in double precision."""
-    width = max(1, VALUES_AT_ONCE // max(1, len(rows)))
-    for start in range(0, features.shape[1], width):
-        yield features[:, start : start + width][rows].double()
+    """Some rows of features, a range of dimensions after the other, at least in single precision."""
+    for start in range(0, features.shape[1], DIMENSIONS_AT_ONCE):
+        part = features[:, start : start + DIMENSIONS_AT_ONCE][rows]
+        yield part if part.dtype == torch.float64 else part.float()
 
 
 def gram(features: Float[Tensor, "n d"], rows: Int64[Tensor, " m"]) -> Float[Tensor, "m m"]:
     """Inner products of all pairs of some rows; memory does not grow with the number of dimensions."""
     products = torch.zeros(len(rows), len(rows), dtype=torch.float64)
     for part in columns(features, rows):
-        products.addmm_(part, part.T)
-    return products
+        for start in range(0, len(rows), IMAGES_AT_ONCE):
+            block = slice(start, start + IMAGES_AT_ONCE)
+            products[block, start:] += part[block] @ part[start:].T
+    return products.triu() + products.triu(1).T
 
 
 def unit_length(products: Float[Tensor, "n n"]) -> Float[Tensor, "n n"]:

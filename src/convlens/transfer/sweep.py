@@ -11,6 +11,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from convlens.transfer.probes import Linear, fit
+from convlens.transfer.problem import Known
 from convlens.transfer.space import Space
 from convlens.transfer.truth import Scored, Truth
 
@@ -59,6 +60,22 @@ class Outcome:
     train: int
     test: Int64[Tensor, " m"]
     seconds: float
+
+
+class Inner(NamedTuple):
+    """A part of the training images that is tested by a fit to the others, to search C.
+
+    Attributes:
+        known: coordinates of those that are fitted to.
+        asked: coordinates of the part.
+        rows: numbers of those that are fitted to.
+        held: numbers of the part.
+    """
+
+    known: Known
+    asked: Float[Tensor, "m d"]
+    rows: Int64[Tensor, " n"]
+    held: Int64[Tensor, " m"]
 
 
 @dataclass(frozen=True)
@@ -132,15 +149,15 @@ class _Layer:
         for size in sizes:
             rows, test = splits[size]
             assert torch.equal(rows, train[: len(rows)]), "a smaller training set begins a larger one"
-            known = space.narrowed(fitted[: len(rows)], len(rows))
+            known = Known(space.narrowed(fitted[: len(rows)], len(rows)))
             at = place[test]
             asked = space.narrowed(torch.cat([fitted, tested])[at], len(rows))
-            inner: list[tuple[Tensor, Tensor, Tensor, Tensor]] | None = None
+            inner: list[Inner] | None = None
             for cell in (cell for cell in cells if cell.images_per_class == size):
                 start = time.monotonic()
                 if inner is None:
                     inner = self._inner(space, rows)
-                c, tried = self._choose(START_C[cell.probe] / _power_of_ten(known), cell.probe, inner)
+                c, tried = self._choose(START_C[cell.probe] / _power_of_ten(known.features), cell.probe, inner)
                 probe = fit(cell.probe, known, self.truth.wanted(cell.probe, rows), c)
                 scored = self.truth.score(cell.probe, probe.scores(asked), test)
                 yield Outcome(cell, c, tried, scored, len(rows), test, time.monotonic() - start)
@@ -154,8 +171,8 @@ class _Layer:
             self._shared = Space(self.features, every, self.setting.normalise, train, len(train))
         return self._shared
 
-    def _inner(self, space: Space, rows: Tensor) -> list[tuple[Tensor, Tensor, Tensor, Tensor]]:
-        """Coordinates and numbers of the images of each part of the training images: to fit on, to test on."""
+    def _inner(self, space: Space, rows: Tensor) -> list["Inner"]:
+        """The parts of the training images, each tested by a fit to the others."""
         if self.setting.c is not None:
             return []
         rank = _ranks(self.truth.labels[rows])
@@ -165,25 +182,24 @@ class _Layer:
         found = []
         for part in range(count):
             out = rank % count == part
-            found.append((*space.coordinates(rows[~out], rows[out]), rows[~out], rows[out]))
+            known, asked = space.coordinates(rows[~out], rows[out])
+            found.append(Inner(Known(known), asked, rows[~out], rows[out]))
         return found
 
-    def _choose(
-        self, start: float, probe: str, inner: Sequence[tuple[Tensor, Tensor, Tensor, Tensor]]
-    ) -> tuple[float, dict]:
+    def _choose(self, start: float, probe: str, inner: Sequence["Inner"]) -> tuple[float, dict]:
         """C with the best mean score of the parts: up or down from the start as long as it gets better."""
         if not inner:
-            return self.setting.c or start, {}
+            return start if self.setting.c is None else self.setting.c, {}
         last: list[Linear | None] = [None] * len(inner)
         tried: dict[float, float] = {}
 
         def attempt(c: float) -> float:
             if c not in tried:
                 scores = []
-                for number, (known, asked, rows, held) in enumerate(inner):
-                    wanted = self.truth.wanted(probe, rows)
-                    last[number] = fit(probe, known, wanted, c, start=last[number], tolerance=ROUGH)
-                    scores.append(self.truth.score(probe, last[number].scores(asked), held).score)  # type: ignore[union-attr]
+                for number, part in enumerate(inner):
+                    wanted = self.truth.wanted(probe, part.rows)
+                    found = last[number] = fit(probe, part.known, wanted, c, start=last[number], tolerance=ROUGH)
+                    scores.append(self.truth.score(probe, found.scores(part.asked), part.held).score)
                 tried[c] = sum(scores) / len(scores)
             return tried[c]
 
