@@ -2,6 +2,7 @@
 
 import errno
 import json
+import logging
 import os
 import shutil
 from collections.abc import Iterator
@@ -12,6 +13,8 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from convlens.errors import BusyError, InputError
+
+log = logging.getLogger(__name__)
 
 
 @contextmanager
@@ -44,8 +47,8 @@ def first_process() -> bool:
 
 
 @contextmanager
-def alone_in(folder: Path) -> Iterator[None]:
-    """Keep other processes out of a folder, but for the helpers that this one starts.
+def alone_in(folder: Path, *, wait: bool = False) -> Iterator[None]:
+    """Keep other processes out of a folder, but for the helpers that this one starts; ``wait`` for them to leave it.
 
     Raises:
         BusyError: another process is in there.
@@ -58,11 +61,15 @@ def alone_in(folder: Path) -> Iterator[None]:
     try:
         lock.acquire(timeout=0)
     except Timeout:
-        raise BusyError(f"another process works in {folder}: wait for it, or choose another run_dir") from None
+        if not wait:
+            raise BusyError(f"another process works in {folder}: wait for it, or choose another run_dir") from None
+        log.info("waiting for another process that works in %s", folder)
+        lock.acquire()
     try:
         yield
     finally:
-        Path(lock.lock_file).unlink(missing_ok=True)
+        if not wait:  # or one that waits would have a file that no other sees
+            Path(lock.lock_file).unlink(missing_ok=True)
         lock.release()
 
 

@@ -1,5 +1,6 @@
 """What a run was and how far it came, as its directory tells it; no torch is needed to read it."""
 
+import contextlib
 import hashlib
 import json
 import shlex
@@ -101,16 +102,17 @@ def flat(value: Any, prefix: str = "") -> dict[str, Any]:
 
 
 @contextmanager
-def recorded(run_dir: Path, cfg: DictConfig, task: str, command: str) -> Iterator[None]:
+def recorded(run_dir: Path, cfg: DictConfig, task: str, command: str, *, shared: bool = False) -> Iterator[None]:
     """Keep ``config.yaml`` and ``run.json`` (status, command, seconds, error) while a job works in a run directory.
 
-    A job that is refused in a new directory leaves nothing there.
+    A job that is refused in a new directory leaves nothing there. In a shared directory others may work, too: the
+    record is of the job that ended last.
 
     Raises:
         InputError: another process works there.
     """
     new = not (run_dir / "run.json").exists()
-    with alone_in(run_dir):
+    with contextlib.nullcontext() if shared else alone_in(run_dir):
         try:
             with _noted(run_dir, cfg, task, command):
                 yield
@@ -154,7 +156,7 @@ def clear(run_dir: Path) -> None:
     """Remove what an earlier run left, so that nothing of it is continued or reported as the new one's."""
     for name in ("checkpoints", "results", "tensorboard", "wandb"):
         shutil.rmtree(run_dir / name, ignore_errors=True)
-    for name in ("metrics.csv", "metrics.json"):
+    for name in ("metrics.csv", "metrics.json", "mean.npy"):
         (run_dir / name).unlink(missing_ok=True)
 
 

@@ -1,5 +1,6 @@
 """Run directories: to work in one, and to have its network and data back from it."""
 
+import io
 import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -8,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import hydra
+import numpy as np
 import torch
 from hydra.errors import InstantiationException
 from omegaconf import DictConfig, OmegaConf
@@ -15,6 +17,7 @@ from torch import nn
 
 from convlens.data import ImageData, ShardedData
 from convlens.errors import InputError
+from convlens.files import write_bytes
 from convlens.nets.weights import load_weights, read_weights
 from convlens.run_records import check_same as check_same
 from convlens.run_records import clear as clear
@@ -27,25 +30,41 @@ from convlens.run_records import status as status
 
 log = logging.getLogger(__name__)
 
+MEAN_IMAGE = "mean.npy"
+"""The mean image of the training images, which a run's network takes from whatever it reads later."""
+RANDOM_WEIGHTS = "random weights"
+
 
 @dataclass(frozen=True)
 class Subject:
-    """A network to look at, with the data it reads."""
+    """A network to look at, with the data it reads.
+
+    Attributes:
+        net: the network.
+        data: its images.
+        name: of the network.
+        weights: the file they come from, or ``random weights``.
+        built: what it was built with.
+    """
 
     net: nn.Module
     data: ImageData
     name: str
     weights: str
+    built: dict[str, Any]
 
 
 @contextmanager
-def analysing(cfg: DictConfig, overrides: Sequence[str], task: str) -> Iterator[Path]:
-    """The directory in which a task writes: the run's, which keeps its own record, or a new one of its own."""
+def analysing(cfg: DictConfig, overrides: Sequence[str], task: str, *, shared: bool = False) -> Iterator[Path]:
+    """The directory in which a task writes: the run's, which keeps its own record, or a new one of its own.
+
+    Where it is ``shared``, jobs of the same task work in it side by side and see to their files themselves.
+    """
     run_dir = Path(cfg.run_dir)
     if cfg.run is not None:
         yield run_dir
         return
-    with recorded(run_dir, cfg, task, command_line(overrides)):
+    with recorded(run_dir, cfg, task, command_line(overrides), shared=shared):
         yield run_dir
 
 
@@ -112,7 +131,8 @@ def subject(cfg: DictConfig, overrides: list[str]) -> Subject:
         data, net = build(cfg)
         if cfg.model.weights:
             load_weights(net, Path(cfg.model.weights).expanduser())
-        return Subject(net.eval(), images(data), str(cfg.model.name), str(cfg.model.weights or "random weights"))
+        weights = str(cfg.model.weights or cfg.model.net.get("weights") or RANDOM_WEIGHTS)
+        return Subject(net.eval(), images(data), str(cfg.model.name), weights, plain(cfg.model.net))
     run_dir = Path(cfg.run)
     if not (run_dir / "config.yaml").exists():
         raise InputError(f"{run_dir} is not a run directory (no config.yaml): give the directory of a training run")
@@ -125,12 +145,21 @@ def subject(cfg: DictConfig, overrides: list[str]) -> Subject:
     if any(o.startswith("data=") for o in given):
         # Other images, but as the network was taught to read them.
         kept = {n: theirs.data[n] for n in ("image_size", "stored_size", "fit", "mean", "std") if n in theirs.data}
+        if kept.get("mean") == "train" and (run_dir / MEAN_IMAGE).exists():
+            kept["mean"] = str(run_dir / MEAN_IMAGE)
         typed = {o.partition("=")[0] for o in given}
         data = instantiate(cfg.data, **{name: v for name, v in kept.items() if f"data.{name}" not in typed})
     else:
         edits = [o for o in given if o.startswith("data.")]
         data = instantiate(OmegaConf.merge(theirs, OmegaConf.from_dotlist(edits)).data)
-    return Subject(net.eval(), images(data), str(theirs.model.name), str(path))
+    return Subject(net.eval(), images(data), str(theirs.model.name), str(path), plain(theirs.model.net))
+
+
+def keep_mean(run_dir: Path, data: ImageData) -> None:
+    """Keep the mean image with the run: its network takes that from other images, too."""
+    content = io.BytesIO()
+    np.save(content, data.stored_mean.numpy())
+    write_bytes(run_dir / MEAN_IMAGE, content.getbuffer())
 
 
 def images(data: ImageData | ShardedData) -> ImageData:

@@ -39,11 +39,14 @@ def test_pretraining_is_compared_at_the_most_images():
     rng = np.random.default_rng(3)
     scratch = 40 + 10 * rng.random(30)
     own = {1: scratch - 20, 6: scratch + 5, 30: scratch + 40}
-    claim = pretraining_claim(own, {30: scratch}, "scratch", "", 6)
+    claim = pretraining_claim(own, {30: scratch}, "scratch", "")
     assert claim.verdict == "supports"
     assert claim.estimate.value == pytest.approx(40)
     assert claim.controls == {"beats scratch with 30 images per class from": "6 images per class"}
-    assert pretraining_claim({30: scratch - 3}, {30: scratch}, "scratch", "", None).verdict == "refutes"
+    assert pretraining_claim({30: scratch - 3}, {30: scratch}, "scratch", "").verdict == "refutes"
+    never = pretraining_claim({1: scratch - 9, None: scratch - 3}, {None: scratch}, "scratch", "")
+    assert never.controls == {"beats scratch with all training images from": "never"}
+    assert never.statistic.startswith("score with all training images less that of scratch")
 
 
 def test_heads_are_compared_over_classes_with_positives():

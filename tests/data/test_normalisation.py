@@ -152,9 +152,17 @@ def test_without_room_to_move_the_crop_is_the_whole_square(root):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"mean": (1.0, 2.0)}, "data.mean is (1.0, 2.0): give train, or three numbers"),
-        ({"mean": "imagenet"}, "data.mean is imagenet: give train, or three numbers"),
-        ({"mean": [1.0, 2.0, 3.0, 4.0]}, "data.mean is [1.0, 2.0, 3.0, 4.0]: give train, or three numbers"),
+        ({"mean": (1.0, 2.0)}, "data.mean is (1.0, 2.0): give train, a file (npy), or three numbers"),
+        ({"mean": "imagenet"}, "data.mean is imagenet: give train, a file (npy), or three numbers"),
+        (
+            {"mean": [1.0, 2.0, 3.0, 4.0]},
+            "data.mean is [1.0, 2.0, 3.0, 4.0]: give train, a file (npy), or three numbers",
+        ),
+        (
+            {"mean": "nowhere.npy"},
+            "data.mean is nowhere.npy, which cannot be read ([Errno 2] No such file or directory: 'nowhere.npy'): "
+            "give an npy file",
+        ),
         ({"std": (1.0, 2.0)}, "data.std is (1.0, 2.0): give one number or three numbers"),
         ({"std": 0.0}, "data.std is 0.0: give numbers above 0"),
         ({"std": (1.0, -1.0, 1.0)}, "data.std is (1.0, -1.0, 1.0): give numbers above 0"),

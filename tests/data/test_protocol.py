@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from convlens.data import Caltech101, ImageFolder, PartsImages, PointedImages
 from convlens.data.listing import FileListing
-from convlens.data.protocol import FixedSplit, HeldOutFolds, RandomFolds, fixed_split, write_splits
+from convlens.data.protocol import FixedSplit, HeldOutFolds, RandomFolds, fixed_split
+from convlens.data.split_files import write_splits
 from convlens.data.splits import Split, rank_in_class
 from convlens.errors import InputError
 

@@ -71,7 +71,7 @@ def test_the_shards_hold_every_image_once_with_its_label(packed, images):
 def test_crops_on_the_device_are_those_that_workers_make(packed, images):
     """The same draws, mean and views as ImageData's, to float32's rounding."""
     data = shards(packed, mean="train", std=2.0, test_views=10)
-    assert data.mean.numpy() == pytest.approx(images._stored_mean.numpy(), abs=1e-3)
+    assert data.mean.numpy() == pytest.approx(images.stored_mean.numpy(), abs=1e-3)
     batch = next(iter(data.test_dataloader()))
     data.trainer = trainer(testing=True)
     ten, labels, _ = data.on_after_batch_transfer(batch, 0)

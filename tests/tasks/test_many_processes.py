@@ -65,7 +65,7 @@ def test_two_processes_extract_the_features_that_one_does(convlens, type_in, tmp
     for name in names[1:]:
         one, two = (np.load(tmp_path / folder / name) for folder in ("f1", "f2")) if name.endswith("npy") else (0, 0)
         assert two == pytest.approx(one, rel=1e-5, abs=1e-6), name
-    tables = [(tmp_path / run / "results/transfer/table.csv").read_text() for run in ("one", "two")]
+    tables = [(tmp_path / run / "results/transfer_parts/table.csv").read_text() for run in ("one", "two")]
     assert [line.split(",")[:5] for line in tables[0].splitlines()] == [
         line.split(",")[:5] for line in tables[1].splitlines()
     ]

@@ -3,8 +3,11 @@
 import csv
 import json
 import shutil
+import sys
 from pathlib import Path
+from unittest import mock
 
+import hydra
 import numpy as np
 import pytest
 import torch
@@ -14,6 +17,7 @@ from sklearn.metrics import balanced_accuracy_score
 from sklearn.svm import LinearSVC
 
 from convlens import runs
+from convlens.tasks.main import conf_dir
 from convlens.tasks.transfer import layer_names
 from convlens.transfer.features import extract_features
 
@@ -37,7 +41,7 @@ def table(folder: Path) -> dict[tuple, dict]:
 def test_a_cell_is_what_one_would_find_by_hand(convlens, run):
     outcome = convlens(*SMALL, "task.c=1", "task.random=true")
     assert (outcome.code, outcome.err) == (0, ""), outcome
-    folder = run / "results" / "transfer"
+    folder = run / "results" / "transfer_parts"
     found = table(folder)
     assert len(found) == 2 * 2 * 2 * 2 * 2  # weights, layers, probes, sizes, folds
     config = OmegaConf.load(run / "config.yaml")
@@ -58,7 +62,7 @@ def test_a_cell_is_what_one_would_find_by_hand(convlens, run):
 
 def test_the_report_has_tables_pictures_and_claims(convlens, run):
     assert convlens(*SMALL, "task.random=true").code == 0
-    folder = run / "results" / "transfer"
+    folder = run / "results" / "transfer_parts"
     found = json.loads((folder / "result.json").read_text())
     assert [figure["file"] for figure in found["figures"]] == [
         "layers.png",
@@ -71,20 +75,19 @@ def test_the_report_has_tables_pictures_and_claims(convlens, run):
             assert min(picture.size) > 100
     names = [row[0] for row in found["tables"][0]["rows"]]
     assert names == ["layer1", "layer5", "layer1, random weights", "layer5, random weights"]
-    assert [claim["number"] for claim in found["claims"]] == [25, 24]
-    assert found["claims"][1]["statistic"].startswith("score at 3 images per class less that of random weights (layer")
+    assert [claim["number"] for claim in found["claims"]] == [25]
 
 
 def test_what_is_fitted_is_not_fitted_again_and_what_changed_is(convlens, run, caplog):
     assert convlens(*SMALL).code == 0
-    cells = sorted((run / "results/transfer/cells/trained").glob("*.json"))
+    cells = sorted((run / "results/transfer_parts/cells/trained").glob("*.json"))
     before = [path.stat().st_mtime_ns for path in cells]
     cells[3].unlink()
-    first = table(run / "results/transfer")
+    first = table(run / "results/transfer_parts")
     outcome = convlens(*SMALL)
     assert "trained: 15 of 16 fits are there" in outcome.out
     assert [path.stat().st_mtime_ns for path in cells][:3] == before[:3]
-    again = table(run / "results/transfer")
+    again = table(run / "results/transfer_parts")
     assert {key: row["score"] for key, row in again.items()} == {key: row["score"] for key, row in first.items()}
     assert "of 16 fits are there" not in convlens(*SMALL, "task.normalise=none").out
 
@@ -94,26 +97,155 @@ def test_a_sweep_ends_with_the_table_of_one_job(convlens, run, tmp_path):
     assert convlens(*SMALL, "task.images_per_class=[3]", "task.probes=[svm]", "task.folds=[0]").code == 0
     sweep = ("-m", "experiment=transfer", "run=other", "layer=1,5", "images_per_class=3", "fold=0", "probe=svm")
     assert convlens(*sweep).code == 0
-    one, many = (table(tmp_path / name / "results/transfer") for name in ("run", "other"))
+    one, many = (table(tmp_path / name / "results/transfer_parts") for name in ("run", "other"))
     assert {key: row["score"] for key, row in one.items()} == {key: row["score"] for key, row in many.items()}
     assert len(many) == 2
 
 
-def test_a_run_on_the_same_classes_is_shown_beside(convlens, run):
-    config = OmegaConf.load(run / "config.yaml")
-    arrays = np.load(run / "results/test/predictions.npz")
+@pytest.fixture
+def photos(tmp_path) -> Path:
+    """Caltech-101's layout: three classes of nine images and a background."""
+    for label, name in enumerate(("BACKGROUND_Google", "ant", "bee", "cat")):
+        folder = tmp_path / "caltech/101_ObjectCategories" / name
+        folder.mkdir(parents=True)
+        for number in range(9):
+            pixels = np.random.default_rng(10 * label + number).integers(0, 256, (8, 8, 3), np.uint8)
+            pixels[:, :, label % 3] //= 4
+            Image.fromarray(pixels).resize((64, 64)).save(folder / f"image_{number:04d}.jpg")
+    return tmp_path / "caltech"
+
+
+CALTECH = ("data=caltech101", "data.source.root=caltech", "data.image_size=64", "data.source.train_per_class=3")
+PHOTOS = (
+    *CALTECH,
+    "task=transfer",
+    "run=run",
+    "task.layers=5",
+    "task.images_per_class=3",
+    "task.folds=[0,1]",
+    "task.c=1",
+)
+
+
+def test_a_run_on_the_same_classes_is_shown_beside(convlens, run, photos):
+    trained = (*CALTECH, "data.val_share=0", "model.net.width=0.1", "callbacks=none")
+    assert convlens(*trained, "recipe.max_epochs=1", "run_dir=scratch").code == 0
+    arrays = np.load(photos.parent / "scratch/results/test/predictions.npz")
     score = 100 * balanced_accuracy_score(arrays["labels"], arrays["top5"][:, 0])
-    config.data.source.train_per_class = 3  # as Caltech's
-    (run.parent / "scratch/results/test").mkdir(parents=True)
-    OmegaConf.save(config, run.parent / "scratch/config.yaml")
-    shutil.copy(run / "results/test/predictions.npz", run.parent / "scratch/results/test")
-    assert convlens(*SMALL, "+task.beside.scratch=scratch").code == 0
-    found = json.loads((run / "results/transfer/result.json").read_text())
-    assert ["scratch", "", f"{score:.1f}", "", f"{score:.1f}"] in found["tables"][0]["rows"]
-    assert found["claims"][1]["statistic"].startswith("score at 3 images per class less that of scratch")
-    assert convlens(*SMALL, "+task.beside.scratch=[scratch,scratch]").code == 0
-    found = json.loads((run / "results/transfer/result.json").read_text())
-    assert ["scratch", "", f"{score:.1f} ± 0.0", "", f"{score:.1f} ± 0.0"] in found["tables"][0]["rows"]
+    outcome = convlens(*PHOTOS, "+task.beside.scratch=[scratch,scratch]")
+    assert outcome.code == 0, outcome
+    found = json.loads((run / "results/transfer_caltech-101/result.json").read_text())
+    assert ["scratch", f"{score:.1f} ± 0.0", f"{score:.1f} ± 0.0"] in found["tables"][0]["rows"]
+    assert found["claims"][0]["statistic"].startswith("score with 3 images per class less that of scratch")
+    # One that tells other classes apart is refused before the work begins.
+    outcome = convlens(*PHOTOS, "task.layers=4", "data.source.include_background=true", "+task.beside.scratch=scratch")
+    assert outcome.code == 2
+    assert "scratch was trained on 3 classes (ant, ...), the data have 4 (BACKGROUND_Google, ...)" in outcome.err
+    assert not (run / "results/transfer_caltech-101-with-background").exists()
+
+
+def test_what_was_fitted_to_other_images_is_fitted_anew(convlens, run, photos, tmp_path):
+    (tmp_path / "out.txt").write_text("101_ObjectCategories/ant/image_0001.jpg\n")
+    folder = run / "results/transfer_caltech-101"
+    assert convlens(*PHOTOS).code == 0
+    assert {row["test"] for row in table(folder).values()} == {"18"}
+    for typed, tests in (("data.exclude=out.txt", "17"), ("data.source.test_per_class=2", "6")):
+        outcome = convlens(*PHOTOS, typed)
+        assert "fits are there" not in outcome.out
+        assert {row["test"] for row in table(folder).values()} == {tests}
+        lists = [path.read_text().splitlines() for path in folder.glob("splits/3_per_class/*/test.txt")]
+        assert {str(len(lines)) for lines in lists} == {tests}
+    assert "4 of 4 fits are there" in convlens(*PHOTOS, "data.source.test_per_class=2").out
+    before = (folder / "splits/3_per_class/fold_0/train.txt").read_text()
+    assert "fits are there" not in convlens(*PHOTOS, "data.source.test_per_class=2", "data.source.seed=1").out
+    assert (folder / "splits/3_per_class/fold_0/train.txt").read_text() != before
+
+
+def test_another_data_set_has_a_result_of_its_own(convlens, run, photos):
+    assert convlens(*SMALL).code == 0
+    before = (run / "results/transfer_parts/table.csv").read_bytes()
+    assert convlens(*PHOTOS).code == 0
+    assert (run / "results/transfer_parts/table.csv").read_bytes() == before
+    found = json.loads((run / "results/transfer_caltech-101/result.json").read_text())
+    assert found["analysis"] == "transfer_caltech-101"
+    assert found["title"].endswith("caltech-101")
+
+
+def test_other_images_are_read_as_the_network_was_taught(convlens, run, photos):
+    config = OmegaConf.load(run / "config.yaml")
+    assert config.data.mean == "train"
+    trained = runs.instantiate(config.data).stored_mean
+    np.testing.assert_array_equal(np.load(run / "mean.npy"), trained.numpy())
+    with hydra.initialize_config_dir(str(conf_dir()), version_base="1.3"):
+        cfg = hydra.compose("config", [f"run={run}", "data=caltech101", f"data.source.root={photos}"])
+    looked = runs.subject(cfg, ["data=caltech101"])
+    assert torch.equal(looked.data.stored_mean, trained)
+
+
+KNOBS = (
+    "task.view=ten", "data.image_size=80", "data.fit=squeeze", "data.mean=[1,2,3]", "data.std=2", "task.pooling=max",
+    "task.cells=3", "model.net.width=0.2", "seed=1",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("knob", KNOBS)
+def test_features_of_anything_else_are_made_anew(convlens, photos, knob):
+    own = [given for given in PHOTOS if given != "run=run"]
+    own += ["task.cells=2", "model.net.width=0.1", "data.stored_size=80", "task.probes=svm", "run_dir=out"]
+    features = "features of 27 images, 1 layers"
+    assert features in convlens(*own, "cache_dir=kept").out
+    assert features not in convlens(*own, "cache_dir=kept").out
+    assert features in convlens(*own, knob, "cache_dir=kept").out
+
+
+def test_networks_that_differ_only_in_their_settings_have_features_of_their_own(convlens, photos, tmp_path):
+    (tmp_path / "mine.py").write_text(
+        "import torch\nfrom torch import nn\n\n\n"
+        "class Net(nn.Sequential):\n"
+        "    def __init__(self, scale=1.0):\n"
+        "        torch.manual_seed(0)\n"
+        "        super().__init__(nn.Conv2d(3, 4, 9, 4), nn.ReLU(), nn.Flatten(), nn.LazyLinear(3))\n"
+        "        self.scale = scale\n\n"
+        "    def forward(self, x):\n"
+        "        return super().forward(self.scale * x + self.scale)\n"
+    )
+    own = [*CALTECH, "task=transfer", "model=torchvision", "model.net._target_=mine.Net", "~model.net.name"]
+    own += [
+        "model.name=mine",
+        "task.layers=0",
+        "task.images_per_class=3",
+        "task.folds=0",
+        "task.cells=2",
+        "run_dir=out",
+    ]
+    with mock.patch.object(sys, "path", [*sys.path, str(tmp_path)]):
+        assert convlens(*own).code == 0
+        outcome = convlens(*own, "+model.net.scale=3")
+    assert "features of 27 images" in outcome.out
+    assert "mine has random weights: give run=DIR or model.weights=FILE" in outcome.out + outcome.err
+    assert {key[0] for key in table(tmp_path / "out/results/transfer_caltech-101")} == {"untrained"}
+
+
+def test_jobs_at_once_wait_for_the_features_and_none_is_left_out(convlens, run, photos):
+    sweep = (
+        "-m",
+        "experiment=transfer",
+        "run=run",
+        *CALTECH,
+        "layer=3,4,5",
+        "images_per_class=3",
+        "fold=0",
+        "probe=svm",
+    )
+    outcome = convlens(*sweep, "task.together=false", "hydra/launcher=joblib", "hydra.launcher.n_jobs=2")
+    assert outcome.code == 0, outcome
+    assert "3 jobs: 3 done" in outcome.out
+    assert {key[1] for key in table(run / "results/transfer_caltech-101")} == {"layer3", "layer4", "layer5"}
+    without = [given for given in sweep if given != "run=run"]
+    outcome = convlens(*without, "model.net.width=0.1", "hydra/launcher=joblib", "hydra.launcher.n_jobs=2")
+    assert "3 jobs: 3 done" in outcome.out, outcome
+    folder = next(run.parent.glob("outputs/transfer/*/results/transfer_caltech-101"))
+    assert {key[1] for key in table(folder)} == {"layer3", "layer4", "layer5"}
 
 
 @pytest.mark.parametrize(
@@ -128,8 +260,14 @@ def test_a_run_on_the_same_classes_is_shown_beside(convlens, run):
         ("task.layers=[conv9]", "unknown layer 'conv9'"),
         ("task.normalise=max", "normalise='max': choose one of l2, standardise, none"),
         ("task.cells=0", "cells=0"),
-        ("task.c=-1", "C is -1"),
+        ("task.c=-1", "task.c=-1: give a finite number above 0, or null to search it"),
+        ("task.c=0", "task.c=0: give a finite number above 0, or null to search it"),
         ("task.inner_folds=1", "task.inner_folds=1: give a whole number of at least 2"),
+        ("task.folds=[0.5]", "task.folds=[0.5]: give a list of whole numbers"),
+        ("task.images_per_class=[a]", "task.images_per_class=[a]: give a list of whole numbers or null"),
+        ("task.cells=2.5", "task.cells=2.5: give a whole number or null"),
+        ("task.random=perhaps", "task.random=perhaps: give true or false"),
+        ("task.beside=foo", "task.beside=foo: give {name: value}, a value being text or a list of names"),
         ("+task.beside.scratch=nowhere", "task.beside: no test predictions at nowhere"),
     ],
 )
@@ -138,7 +276,7 @@ def test_a_mistake_is_one_line_and_leaves_nothing(convlens, run, typed, said):
     assert outcome.code == 2
     assert outcome.err.startswith(f"convlens: {said}")
     assert outcome.err.count("\n") == 1
-    assert not (run / "results/transfer/result.json").exists()
+    assert not (run / "results/transfer_parts/result.json").exists()
 
 
 def test_features_of_other_weights_are_refused(convlens, run):
@@ -159,6 +297,6 @@ def test_usual_layers():
     from convlens.nets import zfnet
 
     net = zfnet(3, input_size=64, width=0.1)
-    assert layer_names(net, None) == ["layer1", "layer2", "layer3", "layer4", "layer5", "fc6", "fc7"]
-    assert layer_names(net, [7, "conv2"]) == ["fc7", "conv2"]
-    assert "features.12" in layer_names(squeezenet1_0(), None)
+    assert layer_names(net, None, 64) == ["layer1", "layer2", "layer3", "layer4", "layer5", "fc6", "fc7"]
+    assert layer_names(net, [7, "conv2"], 64) == ["fc7", "conv2"]
+    assert "features.12" in layer_names(squeezenet1_0(), None, 64)

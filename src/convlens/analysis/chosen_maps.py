@@ -7,6 +7,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from convlens.deconv import ReceptiveField, TopActivations
+from convlens.deconv.layers import evaluating, like_parameters, reading
 from convlens.errors import InputError
 from convlens.nets import ConvNet
 
@@ -65,8 +66,11 @@ def choose_maps(maps: int, count: int | None, seed: int = 0) -> Int[Tensor, " ch
     return torch.randperm(maps, generator=torch.Generator().manual_seed(seed))[:count].sort().values
 
 
-def default_layers(net: nn.Module) -> list[str]:
+def default_layers(net: nn.Module, size: int | None = None) -> list[str]:
     """Our networks' convolutional layers; elsewhere the outermost blocks that hold a convolution.
+
+    With the side of an image in pixels, blocks that its forward pass does not reach, such as auxiliary classifiers, are
+    left out.
 
     Raises:
         InputError: the network has no convolution.
@@ -81,4 +85,11 @@ def default_layers(net: nn.Module) -> list[str]:
                 names.append(f"{name}.{part}" if part else name)
     if not names:
         raise InputError(f"{type(net).__name__} has no convolution: name the layers with task.layers=[...]")
-    return names
+    return names if size is None else reached(net, names, size)
+
+
+def reached(net: nn.Module, names: list[str], size: int) -> list[str]:
+    """Those of some layers that the forward pass of an image of that side reaches."""
+    with evaluating(net), torch.no_grad(), reading(net, names) as seen:
+        net(like_parameters(net, torch.zeros(1, 3, size, size)))
+    return [name for name in names if seen[name]]

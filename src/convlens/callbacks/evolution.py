@@ -51,7 +51,7 @@ class FeatureEvolution(AtEpochs):
     def act(self, trainer: L.Trainer, pl_module: Any, epoch: int) -> None:
         """Search, project, draw the sheet anew, log."""
         net, data = pl_module.net, datamodule(trainer)
-        layers = list(self.layers or default_layers(net))
+        layers = list(self.layers or default_layers(net, data.image_size))
         loader = data.plain_dataloader("train", self.images)
         tops = top_activations(net, loader, layers, 1, progress=False)
         fields = receptive_fields(net, layers, (data.image_size, data.image_size))

@@ -59,13 +59,14 @@ class TopProjections(AtEpochs):
             )
         if stage == "fit" and self.epochs(trainer):
             image = datamodule(trainer).dataset(self.split)[0][0][None]
-            projectors_of([View(OWN, net, self.rules)], list(self.layers or default_layers(net)), image)
+            layers = list(self.layers or default_layers(net, image.shape[-1]))
+            projectors_of([View(OWN, net, self.rules)], layers, image)
 
     def act(self, trainer: L.Trainer, pl_module: Any, epoch: int) -> None:
         """Search, project, draw, log."""
         net, data = pl_module.net, datamodule(trainer)
         folder = results_dir(trainer, "projections")
-        layers = list(self.layers or default_layers(net))
+        layers = list(self.layers or default_layers(net, data.image_size))
         table = any(hasattr(logger, "log_table") for logger in trainer.loggers)
         job = GalleryJob(layers, self.split, self.images, self.maps, self.k, self.rules, keep=True, table=table)
         title = f"epoch {epoch}, {self.split} images"

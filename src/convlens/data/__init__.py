@@ -3,7 +3,7 @@
 from convlens.data.dataset import PackedImages
 from convlens.data.module import ImageData
 from convlens.data.packed import pack
-from convlens.data.protocol import FixedSplit, HeldOutFolds, Protocol, RandomFolds, write_splits
+from convlens.data.protocol import FixedSplit, HeldOutFolds, Protocol, RandomFolds
 from convlens.data.sampler import EpochSampler
 from convlens.data.shards import ShardedData
 from convlens.data.sources import (
@@ -19,6 +19,7 @@ from convlens.data.sources import (
     VocClassification,
     VocObjects,
 )
+from convlens.data.split_files import write_splits
 
 __all__ = [
     "Caltech101",

@@ -78,6 +78,23 @@ def pack_splits(
     return packed
 
 
+def pack_listings(
+    splits: dict[str, Split], size: int, cache_dir: Path, *, excluded: Excluded, corrupt: str
+) -> list[PackedSplit]:
+    """All images of the listings that splits are drawn from, also those that no split has; without unreadable ones.
+
+    Raises:
+        InputError: An image is unreadable and `corrupt` is `fatal`.
+    """
+    found = []
+    for listing in dict.fromkeys(split.listing for split in splits.values()):
+        cache = pack(listing, size, cache_dir)
+        report_unreadable(cache, corrupt)
+        rows = excluded.removed(Split(listing, np.arange(len(listing)))).rows
+        found.append(PackedSplit(cache, cache.usable(rows)))
+    return found
+
+
 def check_training_classes(train: PackedSplit, class_names: tuple[str, ...]) -> None:
     """Sees to it that every class can be learnt.
 

@@ -6,14 +6,17 @@ matrix products; what is above a low threshold is compared again, larger and in 
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from functools import partial
+from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from jaxtyping import Float, Float32, Int64, UInt8
 from torch import Tensor
 from torch.nn import functional as F
 from tqdm import tqdm
 
+from convlens.data.assembly import own_splits, pack_listings
 from convlens.data.module import ImageData
 from convlens.errors import InputError
 
@@ -75,12 +78,25 @@ class Rule:
                 raise InputError(f"a correlation of {threshold} is no threshold: give a number above 0 and up to 1")
 
 
-def image_set(data: ImageData, splits: Sequence[str] = ("train", "val", "test")) -> ImageSet:
-    """The images of some splits of a data set, one split after the other."""
-    parts = [data.dataset(split) for split in splits]
-    places = [(part, row) for part, one in enumerate(parts) for row in range(len(one))]
-    names = [data.image_id(splits[part], row) for part, row in places]
-    classes = [data.class_names[label] for one in parts for label in one.labels.tolist()]
+class _Part(NamedTuple):
+    """Some of the images."""
+
+    names: Sequence[str]
+    labels: Sequence[int]
+    stored: Callable[[Sequence[int]], UInt8[Tensor, "n 3 s s"]]
+
+
+def image_set(data: ImageData, splits: Sequence[str] | None = None) -> ImageSet:
+    """The images of some splits, one split after the other; None takes all there are, in whatever split or in none.
+
+    With ``data.limit`` those are no more than the splits'.
+    """
+    if splits is None and data.limit is None:
+        parts = _whole(data)
+    else:
+        parts = [_of_split(data, split) for split in splits or ("train", "val", "test")]
+    places = [(part, row) for part, one in enumerate(parts) for row in range(len(one.names))]
+    classes = [data.class_names[label] if label >= 0 else "" for one in parts for label in one.labels]
 
     def stored(indices: Sequence[int]) -> UInt8[Tensor, "n 3 s s"]:
         found = [(place, *places[index]) for place, index in enumerate(indices)]
@@ -91,7 +107,28 @@ def image_set(data: ImageData, splits: Sequence[str] = ("train", "val", "test"))
                 images[[place for place, _ in wanted]] = one.stored([row for _, row in wanted])
         return images
 
-    return ImageSet(names, classes, stored)
+    return ImageSet([name for one in parts for name in one.names], classes, stored)
+
+
+def _of_split(data: ImageData, split: str) -> _Part:
+    seen = data.dataset(split)
+    return _Part([data.image_id(split, row) for row in range(len(seen))], seen.labels.tolist(), seen.stored)
+
+
+def _whole(data: ImageData) -> list[_Part]:
+    """All images of the listings that the splits are drawn from."""
+    splits = own_splits(data.source, fit=data.fit, excluded=data.excluded)
+    found = []
+    kept: dict[str, Any] = {"excluded": data.excluded, "corrupt": data.corrupt}
+    for part in pack_listings(splits, data.stored_size, data.cache_dir, **kept):
+        images, rows = np.load(part.packed.images, mmap_mode="r"), part.rows
+        names = [part.packed.listing.names[row] for row in rows]
+        found.append(_Part(names, part.labels.tolist(), partial(_taken, images, rows)))
+    return found
+
+
+def _taken(images: np.ndarray, rows: Int64[np.ndarray, " m"], some: Sequence[int]) -> UInt8[Tensor, "n 3 s s"]:
+    return torch.from_numpy(images[rows[list(some)]])
 
 
 def vectors(images: UInt8[Tensor, "n 3 s s"], size: int, *, colour: bool) -> Float32[Tensor, "n values"]:

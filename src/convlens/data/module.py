@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from convlens.data.assembly import PackedSplit, check_training_classes, choose_rows, own_splits, pack_splits, together
-from convlens.data.checking import channels, check_choice, check_least
+from convlens.data.checking import channels, check_choice, check_least, mean_image
 from convlens.data.dataset import JoinedImages, PackedImages
 from convlens.data.decoding import FITS
 from convlens.data.exclusion import read_excluded
@@ -44,7 +44,7 @@ class ImageData(L.LightningDataModule):
         fit: What of an oblong image is in that square: `crop` (the centre, the paper's way) or `squeeze` (all of it,
             out of proportion).
         mean: What is subtracted, in pixel values of 0 to 255: `train` (the mean image of the training images, the
-            paper's way) or three numbers, of red, green and blue.
+            paper's way), a file with such an image (npy, [3, stored_size, stored_size]), or red, green and blue.
         std: What is divided by after that: one number or three. 1 keeps the paper's range of about -128 to 128.
         batch_size: Images in a batch (test batches with ten views hold a tenth, which is as much work).
         train_crops: `random` (any place) or `ten_fixed` (corners, centre), mirrored or not; the paper speaks of both.
@@ -102,7 +102,7 @@ class ImageData(L.LightningDataModule):
         self.image_size = image_size
         self.stored_size = stored_size or proportional(image_size)
         self.fit = fit
-        self._given_mean = None if mean == "train" else channels("mean", mean)
+        self._given_mean = None if mean == "train" else mean_image(mean, self.stored_size)
         self.std = channels("std", std)
         if not (self.std > 0).all():
             raise InputError(f"data.std is {std}: give numbers above 0")
@@ -211,8 +211,8 @@ class ImageData(L.LightningDataModule):
     @property
     def mean(self) -> Float[Tensor, "3 c c"]:
         """What is subtracted from a centre crop."""
-        start = centre_start(self._stored_mean.shape[-1], self.image_size)
-        return self._stored_mean[:, start : start + self.image_size, start : start + self.image_size]
+        start = centre_start(self.stored_mean.shape[-1], self.image_size)
+        return self.stored_mean[:, start : start + self.image_size, start : start + self.image_size]
 
     def to_display(self, images: Float[Tensor, "n 3 c c"]) -> UInt8[Tensor, "n 3 c c"]:
         """Centre crops as they looked, as bytes."""
@@ -221,9 +221,10 @@ class ImageData(L.LightningDataModule):
         )
 
     @cached_property
-    def _stored_mean(self) -> Float[Tensor, "3 s s"]:
+    def stored_mean(self) -> Float[Tensor, "3 s s"]:
+        """What is subtracted from a whole square, before crops are taken."""
         if self._given_mean is not None:
-            return self._given_mean[:, None, None].expand(3, self.stored_size, self.stored_size).contiguous()
+            return self._given_mean
         packed, rows = self._split("train")
         return packed.mean(rows)
 
@@ -236,7 +237,7 @@ class ImageData(L.LightningDataModule):
 
     def _seen(self, split: PackedSplit, view: str) -> PackedImages:
         labels = torch.from_numpy(split.labels)
-        return PackedImages(split.packed.images, split.rows, labels, self._stored_mean, self.std, self.image_size, view)
+        return PackedImages(split.packed.images, split.rows, labels, self.stored_mean, self.std, self.image_size, view)
 
     def _split(self, name: str) -> PackedSplit:
         self.setup()

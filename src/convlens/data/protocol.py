@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from pathlib import Path
+from hashlib import blake2b
 from typing import TypeVar
 
 import numpy as np
@@ -16,7 +16,6 @@ from jaxtyping import Int8, Int64
 from convlens.data.listing import Listing
 from convlens.data.splits import Split, held_out, rank_in_class
 from convlens.errors import InputError
-from convlens.files import write_bytes
 
 AnyProtocol = TypeVar("AnyProtocol", bound="Protocol")
 Rows = Int64[np.ndarray, " _"]  # of any length
@@ -29,6 +28,7 @@ class Protocol(ABC):
     Attributes:
         listings: The pool; the index of an image is its position in their concatenation.
         class_names: Names of the classes in the order of the labels.
+        name: Of the data set; empty where that of the listings will do.
         targets: For images of several classes: 1 present, 0 there but difficult (not to be counted), -1 absent. None:
             the labels say it all.
         left_out: Rows of the pool that no split has: they keep their place, so that an index means the same image
@@ -40,6 +40,7 @@ class Protocol(ABC):
 
     listings: tuple[Listing, ...]
     class_names: tuple[str, ...]
+    name: str = ""
     targets: Int8[np.ndarray, "n classes"] | None = None
     left_out: Int64[np.ndarray, " k"] = field(default_factory=lambda: np.empty(0, np.int64))
 
@@ -59,8 +60,8 @@ class Protocol(ABC):
 
     @property
     def title(self) -> str:
-        """Names of the data sets, for messages."""
-        return " and ".join(dict.fromkeys(listing.title for listing in self.listings))
+        """Name of the data set, for messages."""
+        return self.name or " and ".join(dict.fromkeys(listing.title for listing in self.listings))
 
     def __len__(self) -> int:
         return sum(len(listing) for listing in self.listings)
@@ -68,6 +69,19 @@ class Protocol(ABC):
     def folds(self, images_per_class: int | None) -> int | None:
         """How many different folds there are; None: any number."""
         return None
+
+    def digest(self, images_per_class: int | None, fold: int) -> str:
+        """What tells a split apart from any with other images, in other roles, or with other classes.
+
+        Raises:
+            InputError: As `split`.
+        """
+        digest = blake2b("\n".join(self.class_names).encode(), digest_size=16)
+        for rows in self.split(images_per_class, fold):
+            digest.update("\n".join(self.names[row] for row in rows.tolist()).encode())
+            digest.update(self.labels[rows].tobytes())
+            digest.update(b"" if self.targets is None else self.targets[rows].tobytes())
+        return digest.hexdigest()
 
     def without(self: AnyProtocol, rows: Rows) -> AnyProtocol:
         """The same, with more rows in no split."""
@@ -201,43 +215,20 @@ class FixedSplit(Protocol):
 
 
 def fixed_split(
-    train: Split, test: Split, class_names: tuple[str, ...], targets: Int8[np.ndarray, "n classes"] | None = None
+    train: Split,
+    test: Split,
+    class_names: tuple[str, ...],
+    targets: Int8[np.ndarray, "n classes"] | None = None,
+    *,
+    name: str = "",
 ) -> FixedSplit:
     """The protocol of two splits, whether they share a listing or not."""
     shared = train.listing is test.listing
     return FixedSplit(
         listings=(train.listing,) if shared else (train.listing, test.listing),
         class_names=class_names,
+        name=name,
         targets=targets,
         train=train.rows,
         test=test.rows + (0 if shared else len(train.listing)),
     )
-
-
-def write_splits(
-    protocol: Protocol, folder: Path, images_per_class: Sequence[int | None], folds: int
-) -> list[tuple[int | None, int]]:
-    """Writes who trains and who tests as lists that can be handed on, and says which (size, fold) pairs these are.
-
-    Each is `<folder>/<size>_per_class/fold_<fold>/{train,test}.txt` (`all` for size None), a line `name<TAB>class` an
-    image, the training images in order. Nothing is written unless all of it can be.
-
-    Raises:
-        InputError: As `Protocol.split`.
-    """
-    if folds < 1:
-        raise InputError(f"folds is {folds}: give at least 1")
-    pairs = [(size, fold) for size in images_per_class for fold in range(min(folds, protocol.folds(size) or folds))]
-    splits = {pair: protocol.split(*pair) for pair in pairs}
-    for (size, fold), rows in splits.items():
-        below = folder / ("all" if size is None else f"{size}_per_class") / f"fold_{fold}"
-        for name, chosen in zip(("train", "test"), rows, strict=True):
-            lines = (f"{protocol.names[row]}\t{_class_of(protocol, row)}\n" for row in chosen.tolist())
-            write_bytes(below / f"{name}.txt", "".join(lines).encode())
-    return pairs
-
-
-def _class_of(protocol: Protocol, row: int) -> str:
-    """Name of the class of an image, empty where it has none."""
-    label = protocol.labels[row]
-    return protocol.class_names[label] if label >= 0 else ""

@@ -66,8 +66,12 @@ def reading(net: nn.Module, layers: Sequence[str]) -> Iterator[dict[str, list[Te
             handle.remove()
 
 
-def check_outputs(net: nn.Module, images: Tensor, layers: Sequence[str | None]) -> dict[str | None, torch.Size]:
+def check_outputs(
+    net: nn.Module, images: Tensor, layers: Sequence[str | None], *, tokens: bool = False
+) -> dict[str | None, torch.Size]:
     """Shapes of the layers' outputs for one image, after making sure that each is usable.
+
+    Usable are maps [n, c, h, w] and vectors [n, d], with ``tokens`` also [n, tokens, d].
 
     Raises:
         InputError: a layer is never reached, called more than once in a pass, or gives neither maps nor a vector.
@@ -91,7 +95,7 @@ def check_outputs(net: nn.Module, images: Tensor, layers: Sequence[str | None]) 
                 f"{where} is called {len(outputs)} times in one forward pass: name a module that is called once, "
                 "such as the block around it"
             )
-        if not isinstance(outputs[0], Tensor) or outputs[0].dim() not in (2, 4):
+        if not isinstance(outputs[0], Tensor) or outputs[0].dim() not in ((2, 3, 4) if tokens else (2, 4)):
             found = f"a tensor of {outputs[0].dim()} dimensions" if isinstance(outputs[0], Tensor) else "no tensor"
             raise InputError(f"{where} gives {found}: name a layer that gives maps [n, c, h, w] or a vector [n, d]")
         shapes[layer] = outputs[0].shape[1:]

@@ -11,7 +11,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from convlens.errors import InputError
-from convlens.figures.look import DASHES, INK, colour, finish, marker, panels
+from convlens.figures.look import DASHES, INK, colour, finish, line_handles, marker, panels
 
 Reals = Sequence[int | float] | np.ndarray
 
@@ -52,7 +52,7 @@ def curves(
         raise InputError("curves: nothing to draw: give at least one curve")
     groups = list(dict.fromkeys(curve.group for curve in everything))
     kinds = list(dict.fromkeys(curve.kind for curve in everything))
-    handles = _handles(groups, kinds, dark)
+    handles = line_handles(groups, kinds, dark)
     if any(curve.ring is not None for curve in everything):
         handles.append(Line2D([], [], linestyle="", marker="o", mfc="none", mec=INK[dark], ms=8, label=ring_label))
     height = 3.2 + 0.22 * math.ceil(len(handles) / 4)
@@ -88,20 +88,6 @@ def _draw(axis: Axes, curve: Curve, group: int, kind: int, dark: bool) -> None:
         axis.fill_between(x[keep], y[keep] - band, y[keep] + band, color=ink, alpha=0.18, linewidth=0)
     at = keep & (x == curve.ring)
     axis.plot(x[at], y[at], linestyle="", marker="o", markersize=9, mfc="none", mec=ink, mew=1.6)
-
-
-def _handles(groups: Sequence[str], kinds: Sequence[str], dark: bool) -> list[Line2D]:
-    """The legend: colours for groups and, if there are several kinds, line styles for them."""
-    lines = [
-        Line2D([], [], color=colour(index, dark), linewidth=2.4, label=group, marker=marker(index), markersize=3.5)
-        for index, group in enumerate(groups)
-    ]
-    if len(kinds) > 1:
-        lines += [
-            Line2D([], [], color=INK[dark], linestyle=DASHES[index % len(DASHES)], label=kind)
-            for index, kind in enumerate(kinds)
-        ]
-    return lines
 
 
 def _limit(axis: Axes, panel: Sequence[Curve]) -> None:

@@ -6,6 +6,7 @@ from typing import Literal
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 Dashes = Literal["-", "--", ":", "-."]
 
@@ -68,12 +69,28 @@ def panels(columns: int, width: float, height: float, dark: bool, rows: int = 1)
     return figure, axes
 
 
+def line_handles(groups: Sequence[str], kinds: Sequence[str], dark: bool) -> list[Line2D]:
+    """The legend: colours for groups and, if there are several kinds, line styles for them."""
+    lines = [
+        Line2D([], [], color=colour(index, dark), linewidth=2.4, label=group, marker=marker(index), markersize=3.5)
+        for index, group in enumerate(groups)
+    ]
+    if len(kinds) > 1:
+        lines += [
+            Line2D([], [], color=INK[dark], linestyle=DASHES[index % len(DASHES)], label=kind)
+            for index, kind in enumerate(kinds)
+        ]
+    return lines
+
+
 def finish(figure: Figure, title: str | None, handles: Sequence, dark: bool) -> None:
     """The title over the figure and, below it, the legend of the handles, if there are any."""
     if title:
         figure.suptitle(title, color=INK[dark], fontsize=11, fontweight="bold")
     if handles:
-        columns = math.ceil(len(handles) / math.ceil(len(handles) / 4))  # as even rows as can be, of four at most
+        longest = max(len(handle.get_label()) for handle in handles)
+        most = min(4, max(1, int(figure.get_figwidth() / (0.07 * longest + 0.5))))
+        columns = math.ceil(len(handles) / math.ceil(len(handles) / most))  # as even rows as can be
         figure.legend(
             handles=handles, loc="outside lower center", ncols=columns, frameon=False, labelcolor=INK[dark], fontsize=9
         )

@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Float, UInt8
 from matplotlib.figure import Figure
 
-from convlens.figures.look import DASHES, GRID, INK, PAPER, colour, marker, panels
+from convlens.figures.look import DASHES, GRID, INK, PAPER, colour, finish, line_handles, marker, panels
 
 LABELS_AT_MOST = 30
 """With more classes a confusion matrix shows every so-many-th name."""
@@ -56,10 +56,9 @@ def _draw(
     kinds = list(dict.fromkeys(line.kind for line in lines))
     for line in lines:
         number, kind = groups.index(line.group), kinds.index(line.kind)
-        label = f"{line.group}, {line.kind}" if len(kinds) > 1 else line.group
         axis.errorbar(  # type: ignore[attr-defined]
             line.x, line.y, line.spread, color=colour(number, False), marker=marker(number), ms=4, lw=1.5, capsize=2.5,
-            linestyle=DASHES[kind % len(DASHES)], label=label,
+            linestyle=DASHES[kind % len(DASHES)],
         )  # fmt: skip
     for name, value in references.items():
         axis.axhline(value, color=INK[False], lw=0.8, linestyle=":")  # type: ignore[attr-defined]
@@ -70,8 +69,7 @@ def _draw(
     axis.set_ylabel(y_label)  # type: ignore[attr-defined]
     axis.set_ylim(bottom=0)  # type: ignore[attr-defined]
     axis.set_title(title, fontsize=11, fontweight="bold", color=INK[False])  # type: ignore[attr-defined]
-    handles, labels = axis.get_legend_handles_labels()  # type: ignore[attr-defined]
-    figure.legend(handles, labels, loc="outside lower center", ncols=min(4, len(labels)), frameon=False, fontsize=8.5)
+    finish(figure, None, line_handles(groups, kinds, False), False)
 
 
 def confusion_matrix(shares: Float[np.ndarray, "k k"], names: Sequence[str], *, title: str) -> Figure:

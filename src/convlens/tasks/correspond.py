@@ -95,7 +95,7 @@ def usual_layers(subject: Subject) -> list[str]:
     """Layers 5 and 7 of our networks; else the last convolution before the classes, and the output."""
     modules = dict(subject.net.named_modules())
     upper = next((name for name in ("fc7", "fc6") if name in modules), OUTPUT)
-    return ["layer5" if "layer5" in modules else default_layers(subject.net)[-1], upper]
+    return ["layer5" if "layer5" in modules else default_layers(subject.net, subject.data.image_size)[-1], upper]
 
 
 def with_parts(

@@ -34,7 +34,7 @@ def run(
     *,
     against: str | None,
     against_root: str | None,
-    splits: Sequence[str],
+    splits: Sequence[str] | None,
     small_size: int,
     small_threshold: float,
     large_size: int,

@@ -94,7 +94,10 @@ def run(
 def all_layers(subject: Subject) -> list[str]:
     """The convolutional layers, and in our networks the rectified vectors above them."""
     modules = dict(subject.net.named_modules())
-    return [*default_layers(subject.net), *(name for name in ("fc6", "fc7") if name in modules)]
+    return [
+        *default_layers(subject.net, subject.data.image_size),
+        *(name for name in ("fc6", "fc7") if name in modules),
+    ]
 
 
 def in_order(net: nn.Module, layers: Sequence[str]) -> list[str]:

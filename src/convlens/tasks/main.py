@@ -86,7 +86,8 @@ def do_job(cfg: DictConfig) -> Outcome:
         traceback.print_exc()
         return Outcome(FAILED, str(run_dir), 1, f"{type(error).__name__}: {error}".splitlines()[0])
     record = run_records.read_json(run_dir / "run.json")
-    same = record == before and record.get("status") == "finished"
+    # An analysis of a run writes into that run and leaves its record as it was.
+    same = cfg.run is None and record == before and record.get("status") == "finished"
     return Outcome(SKIPPED if same else DONE, str(run_dir), code, objective=objective(run_dir))
 
 

@@ -72,7 +72,7 @@ def run(
         usual = usual_square(side)
         square = (usual[0] if size is None else size, usual[1] if stride is None else stride)
         count = len(places(side, *square)) ** 2
-        layer = layer or default_layers(subject.net)[-1]
+        layer = layer or default_layers(subject.net, subject.data.image_size)[-1]
         looked = look(subject, chosen)
         started = time.monotonic()
         covered, width = [], _maps_of(subject, layer)

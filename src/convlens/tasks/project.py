@@ -37,7 +37,11 @@ def run(cfg: DictConfig, overrides: list[str], *, layers: Sequence[str] | str | 
     with Processes(cfg) as processes, runs.analysing(cfg, overrides, "project") as run_dir, processes.of_one_mind():
         command = runs.command_line(overrides)
         subject = runs.subject(cfg, overrides)
-        names = [layers] if isinstance(layers, str) else list(layers or default_layers(subject.net))
+        names = (
+            [layers]
+            if isinstance(layers, str)
+            else list(layers or default_layers(subject.net, subject.data.image_size))
+        )
         names = list(dict.fromkeys(names))
         job = GalleryJob(names, **settings)
         folder = run_dir / "results" / "projections"

@@ -82,6 +82,8 @@ def fit_and_test(
     data.setup("fit")
     if cfg.force:
         runs.clear(run_dir)
+    if isinstance(data, ImageData) and cfg.data.mean == "train" and first_process():
+        runs.keep_mean(run_dir, data)
     system: Classifier = runs.instantiate(cfg.system, net=net, backbone=beginning.loaded)
     if beginning.said:
         log.info("%s", beginning.said)

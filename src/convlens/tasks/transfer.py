@@ -1,8 +1,11 @@
 """``task=transfer``: linear probes on the features of each layer, for other images (section 5, Tables 4 to 7)."""
 
 import logging
+import math
+import re
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -12,26 +15,29 @@ from torch import nn
 from tqdm import tqdm
 
 from convlens import runs
-from convlens.analysis.chosen_maps import default_layers
+from convlens.analysis.chosen_maps import default_layers, reached
 from convlens.analysis.controls import shuffled
-from convlens.data import write_splits
+from convlens.data import Protocol, write_splits
 from convlens.errors import InputError
+from convlens.files import alone_in
 from convlens.nets import ConvNet
-from convlens.runs import Subject
+from convlens.runs import Subject, flat
 from convlens.tasks.processes import Processes
 from convlens.tasks.settings import check_number
+from convlens.tasks.transfer_beside import runs_of
 from convlens.tasks.transfer_cells import Cells
 from convlens.tasks.transfer_result import write_result
 from convlens.transfer.extraction import extract_together
 from convlens.transfer.features import check_pooling
 from convlens.transfer.probes import LOSSES
+from convlens.transfer.space import check_normalisation
 from convlens.transfer.store import FeatureStore, names_hash, weights_hash
 from convlens.transfer.sweep import Cell, Setting, sweep
 from convlens.transfer.truth import Truth
 
 log = logging.getLogger(__name__)
 
-OWN, RANDOM = "trained", "random weights"
+TRAINED, UNTRAINED, RANDOM = "trained", "untrained", "random weights"
 
 
 def run(
@@ -39,6 +45,7 @@ def run(
     overrides: list[str],
     *,
     layers: Sequence[str | int] | None,
+    together: bool,
     images_per_class: Sequence[int | None],
     folds: Sequence[int],
     probes: Sequence[str],
@@ -55,7 +62,7 @@ def run(
     beside: Mapping[str, str | Sequence[str]],
     drawn: int,
 ) -> int:
-    """Extract features, fit what is not fitted yet, write ``results/transfer``."""
+    """Extract features, fit what is not fitted yet, write ``results/transfer_<data>``."""
     check_number("task.inner_folds", inner_folds, 2)
     check_number("task.drawn", drawn, 0)
     check_pooling(cells, pooling)
@@ -64,13 +71,22 @@ def run(
             raise InputError(f"task.{name} is empty: give at least one")
     if unknown := [probe for probe in probes if probe not in LOSSES]:
         raise InputError(f"task.probes={unknown[0]!r}: choose among {', '.join(LOSSES)}")
-    with Processes(cfg) as processes, runs.analysing(cfg, overrides, "transfer") as run_dir, processes.of_one_mind():
+    if c is not None and not 0 < c < math.inf:
+        raise InputError(f"task.c={c}: give a finite number above 0, or null to search it")
+    check_normalisation(normalise)
+    with (
+        Processes(cfg) as processes,
+        runs.analysing(cfg, overrides, "transfer", shared=True) as run_dir,
+        processes.of_one_mind(),
+    ):
         subject = runs.subject(cfg, overrides)
+        others = {name: runs_of(paths, subject.data.class_names) for name, paths in beside.items()}
         protocol = subject.data.protocol
         labels = torch.from_numpy(protocol.labels)
         targets = None if protocol.targets is None else torch.from_numpy(protocol.targets)
         truth = Truth(labels, len(protocol.class_names), targets, exclusive, average_precision)
-        names = layer_names(subject.net, layers)
+        names = layer_names(subject.net, layers, subject.data.image_size)
+        extracted = [*names, *layer_names(subject.net, None, subject.data.image_size)] if together else names
         wanted = [
             Cell(layer, probe, size, fold)
             for layer in names for fold in folds for size in images_per_class for probe in probes
@@ -83,44 +99,80 @@ def run(
         for size in images_per_class:  # all of them before the work begins
             for fold in folds:
                 split(size, fold)
-        folder = run_dir / "results" / "transfer"
+        folder = run_dir / "results" / f"transfer_{slug(protocol.title)}"
         setting = Setting(normalise, c, inner_folds)
-        nets = {OWN: subject.net}
+        own = UNTRAINED if subject.weights == runs.RANDOM_WEIGHTS else TRAINED
+        if own == UNTRAINED:
+            log.warning("%s has random weights: give run=DIR or model.weights=FILE for a trained network", subject.name)
+        nets = {own: subject.net}
         if random:
             nets[RANDOM] = shuffled(subject.net, next(iter(subject.data.pool_dataloader()))[0][:64])
         kept = {}
         for weights, net in nets.items():
-            given = features if weights == OWN else None
-            store = _extracted(subject, net, names, view, cells, pooling, given, cfg, processes)
+            given = features if weights == own else None
+            store = _extracted(
+                subject, net, list(dict.fromkeys(extracted)), view, cells, pooling, given, cfg, processes
+            )
             if processes.process[0] > 0:
                 continue  # one process fits
             about = {**store.about, "normalise": normalise, "c": c, "inner_folds": inner_folds, "exclusive": exclusive}
             if targets is not None:
                 about["average_precision"] = average_precision
-            kept[weights] = Cells(folder / "cells" / weights.replace(" ", "_"), about)
+            kept[weights] = Cells(folder / "cells" / weights.replace(" ", "_"), about, digests(protocol))
             _fit(kept[weights], store, truth, split, wanted, setting, weights)
         if processes.process[0] > 0:
             return 0
         write_splits(protocol, folder / "splits", list(images_per_class), max(folds) + 1)
-        write_result(subject, kept, folder, beside, drawn, runs.command_line(overrides))
+        with alone_in(folder, wait=True):
+            write_result(subject, kept, folder, others, c, drawn, runs.command_line(overrides))
     log.info("results in %s", folder)
     return 0
 
 
-def layer_names(net: nn.Module, layers: Sequence[str | int] | None) -> list[str]:
+def slug(title: str) -> str:
+    """A name as a part of a file's."""
+    return re.sub(r"[^a-z0-9.]+", "-", title.lower()).strip("-") or "data"
+
+
+def digests(protocol: Protocol) -> Callable[[int | None, int], str | None]:
+    """What tells the protocol's splits apart; None for one that it does not have."""
+
+    @cache
+    def digest(size: int | None, fold: int) -> str | None:
+        try:
+            return protocol.digest(size, fold)
+        except InputError:
+            return None
+
+    return digest
+
+
+def layer_names(net: nn.Module, layers: Sequence[str | int] | None, size: int) -> list[str]:
     """Names of layers; of our networks also their numbers, 1 to 7. By default what the paper transfers, or all stages.
 
     Raises:
         InputError: a number of no layer.
     """
-    usual = default_layers(net)
+    usual = stages(net, size)
     if isinstance(net, ConvNet):
         usual = [name for name, _ in net.named_children() if name.startswith(("layer", "fc"))][:-1]
     by_number = {int(name[-1]): name for name in usual} if isinstance(net, ConvNet) else {}
+    by_number |= {int(name): name for name, _ in net.named_modules() if name.isdigit()}
     if unknown := [layer for layer in layers or [] if isinstance(layer, int) and layer not in by_number]:
         there = f"{', '.join(map(str, by_number))}, or a name" if by_number else "this network's layers have names"
         raise InputError(f"task.layers: there is no layer {unknown[0]}: {there}, such as {usual[-1]}")
     return [by_number[layer] if isinstance(layer, int) else layer for layer in layers or usual]
+
+
+def stages(net: nn.Module, size: int) -> list[str]:
+    """The blocks that hold a convolution, and those that are built around an attention, in the order of the network."""
+    around = [name.rpartition(".")[0] for name, module in net.named_modules() if "Attention" in type(module).__name__]
+    if not around:
+        return default_layers(net, size)
+    held = [name for name, module in net.named_modules() if isinstance(module, nn.Conv2d)]
+    firsts = default_layers(net, size) if held else []
+    order = [name for name, _ in net.named_modules()]
+    return sorted({*firsts, *reached(net, [name for name in around if name], size)}, key=order.index)
 
 
 def _extracted(
@@ -130,8 +182,8 @@ def _extracted(
     """The features of all images of the protocol."""
     data = subject.data
     about = {
-        "network": subject.name, "weights": weights_hash(net), **_images(subject), "view": view, "cells": cells,
-        "pooling": pooling,
+        "network": subject.name, "built": names_hash([f"{key}={value}" for key, value in flat(subject.built).items()]),
+        "weights": weights_hash(net), **_images(subject), "view": view, "cells": cells, "pooling": pooling,
     }  # fmt: skip
     name = f"{subject.name}-{names_hash([f'{key}={value}' for key, value in about.items()])[:16]}"
     count = len(data.protocol)
@@ -156,7 +208,7 @@ def _images(subject: Subject) -> dict[str, Any]:
     return {
         "images": [part.packed.folder.name for part in data.pool.parts],
         "image_size": data.image_size,
-        "mean": names_hash([f"{value:.6g}" for value in data.mean.flatten().tolist()]),
+        "mean": names_hash([f"{value:.6g}" for value in data.stored_mean.flatten().tolist()]),
         "std": data.std.tolist(),
     }
 

@@ -5,9 +5,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from omegaconf import OmegaConf
+import torch
+from omegaconf import DictConfig, OmegaConf
 
+from convlens import runs
 from convlens.errors import InputError
+from convlens.metrics.class_accuracy import mean_class_accuracy
 
 
 @dataclass(frozen=True)
@@ -15,12 +18,12 @@ class Beside:
     """How good trained networks are on their test images, in percent, by the number of training images per class.
 
     Attributes:
-        scores: the mean accuracy of the classes, of each run (such as one for each fold).
+        scores: the mean accuracy of the classes, of each run (such as one for each fold); None is all training images.
         per_class: the accuracies of the classes, means over the runs.
     """
 
-    scores: dict[int, np.ndarray]
-    per_class: dict[int, np.ndarray]
+    scores: dict[int | None, np.ndarray]
+    per_class: dict[int | None, np.ndarray]
 
 
 def runs_of(directories: Sequence[str] | str, classes: Sequence[str]) -> Beside:
@@ -30,7 +33,7 @@ def runs_of(directories: Sequence[str] | str, classes: Sequence[str]) -> Beside:
         InputError: one of them has no test predictions, or was trained on other classes.
     """
     paths = [directories] if isinstance(directories, str) else directories
-    found: dict[int, list[np.ndarray]] = {}
+    found: dict[int | None, list[np.ndarray]] = {}
     for path in paths:
         size, per_class = accuracy_of(Path(path), classes)
         found.setdefault(size, []).append(per_class)
@@ -40,22 +43,23 @@ def runs_of(directories: Sequence[str] | str, classes: Sequence[str]) -> Beside:
     )
 
 
-def accuracy_of(run_dir: Path, classes: Sequence[str]) -> tuple[int, np.ndarray]:
-    """Training images per class and the accuracy of each class, from a run's test predictions.
+def accuracy_of(run_dir: Path, classes: Sequence[str]) -> tuple[int | None, np.ndarray]:
+    """Training images per class (those that validate among them) and the accuracy of each class in the test.
 
     Raises:
-        InputError: it has none, or was trained on other classes.
+        InputError: the run has no test predictions, or was trained on other classes.
     """
-    file = run_dir / "results" / "test" / "predictions.npz"
-    if not file.exists():
+    file, config_file = run_dir / "results" / "test" / "predictions.npz", run_dir / "config.yaml"
+    if not file.exists() or not config_file.exists():
         raise InputError(f"task.beside: no test predictions at {file}: give directories of finished training runs")
+    config: DictConfig = OmegaConf.load(config_file)  # type: ignore[assignment]
+    theirs = runs.instantiate(config.data).class_names
+    if tuple(theirs) != tuple(classes):
+        raise InputError(
+            f"task.beside: {run_dir} was trained on {len(theirs)} classes ({theirs[0]}, ...), the data have "
+            f"{len(classes)} ({classes[0]}, ...): give runs with the same data"
+        )
     arrays = np.load(file)
-    labels, first = arrays["labels"], arrays["top5"][:, 0]
-    config = OmegaConf.load(run_dir / "config.yaml")
+    labels, first = (torch.from_numpy(values.astype(np.int64)) for values in (arrays["labels"], arrays["top5"][:, 0]))
     size = OmegaConf.select(config, "data.source.train_per_class")
-    if labels.max() >= len(classes) or size is None:
-        raise InputError(f"task.beside: {run_dir} was trained on other data: give runs with the same data")
-    counts = np.bincount(labels, minlength=len(classes))
-    right = np.bincount(labels[first == labels], minlength=len(classes))
-    per_class = np.divide(100 * right, counts, out=np.full(len(classes), np.nan), where=counts > 0)
-    return int(size), per_class
+    return size, mean_class_accuracy(first, labels, len(classes)).per_class.numpy()

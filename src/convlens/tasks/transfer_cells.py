@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,15 +27,21 @@ class Fitted:
 
 
 class Cells:
-    """The cells of one network in a folder; those that were made in another way do not count.
+    """The cells of one network in a folder; those that were made in another way or of other images do not count.
 
     Args:
         folder: where they lie.
         about: how they are made.
+        images: what tells the training and test images of a number of images per class and a fold, and what is to be
+            said of them, apart from others; None where there are no such images.
     """
 
-    def __init__(self, folder: Path, about: Mapping[str, Any]) -> None:
-        self.folder, self.about = folder, json.loads(json.dumps(about))
+    def __init__(self, folder: Path, about: Mapping[str, Any], images: Callable[[int | None, int], str | None]) -> None:
+        self.folder, self._about, self._images = folder, json.loads(json.dumps(about)), images
+
+    def about(self, cell: Cell) -> dict[str, Any]:
+        """How a cell is made, and of what."""
+        return self._about | {"split": self._images(cell.images_per_class, cell.fold)}
 
     def path(self, cell: Cell) -> Path:
         """The file of a cell."""
@@ -56,7 +62,7 @@ class Cells:
         write_json(
             self.path(outcome.cell),
             {
-                "about": self.about,
+                "about": self.about(outcome.cell),
                 "cell": list(outcome.cell),
                 "score": outcome.scored.score,
                 "c": outcome.c,
@@ -73,9 +79,10 @@ class Cells:
         """A cell; None where it is not there, damaged, or made in another way."""
         try:
             found = json.loads(path.read_text())
-            if found.pop("about") != self.about:
+            cell = Cell(*found.pop("cell"))
+            if found.pop("about") != self.about(cell):
                 return None
             per_class = [float("nan") if value is None else value for value in found.pop("per_class")]
-            return Fitted(cell=Cell(*found.pop("cell")), per_class=per_class, **found)
+            return Fitted(cell=cell, per_class=per_class, **found)
         except (OSError, ValueError, KeyError, TypeError):
             return None

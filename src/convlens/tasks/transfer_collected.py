@@ -49,9 +49,15 @@ class Collected:
         """The mean score over folds; below all others where there is none."""
         return float(self.scores(*key).mean()) if key in self.found else float("-inf")
 
+    @property
+    def size(self) -> int | None:
+        """The number of images per class that most layers and probes have; of several the largest."""
+        own = [key[3] for key in self.found if key[0] == self.weights[0]]
+        return max(self.sizes, key=lambda size: (own.count(size), self.sizes.index(size)))
+
     def best(self) -> Key:
-        """The trained network's best layer and probe with the most images."""
-        own = [key for key in self.found if key[0] == self.weights[0] and key[3] == self.sizes[-1]]
+        """The own network's best layer and probe, with the number of images that most have."""
+        own = [key for key in self.found if key[0] == self.weights[0] and key[3] == self.size]
         return max(own, key=lambda key: self.mean(*key))
 
 

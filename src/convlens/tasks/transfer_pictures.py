@@ -6,11 +6,13 @@ from typing import Any
 
 import numpy as np
 import torch
+from jaxtyping import Float, Int
 
 from convlens.figures.files import save_png
 from convlens.figures.transfer import Line, class_examples, confusion_matrix, layer_curves, size_curves
 from convlens.runs import Subject
 from convlens.tasks.transfer_beside import Beside
+from convlens.tasks.transfer_cells import Fitted
 from convlens.tasks.transfer_collected import Collected, size_name
 
 
@@ -54,44 +56,58 @@ def _line(group: str, kind: str, x: Sequence[int | float] | range, cells: Sequen
 
 
 def class_figures(subject: Subject, found: Collected, folder: Path, drawn: int) -> list[dict[str, Any]]:
-    """The confusion of the best layer, and the classes that gained most and least over the first layer."""
-    key = found.best()
-    protocol = subject.data.protocol
-    names, labels = protocol.class_names, protocol.labels
-    counts = np.zeros((len(names), len(names)))
-    for fitted in found.found[key]:
-        np.add.at(counts, (labels[np.array(fitted.test)], np.array(fitted.predicted)), 1)
-    shares = 100 * counts / np.maximum(counts.sum(1, keepdims=True), 1)
+    """The confusion of the best layer, and the classes that gained most and least over the first layer.
+
+    Images of several classes have no confusion.
+    """
+    several = subject.data.protocol.targets is not None
+    return ([] if several else [_confusion(subject, found, folder)]) + _gains(subject, found, folder, drawn)
+
+
+def _confusion(subject: Subject, found: Collected, folder: Path) -> dict[str, Any]:
+    key, names = found.best(), subject.data.protocol.class_names
+    shares = taken_for(found.found[key], subject.data.protocol.labels, len(names))
     title = f"{key[1]}, {key[2]}, {size_name(key[3])}: mean accuracy {found.scores(*key).mean():.1f} %"
     save_png(confusion_matrix(shares, names, title=title), folder / "confusion.png")
-    figures = [{"file": "confusion.png", "key": "confusion", "caption": "what is taken for what by the best layer"}]
-    gains = _gain(found)
-    order = _order(gains)
-    if drawn and len(found.layers) > 1 and order:
-        chosen = [*order[:drawn], *order[::-1][:drawn]]
-        rows = [
-            (f"{names[k]}\n{gains[k]:+.0f} points", _examples(subject, labels, k)) for k in chosen
-        ]  # fmt: skip
-        title = f"Classes that gain most (above) and least from {found.layers[0]} to {key[1]}"
-        save_png(class_examples(rows, title=title, divide=drawn), folder / "classes.png")
-        figures.append({"file": "classes.png", "key": "classes", "caption": "gained most, gained least"})
-    return figures
+    return {"file": "confusion.png", "key": "confusion", "caption": "what is taken for what by the best layer"}
 
 
-def _gain(found: Collected) -> np.ndarray:
+def taken_for(fitted: Sequence[Fitted], labels: Int[np.ndarray, " n"], classes: int) -> Float[np.ndarray, "k k"]:
+    """Which share of a class's test images (a row) all folds take for which class (a column), in percent."""
+    counts = np.zeros((classes, classes))
+    for fold in fitted:
+        np.add.at(counts, (labels[np.array(fold.test)], np.array(fold.predicted)), 1)
+    return 100 * counts / np.maximum(counts.sum(1, keepdims=True), 1)
+
+
+def _gains(subject: Subject, found: Collected, folder: Path, drawn: int) -> list[dict[str, Any]]:
+    gains, names = gain(found), subject.data.protocol.class_names
+    order = by_gain(gains)
+    most = min(drawn, len(order) // 2)  # no class is in both halves
+    if not most or len(found.layers) < 2:
+        return []
+    chosen = [*order[:most], *order[: -most - 1 : -1]]
+    rows = [(f"{names[k]}\n{gains[k]:+.0f} points", _examples(subject, k)) for k in chosen]
+    title = f"Classes that gain most (above) and least from {found.layers[0]} to {found.best()[1]}"
+    save_png(class_examples(rows, title=title, divide=most), folder / "classes.png")
+    return [{"file": "classes.png", "key": "classes", "caption": "gained most, gained least"}]
+
+
+def gain(found: Collected) -> np.ndarray:
     """How many points each class is better with the best layer than with the first."""
     weights, layer, probe, size = found.best()
     return found.by_class(weights, layer, probe, size) - found.by_class(weights, found.layers[0], probe, size)
 
 
-def _order(gain: np.ndarray) -> list[int]:
+def by_gain(gain: np.ndarray) -> list[int]:
     """The classes whose gain is known, the largest first."""
     known = np.flatnonzero(np.isfinite(gain))
     return known[np.argsort(-gain[known], kind="stable")].tolist()
 
 
-def _examples(subject: Subject, labels: np.ndarray, label: int, count: int = 6) -> np.ndarray:
+def _examples(subject: Subject, label: int, count: int = 6) -> np.ndarray:
     """The first images of a class."""
-    pool = subject.data.pool_dataloader().dataset
-    images = torch.stack([pool[int(row)][0] for row in np.flatnonzero(labels == label)[:count]])
+    protocol, pool = subject.data.protocol, subject.data.pool_dataloader().dataset
+    shown = protocol.labels == label if protocol.targets is None else protocol.targets[:, label] == 1
+    images = torch.stack([pool[int(row)][0] for row in np.flatnonzero(shown)[:count]])
     return subject.data.to_display(images).permute(0, 2, 3, 1).numpy()

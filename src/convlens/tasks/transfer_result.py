@@ -1,6 +1,6 @@
 """Tables, curves and claims of ``task=transfer``, from the fitted cells."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -8,41 +8,42 @@ import numpy as np
 
 from convlens.analysis.transfer_claims import ENOUGH, depth_claim, heads_claim, pretraining_claim
 from convlens.files import write_json
-from convlens.runs import Subject
-from convlens.tasks.transfer_beside import Beside, runs_of
+from convlens.runs import RANDOM_WEIGHTS, Subject
+from convlens.tasks.transfer_beside import Beside
 from convlens.tasks.transfer_cells import Cells
 from convlens.tasks.transfer_collected import Collected, shown, size_name, write_csv
-from convlens.tasks.transfer_paper import paper_score, paper_scratch
+from convlens.tasks.transfer_paper import PAPER_ROWS, paper_classes, paper_row, paper_score
 from convlens.tasks.transfer_pictures import class_figures, curve_figures
 
 
 def write_result(
-    subject: Subject, kept: Mapping[str, Cells], folder: Path, beside: Mapping[str, str | Sequence[str]],
+    subject: Subject, kept: Mapping[str, Cells], folder: Path, others: Mapping[str, Beside], c: float | None,
     drawn: int, command: str,
 ) -> None:  # fmt: skip
     """All that the report shows, and the table as csv."""
     found = Collected(kept, [name for name, _ in subject.net.named_modules()])
-    others = {name: runs_of(runs, subject.data.class_names) for name, runs in beside.items()}
     protocol = subject.data.protocol
     several = protocol.targets is not None
     measure = "mean average precision" if several else "mean accuracy of the classes"
-    figures = curve_figures(subject, found, others, folder, measure)
-    if not several:
-        figures += class_figures(subject, found, folder, drawn)
-    claims = _claims(subject, found, others)
+    for earlier in folder.glob("*.png"):  # what this result does not show
+        earlier.unlink()
+    figures = curve_figures(subject, found, others, folder, measure) + class_figures(subject, found, folder, drawn)
+    claims = transfer_claims(subject, found, others)
+    network = f"{subject.name} with random weights" if subject.weights == RANDOM_WEIGHTS else subject.name
+    searched = "C is searched on the training images, where each class has two" if c is None else f"C is {c:g}"
     write_csv(found, folder / "table.csv")
     best = found.best()
     top = found.scores(*best)
     write_json(
         folder / "result.json",
         {
-            "analysis": "transfer",
-            "title": "How good are the layers' features for other images?",
+            "analysis": folder.name,
+            "title": f"How good are the layers' features for other images: {protocol.title}",
             "reproduces": "Table 6" if several else "Tables 4, 5 and 7, Fig 9",
             "order": 70,
             "text": (
-                f"Linear classifiers on the features of each layer of {subject.name}, fixed, for {protocol.title}: "
-                f"{measure}, the mean and standard deviation over folds. C is searched on the training images."
+                f"Linear classifiers on the features of each layer of {network}, fixed, for {protocol.title}: "
+                f"{measure}, the mean and standard deviation over folds. {searched}."
             ),
             "numbers": [
                 {"name": f"best: {best[1]}, {best[2]}, {size_name(best[3])}", "value": float(top.mean()), "unit": "%",
@@ -50,14 +51,14 @@ def write_result(
                 {"name": "classes", "value": len(protocol.class_names)},
             ],
             "figures": figures,
-            "tables": [_layer_table(subject, found, others, measure), *_class_tables(subject, found)],
+            "tables": [layer_table(subject, found, others, measure), *class_tables(subject, found)],
             "claims": [claim.as_json() for claim in claims],
             "command": command,
         },
     )  # fmt: skip
 
 
-def _layer_table(subject: Subject, found: Collected, others: Mapping[str, Beside], measure: str) -> dict[str, Any]:
+def layer_table(subject: Subject, found: Collected, others: Mapping[str, Beside], measure: str) -> dict[str, Any]:
     """A row for each layer, a column for each probe and number of images."""
     columns = [(probe, size) for probe in found.probes for size in found.sizes]
     names = [f"{probe}, {size_name(size)}" for probe, size in columns]
@@ -71,15 +72,16 @@ def _layer_table(subject: Subject, found: Collected, others: Mapping[str, Beside
             if weights == found.weights[0] and any(printed):
                 rows.append([f"{layer}, paper", *printed])
     for name, other in others.items():
-        rows.append([name, *(shown(other.scores.get(size, np.empty(0))) if size else "" for _, size in columns)])
-    if any(scratch := [paper_scratch(title, size) for _, size in columns]):
-        rows.append(["from scratch, paper", *scratch])
+        rows.append([name, *(shown(other.scores.get(size, np.empty(0))) for _, size in columns)])
+    for kind in PAPER_ROWS:
+        if any(printed := [paper_row(title, kind, *column) for column in columns]):
+            rows.append([f"{kind}, paper", *printed])
     return {"title": f"{measure}, %", "columns": ["layer", *names], "rows": rows}
 
 
-def _class_tables(subject: Subject, found: Collected) -> list[dict[str, Any]]:
+def class_tables(subject: Subject, found: Collected) -> list[dict[str, Any]]:
     """Per class, the score of the best layer of each probe with the most images."""
-    names, size, weights = subject.data.protocol.class_names, found.sizes[-1], found.weights[0]
+    names, size, weights = subject.data.protocol.class_names, found.size, found.weights[0]
     best = {
         probe: max(found.layers, key=lambda layer: found.mean(weights, layer, probe, size)) for probe in found.probes
     }
@@ -89,20 +91,22 @@ def _class_tables(subject: Subject, found: Collected) -> list[dict[str, Any]]:
         if (weights, layer, probe, size) in found.found
     }
     first = next(iter(columns.values()))
+    if (paper := paper_classes(subject.data.protocol.title, names)) is not None:
+        columns["softmax, paper"] = paper
     known = np.flatnonzero(np.isfinite(first))
     order = known[np.argsort(-first[known], kind="stable")]
     some = order if len(order) <= 24 else np.concatenate([order[:10], order[-10:]])
     rows = [[names[k], *(f"{values[k]:.1f}" for values in columns.values())] for k in some]
-    if subject.data.protocol.targets is not None and (enough := _positives(subject, found) >= ENOUGH).any():
+    if subject.data.protocol.targets is not None and (enough := positives(subject, found) >= ENOUGH).any():
         means = [f"{np.nanmean(values[enough]):.1f}" for values in columns.values()]
         rows.append([f"mean of the {enough.sum()} classes with {ENOUGH} test images or more", *means])
     title = "by class, %" if len(some) == len(order) else "the ten best and the ten worst classes, %"
     return [{"title": f"{title} ({size_name(size)})", "columns": ["class", *columns], "rows": rows}]
 
 
-def _claims(subject: Subject, found: Collected, others: Mapping[str, Beside]) -> list[Any]:
+def transfer_claims(subject: Subject, found: Collected, others: Mapping[str, Beside]) -> list[Any]:
     """Claims 24 to 26, as far as there is something to decide them with."""
-    weights, size, probe = found.weights[0], found.sizes[-1], found.probes[0]
+    weights, size, probe = found.weights[0], found.size, found.probes[0]
     protocol = subject.data.protocol
     about = f"{protocol.title}, {size_name(size)}"
     claims = []
@@ -111,25 +115,11 @@ def _claims(subject: Subject, found: Collected, others: Mapping[str, Beside]) ->
         scores = {layer: found.by_class(weights, layer, probe, size) for layer in known}
         claims.append(depth_claim(scores, f"{about}, {probe}"))
     layer, own_probe = found.best()[1:3]
-    numbers = [one for one in found.sizes if one and (weights, layer, own_probe, one) in found.found]
+    numbers = [one for one in found.sizes if (weights, layer, own_probe, one) in found.found]
     own = {one: found.by_class(weights, layer, own_probe, one) for one in numbers}
-    mean: Callable[[np.ndarray], float] = lambda values: float(np.nanmean(values))  # noqa: E731
-    controls: dict[str, dict[int, np.ndarray]] = {
-        name: {size: values for size, values in other.per_class.items() if size in own}
-        for name, other in others.items()
-    }
-    controls = {name: control for name, control in controls.items() if control}
-    if len(found.weights) > 1 and own:
-        other = found.weights[1]
-        best = max(found.layers, key=lambda name: found.mean(other, name, own_probe, size))
-        same = [one for one in numbers if (other, best, own_probe, one) in found.found]
-        controls |= (
-            {f"{other} ({best})": {one: found.by_class(other, best, own_probe, one) for one in same}} if same else {}
-        )
-    for name, control in controls.items():
-        goal = max(mean(values) for values in control.values())
-        fewest = next((one for one in numbers if mean(own[one]) > goal), None)
-        claims.append(pretraining_claim(own, control, name, f"{about}, {layer}, {own_probe}", fewest))
+    for name, other in others.items():
+        if set(own) & set(other.per_class):
+            claims.append(pretraining_claim(own, other.per_class, name, f"{protocol.title}, {layer}, {own_probe}"))
     both = all((weights, layer, head, size) in found.found for head in ("sigmoid", "softmax"))
     if protocol.targets is not None and both:
         heads = [found.by_class(weights, layer, head, size) for head in ("sigmoid", "softmax")]
@@ -137,13 +127,13 @@ def _claims(subject: Subject, found: Collected, others: Mapping[str, Beside]) ->
         crowd = np.array(
             [present[present[:, k]].sum(1).mean() if present[:, k].any() else 0 for k in range(len(heads[0]))]
         )
-        claims.append(heads_claim(heads[0], heads[1], crowd, f"{about}, {layer}", _positives(subject, found)))
+        claims.append(heads_claim(heads[0], heads[1], crowd, f"{about}, {layer}", positives(subject, found)))
     return claims
 
 
-def _positives(subject: Subject, found: Collected) -> np.ndarray:
+def positives(subject: Subject, found: Collected) -> np.ndarray:
     """How many test images of the first fold show each class."""
     protocol = subject.data.protocol
     assert protocol.targets is not None
     fold = min(fitted.cell.fold for values in found.found.values() for fitted in values)
-    return (protocol.targets[protocol.split(found.sizes[-1], fold)[1]] == 1).sum(0)
+    return (protocol.targets[protocol.split(found.size, fold)[1]] == 1).sum(0)

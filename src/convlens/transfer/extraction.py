@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import nullcontext
 from itertools import pairwise
 from typing import Any
 
@@ -36,15 +37,18 @@ def extract_to(
     Raises:
         InputError: as ``feature_batches``, or the batches end too early.
     """
-    missing = [layer for layer in layers if store.done(layer) < store.count]
-    if not missing:
+    if not store.missing(layers):
         return 0
-    first = start = min(store.done(layer) for layer in missing)
-    for features in feature_batches(net, batches(start), missing, cells=cells, pooling=pooling):
-        count = len(next(iter(features.values())))
-        store.put(start, features)
-        start += count
-        step(count)
+    with store.alone():
+        missing = store.missing(layers)  # another may have extracted them meanwhile
+        if not missing:
+            return 0
+        first = start = min(store.done(layer) for layer in missing)
+        for features in feature_batches(net, batches(start), missing, cells=cells, pooling=pooling):
+            count = len(next(iter(features.values())))
+            store.put(start, features)
+            start += count
+            step(count)
     if start < store.count:
         raise InputError(f"{start} of {store.count} images came: the data set changed meanwhile, begin anew")
     return start - first
@@ -71,9 +75,26 @@ def extract_together(
         settings: of ``extract_to``.
     """
     rank, count = process
-    missing = [layer for layer in layers if store.done(layer) < store.count]
-    if count == 1 or not missing:
+    if count == 1 or not store.missing(layers):
         return extract_to(store, net, batches, layers, **settings)
+    with store.alone() if rank == 0 else nullcontext():
+        together()
+        store.refresh()
+        return _extract_parts(store, net, batches, store.missing(layers), process, together, **settings)
+
+
+def _extract_parts(
+    store: FeatureStore,
+    net: nn.Module,
+    batches: Callable[[int], Iterable[Tensor]],
+    missing: Sequence[str],
+    process: tuple[int, int],
+    together: Callable[[], None],
+    **settings: Any,
+) -> int:
+    if not missing:
+        return 0
+    rank, count = process
     bounds = [store.count * part // count for part in range(count + 1)]
     parts = [
         FeatureStore(store.folder / f"part_{part}_of_{count}", {**store.about, "from": low, "to": high}, high - low)

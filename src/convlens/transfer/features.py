@@ -26,15 +26,22 @@ def check_pooling(cells: int | None, pooling: str) -> None:
         raise InputError(f"pooling={pooling!r}: choose one of {', '.join(POOLINGS)}")
 
 
-def pooled_size(shape: Sequence[int], cells: int | None) -> int:
-    """How many features an output of that shape, [c, h, w] or [d], gives."""
-    if len(shape) == 1 or cells is None:
-        return int(torch.Size(shape).numel())
-    return shape[0] * min(cells, shape[1]) * min(cells, shape[2])
+def channels_first(output: Tensor) -> Tensor:
+    """Maps [n, c, h, w], also where a network hands on [n, h, w, c] of square images, as Swin does."""
+    if output.dim() == 4 and output.shape[1] == output.shape[2] != output.shape[3]:
+        return output.permute(0, 3, 1, 2)
+    return output
 
 
 def vectors(output: Tensor, cells: int | None, pooling: str) -> Float[Tensor, "n d"]:
-    """A layer's output as one vector for each image; maps larger than ``cells`` x ``cells`` are pooled to that."""
+    """A layer's output as one vector for each image.
+
+    Maps larger than ``cells`` x ``cells`` are pooled to that, tokens [n, tokens, d] to their mean or maximum unless
+    ``cells`` is None.
+    """
+    output = channels_first(output)
+    if output.dim() == 3 and cells is not None:
+        output = output.mean(1) if pooling == "average" else output.amax(1)
     if output.dim() == 4 and cells is not None:
         size = (min(cells, output.shape[2]), min(cells, output.shape[3]))
         if size != output.shape[2:]:
@@ -50,7 +57,7 @@ def feature_batches(
     Batches are [n, c, h, w], or [n, views, c, h, w], of which the mean over the views is taken.
 
     Raises:
-        InputError: a layer is unknown, never reached, or gives neither maps nor a vector.
+        InputError: a layer is unknown, never reached, or gives neither maps nor tokens nor a vector.
     """
     check_pooling(cells, pooling)
     checked = False
@@ -58,7 +65,7 @@ def feature_batches(
         views = images.shape[1] if images.dim() == 5 else 1
         flat = like_parameters(net, images.flatten(0, 1) if images.dim() == 5 else images)
         if not checked:
-            check_outputs(net, flat, layers)
+            check_outputs(net, flat, layers, tokens=True)
             checked = True
         found: dict[str, Tensor] = {}
 
@@ -84,8 +91,9 @@ def extract_features(
     Args:
         net: any network.
         loader: batches of images [n, c, h, w] or of ten views [n, views, c, h, w], alone or followed by labels.
-        layers: names of layers whose output is maps or a vector; maps are flattened.
-        cells: maps larger than ``cells`` x ``cells`` are pooled to that size; None leaves them as they are.
+        layers: names of layers whose output is maps, tokens or a vector; maps and tokens are flattened.
+        cells: maps larger than ``cells`` x ``cells`` are pooled to that size, tokens to one; None leaves them as they
+            are.
         pooling: ``average`` or ``max``.
 
     Raises:

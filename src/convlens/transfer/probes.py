@@ -110,7 +110,7 @@ def fit(
         half = torch.randperm(len(known), generator=torch.Generator().manual_seed(0))[: len(known) // 2]
         start = fit(probe, known.some(half), targets[half], c, tolerance=ROUGH)
     problem = Problem(LOSSES[probe], known, targets, c)
-    weights, steps, left = minimise(problem, problem.start(start and start.weights), tolerance)
+    weights, steps, left = minimise(problem, problem.start(None if start is None else start.weights), tolerance)
     if left > max(UNSOLVED, tolerance):
         log.warning("%s, C = %g: ended after %d steps with %.2g of the objective to gain", probe, c, steps, left)
     objective = float(problem.value(weights, problem.scores(weights)).sum())

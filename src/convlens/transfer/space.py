@@ -10,6 +10,16 @@ from convlens.transfer.span import coordinates, gram, unit_length
 NORMALISATIONS = ("l2", "standardise", "none")
 
 
+def check_normalisation(normalise: str) -> None:
+    """Sees to it that there is such a normalisation.
+
+    Raises:
+        InputError: there is not.
+    """
+    if normalise not in NORMALISATIONS:
+        raise InputError(f"normalise={normalise!r}: choose one of {', '.join(NORMALISATIONS)}")
+
+
 class Space:
     """Some images of a layer's features, as coordinates for any of them to be fitted on.
 
@@ -33,8 +43,7 @@ class Space:
         known: Int64[Tensor, " k"],
         fitted: int,
     ) -> None:
-        if normalise not in NORMALISATIONS:
-            raise InputError(f"normalise={normalise!r}: choose one of {', '.join(NORMALISATIONS)}")
+        check_normalisation(normalise)
         self._place = torch.full((len(features),), -1)
         self._place[rows] = torch.arange(len(rows))
         self._products: Tensor | None = None

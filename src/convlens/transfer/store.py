@@ -1,7 +1,8 @@
 """Features on disk, one memory-mapped array for each layer, with what they are features of."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from convlens.errors import InputError
-from convlens.files import write_json
+from convlens.files import alone_in, write_json
 
 META = "features.json"
 
@@ -44,10 +45,21 @@ class FeatureStore:
     """
 
     def __init__(self, folder: Path, about: Mapping[str, Any], count: int) -> None:
-        self.folder, self.about, self.count = folder, dict(about), count
+        self.folder, self.about, self.count = folder, json.loads(json.dumps(about)), count
         self._done: dict[str, int] = {}
         self._open: dict[str, np.memmap] = {}
-        path = folder / META
+        self.refresh()
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """The only one to extract to the folder; waits for another that does."""
+        with alone_in(self.folder, wait=True):
+            self.refresh()
+            yield
+
+    def refresh(self) -> None:
+        """Read again how far the layers are."""
+        folder, path = self.folder, self.folder / META
         if path.exists():
             try:
                 meta = json.loads(path.read_text())
@@ -71,6 +83,10 @@ class FeatureStore:
         """How many images of a layer are done."""
         return self._done.get(layer, 0) if self.path(layer).exists() else 0
 
+    def missing(self, layers: Sequence[str]) -> list[str]:
+        """Those of some layers that are not whole."""
+        return [layer for layer in layers if self.done(layer) < self.count]
+
     def put(self, start: int, features: Mapping[str, Float[Tensor, "n d"]]) -> None:
         """Keep the features of images ``start`` and following; an interruption loses at most these."""
         for layer, rows in features.items():
@@ -90,14 +106,23 @@ class FeatureStore:
             raise InputError(
                 f"{self.path(layer)} has {self.done(layer)} of {self.count} images: extract the rest first"
             )
-        return torch.from_numpy(np.load(self.path(layer), mmap_mode="c"))
+        return torch.from_numpy(self._mapped(layer, "c"))
 
     def _array(self, layer: str, width: int) -> np.memmap:
         if layer not in self._open:
             path = self.path(layer)
-            fresh = self.done(layer) == 0
             self.folder.mkdir(parents=True, exist_ok=True)
-            self._open[layer] = np.lib.format.open_memmap(
-                path, mode="w+" if fresh else "r+", dtype=np.float32, shape=(self.count, width) if fresh else None
-            )
+            if self.done(layer) == 0:
+                shape = (self.count, width)
+                self._open[layer] = np.lib.format.open_memmap(path, mode="w+", dtype=np.float32, shape=shape)
+            else:
+                self._open[layer] = self._mapped(layer, "r+")
         return self._open[layer]
+
+    def _mapped(self, layer: str, mode: str) -> np.memmap:
+        path = self.path(layer)
+        try:
+            found = np.lib.format.open_memmap(path, mode=mode)
+        except (OSError, ValueError) as error:
+            raise InputError(f"{path} is damaged ({error}): remove it, the layer is extracted anew") from None
+        return found

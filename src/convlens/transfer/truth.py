@@ -2,12 +2,12 @@
 
 from dataclasses import dataclass
 
-import torch
 from jaxtyping import Float, Int8, Int64
 from torch import Tensor
 
 from convlens.errors import InputError
 from convlens.metrics.average_precision import POINTS, mean_average_precision
+from convlens.metrics.class_accuracy import mean_class_accuracy
 from convlens.transfer.probes import class_targets
 
 EXCLUSIVE = ("largest", "shares", "repeat")
@@ -73,15 +73,9 @@ class Truth:
         """How good a probe's scores are."""
         predicted = scores.argmax(1)
         if self.targets is None:
-            per_class = _recalls(predicted, self.labels[rows], self.classes)
+            per_class = mean_class_accuracy(predicted, self.labels[rows], self.classes).per_class
         else:
             # Images are ranked by the probability of a class, for which the others' scores matter.
             ranked = scores.log_softmax(1) if probe == "softmax" else scores
             per_class = mean_average_precision(ranked, self.targets[rows], self.points).per_class
         return Scored(float(per_class.nanmean()), per_class, predicted)
-
-
-def _recalls(predicted: Tensor, labels: Tensor, classes: int) -> Float[Tensor, " classes"]:
-    counts = torch.bincount(labels, minlength=classes)
-    right = torch.bincount(labels[predicted == labels], minlength=classes)
-    return 100 * right / torch.where(counts > 0, counts, torch.nan)

@@ -28,8 +28,9 @@ class Caltech101(RandomFoldsSource):
         test_per_class: int = 50,
         fold: int = 0,
         include_background: bool = False,
+        seed: int = 0,
     ) -> None:
-        super().__init__(root, train_per_class, test_per_class, fold, include_background)
+        super().__init__(root, train_per_class, test_per_class, fold, include_background, seed)
 
     def class_name(self, folder: str) -> str:
         """The name of the folder."""

@@ -29,8 +29,9 @@ class Caltech256(RandomFoldsSource):
         test_per_class: int = 25,
         fold: int = 0,
         include_clutter: bool = False,
+        seed: int = 0,
     ) -> None:
-        super().__init__(root, train_per_class, test_per_class, fold, include_clutter)
+        super().__init__(root, train_per_class, test_per_class, fold, include_clutter, seed)
 
     def class_name(self, folder: str) -> str:
         """The name of the folder without its number."""

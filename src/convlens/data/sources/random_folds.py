@@ -12,6 +12,8 @@ from convlens.data.sources.base import Source, absent, class_folders, subfolders
 from convlens.data.splits import Split
 from convlens.errors import InputError
 
+WITH_BACKGROUND = " with background"
+
 
 class RandomFoldsSource(Source):
     """`root/<below>/<class>/*.jpg`, of which `fold` chooses the training and test images.
@@ -23,6 +25,7 @@ class RandomFoldsSource(Source):
         train_per_class: images of each class to train.
         test_per_class: the most others of each class to test.
         fold: which of the random choices, from 0; a protocol takes all of them.
+        seed: another number draws other folds.
         include_background: whether the folder of images of nothing in particular is a class.
     """
 
@@ -33,7 +36,13 @@ class RandomFoldsSource(Source):
     layout: ClassVar[str]
 
     def __init__(
-        self, root: str | Path, train_per_class: int, test_per_class: int, fold: int, include_background: bool
+        self,
+        root: str | Path,
+        train_per_class: int,
+        test_per_class: int,
+        fold: int,
+        include_background: bool,
+        seed: int = 0,
     ) -> None:
         if train_per_class < 1 or test_per_class < 1:
             raise InputError(f"train_per_class {train_per_class}, test_per_class {test_per_class}: both at least 1")
@@ -41,6 +50,7 @@ class RandomFoldsSource(Source):
         self.train_per_class = train_per_class
         self.test_per_class = test_per_class
         self.fold = fold
+        self.seed = seed
         self.include_background = include_background
         self._pool: FileListing | None = None
 
@@ -57,7 +67,8 @@ class RandomFoldsSource(Source):
         return RandomFolds(
             listings=(self._listing(),),
             class_names=self.class_names(),
-            salt=self.title.lower(),
+            name=self.title.lower() + (WITH_BACKGROUND if self.include_background else ""),
+            salt=self.title.lower() + (f" {self.seed}" if self.seed else ""),
             train_per_class=self.train_per_class,
             test_per_class=self.test_per_class,
         )

@@ -109,7 +109,8 @@ class VocClassification(Source):
         """All images of the test list, and the training images that have an object, with all their classes."""
         train, test = (self._part(part) for part in self._parts())
         whole = Split(test.listing, np.arange(len(test.listing)))
-        return fixed_split(train.labelled, whole, CLASSES, np.concatenate([train.targets, test.targets]))
+        targets = np.concatenate([train.targets, test.targets])
+        return fixed_split(train.labelled, whole, CLASSES, targets, name=f"voc{self.year}")
 
     def _parts(self) -> tuple[str, str]:
         """Which of the devkit's lists are trained on and tested."""

@@ -78,7 +78,7 @@ class Devkit:
                 name, box = thing.findtext("name", ""), thing.find("bndbox")
                 if name not in CLASSES or box is None:
                     raise InputError(f"{path}: an object {name!r} without a box, or of no class of VOC")
-                edges = [float(box.findtext(edge, "nan")) for edge in ("xmin", "ymin", "xmax", "ymax")]
+                edges = [float(box.findtext(edge, "")) for edge in ("xmin", "ymin", "xmax", "ymax")]
                 difficult = thing.findtext("difficult", "0").strip() == "1"
                 found.append(Thing(Box(name, edges[0] - 1, edges[1] - 1, edges[2], edges[3]), difficult))
         except InputError:
