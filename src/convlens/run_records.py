@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 import convlens
@@ -137,7 +138,7 @@ def _noted(run_dir: Path, cfg: DictConfig, task: str, command: str) -> Iterator[
     def note(state: str, error: str | None = None) -> None:
         seconds = round(before + time.monotonic() - started, 1)
         record = {"task": task, "name": cfg.job_name, "status": state, "command": command, "seconds": seconds}
-        about = {"error": error, "version": convlens.__version__, "settings": _digest(cfg)}
+        about = {"error": error, "version": convlens.__version__, "settings": _digest(cfg), "choices": choices()}
         write_json(run_dir / "run.json", record | about)
 
     note("running")
@@ -150,6 +151,14 @@ def _noted(run_dir: Path, cfg: DictConfig, task: str, command: str) -> Iterator[
         note("failed", "stopped before the end" if stopped else f"{type(error).__name__}: {error}".splitlines()[0])
         raise
     note("finished")
+
+
+def choices() -> dict[str, str]:
+    """Names of the network, ablation, data and recipe that were chosen, whoever chose them; empty outside of a job."""
+    if not HydraConfig.initialized():
+        return {}
+    chosen = HydraConfig.get().runtime.choices
+    return {group: str(chosen[group]) for group in ("model", "ablation", "data", "recipe") if group in chosen}
 
 
 def clear(run_dir: Path) -> None:

@@ -78,7 +78,8 @@ def test_the_table_has_means_spreads_differences_and_the_papers_numbers(sweep):
     assert len(marked) == 5
     assert marked[3].startswith("| alexnet, fc_2048 | 2 |")
     result = json.loads((folder / "result.json").read_text())
-    assert [claim["number"] for claim in result["claims"]] == [20]
+    assert [(claim["number"], claim["about"]) for claim in result["claims"]] == [(20, "parts")]
+    assert float(base["paper five averaged top-5"]) == 16.4
     assert "Not in the table: 1 failed" in result["text"]
 
 
@@ -91,6 +92,43 @@ def test_networks_that_were_tested_on_other_images_are_not_subtracted(sweep):
         wide = next(row for row in csv.DictReader(file) if row["network"] == "zfnet, wide")
     assert (wide["test top-1"], wide["less base value"]) != ("", "")
     assert wide["less base value"] == ""
+
+
+def test_each_setting_has_its_claims_and_its_picture(sweep):
+    for model, error in (("alexnet", 0.2), ("zfnet", 0.6)):
+        for seed in (0, 1):
+            command = f"convlens experiment=ablation model={model} data=tiny_imagenet seed={seed}"
+            make_run(sweep / f"tiny-{model}-{seed}", seed, error, command=command)
+    collect(sweep)
+    folder = sweep / "results/collect"
+    result = json.loads((folder / "result.json").read_text())
+    found = {claim["about"]: claim["estimate"].partition(" ")[0] for claim in result["claims"]}
+    assert found == {"parts": "20.000", "tiny_imagenet": "-40.000"}
+    assert [figure["file"] for figure in result["figures"]] == ["errors.png", "errors_2.png"]
+    assert all((folder / figure["file"]).exists() for figure in result["figures"])
+
+
+def test_runs_that_tell_nothing_are_counted_and_left_out(sweep):
+    ok = "convlens experiment=ablation model=zfnet ablation=wide"
+    twice = make_run(sweep / "zfnet-twice", 0, 0.9, command="convlens experiment=ablation model=zfnet seed=0")
+    (twice / "results/test/predictions.npz").write_bytes(b"no zip")
+    make_run(sweep / "odd", 0, 0.1, command=f"{ok} seed=abc")
+    (make_run(sweep / "empty", 0, 0.1, command=f"{ok} seed=1") / "metrics.json").unlink()
+    (make_run(sweep / "torn", 0, 0.1, command=f"{ok} seed=0") / "results/test/predictions.npz").write_bytes(b"PK")
+    rows = {row["network"]: row for row in collect(sweep)}
+    assert rows["zfnet"]["test top-1"] == pytest.approx(35)  # of 30 and 40
+    assert rows["zfnet, wide"]["less base value"] is None
+    text = json.loads((sweep / "results/collect/result.json").read_text())["text"]
+    assert "2 without a seed or numbers that can be read" in text
+    assert "1 of a seed that is there already" in text
+
+
+def test_what_an_experiment_chose_is_known_from_the_record(sweep):
+    folder = make_run(sweep / "search", 0, 0.1, command="convlens experiment=first_layer_search kernel=5")
+    record = json.loads((folder / "run.json").read_text())
+    (folder / "run.json").write_text(json.dumps(record | {"choices": {"model": "alexnet", "data": "cifar10"}}))
+    (group,) = [group for group in find_groups(sweep)[0] if "kernel" in group.given]
+    assert (group.model, group.given["data"]) == ("alexnet", "cifar10")
 
 
 def test_a_folder_without_runs_is_refused(refused, tmp_path):

@@ -1,10 +1,10 @@
 """What an ablation study says of the paper's claims 20 to 23 (section 5.1, Table 3)."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from convlens.analysis.claims import Claim, Estimate, verdict
-from convlens.analysis.contrast import Wrong, contrast
+from convlens.analysis.contrast import Wrong, contrast, shared_seeds
 
 LITTLE = 0.25
 """A change is little if it is less than this share of the base network's error (paper: 4.3 of 40.5 points, a tenth,
@@ -33,7 +33,7 @@ def claims(networks: Mapping[str, Rows], about: str) -> list[Claim]:
     found: list[Claim] = []
     if {"alexnet", "zfnet"} <= networks.keys():
         wrong = {name: rows.test["none"] for name, rows in networks.items() if "none" in rows.test}
-        if {"alexnet", "zfnet"} <= wrong.keys():
+        if paired(("alexnet", "zfnet"), wrong):
             found.append(_better_first_layer(wrong, about))
     for rows in networks.values():
         found.extend(_of_network(rows, f"{rows.name}, {about}"))
@@ -48,13 +48,20 @@ def _better_first_layer(wrong: Mapping[str, Wrong], about: str) -> Claim:
 
 
 def _of_network(rows: Rows, about: str) -> Iterator[Claim]:
-    there = rows.test.keys()
-    if {"none", "no_layers_3_4", "no_layers_6_7", "no_layers_3_4_6_7"} <= there:
+    if paired(("none", "no_layers_3_4", "no_layers_6_7", "no_layers_3_4_6_7"), rows.test):
         yield _depth(rows, about)
-    if {"none", "no_layers_6_7", "fc_2048", "fc_8192"} <= there:
+    if paired(("none", "no_layers_6_7", "fc_2048", "fc_8192"), rows.test):
         yield _dense(rows, about)
-    if {"none", "wide", "wide_fc_8192"} <= there and {"wide", "wide_fc_8192"} <= rows.seen.keys():
+    if paired(("none", "wide", "wide_fc_8192"), rows.test) and paired(("wide", "wide_fc_8192"), rows.seen):
         yield _wide(rows, about)
+
+
+def paired(names: Sequence[str], wrong: Mapping[str, Wrong]) -> bool:
+    """Whether networks are all there and share a seed and the number of images."""
+    if not set(names) <= wrong.keys():
+        return False
+    seeds = shared_seeds(dict.fromkeys(names, 1.0), wrong)
+    return bool(seeds) and len({len(wrong[name][seed]) for name in names for seed in seeds}) == 1
 
 
 def _depth(rows: Rows, about: str) -> Claim:
@@ -112,10 +119,10 @@ def _wide(rows: Rows, about: str) -> Claim:
     gain = contrast({"none": 1, "wide": -1}, rows.test)
     wrong = {f"test {name}": values for name, values in rows.test.items()}
     # Seen and test images are not the same ones: as many of each are drawn by the same places.
-    fewest = min(values.shape[1] for values in (*rows.test.values(), *rows.seen.values()))
     wrong |= {f"seen {name}": values for name, values in rows.seen.items()}
-    names = ("wide", "wide_fc_8192")
-    some = {f"{split} {name}": wrong[f"{split} {name}"][:, :fewest] for split in ("test", "seen") for name in names}
+    names = [f"{split} {name}" for split in ("test", "seen") for name in ("wide", "wide_fc_8192")]
+    fewest = min(len(values) for name in names for values in wrong[name].values())
+    some = {name: {seed: values[:fewest] for seed, values in wrong[name].items()} for name in names}
     growth = contrast({"test wide_fc_8192": 1, "seen wide_fc_8192": -1, "test wide": -1, "seen wide": 1}, some)
     return Claim(
         23,

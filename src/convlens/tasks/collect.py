@@ -9,9 +9,9 @@ import numpy as np
 from omegaconf import DictConfig
 
 from convlens import run_records
-from convlens.analysis.ablation_claims import Rows, claims
+from convlens.analysis.ablation_claims import Rows, claims, paired
 from convlens.analysis.claims import Estimate
-from convlens.analysis.contrast import contrast
+from convlens.analysis.contrast import Wrong, contrast
 from convlens.callbacks.at_epochs import show_table
 from convlens.errors import InputError
 from convlens.figures.bar_plots import bars
@@ -20,7 +20,7 @@ from convlens.files import alone_in, write_json
 from convlens.tasks.averaging import average_runs
 from convlens.tasks.collected_runs import MEASURES, Group, find_groups, names_of
 from convlens.tasks.dashboards import loggers_of
-from convlens.tasks.table3 import ORDER, TABLE3
+from convlens.tasks.table3 import AVERAGED, ORDER, TABLE3
 from convlens.tasks.tables import write_tables
 
 log = logging.getLogger(__name__)
@@ -37,35 +37,62 @@ def run(cfg: DictConfig, overrides: list[str]) -> int:
     """Gather them."""
     if cfg.sweep is None:
         raise InputError("task=collect needs the folder of the runs: sweep=DIR, such as sweep=outputs/ablation")
-    rows = collect(Path(cfg.sweep), run_records.command_line(overrides))
-    if set(cfg.logger) - {"csv"}:
-        with loggers_of(cfg) as loggers:
-            show_table(loggers, "collect/runs", list(rows[0]), [list(row.values()) for row in rows], 0)
+    collect_and_log(cfg, Path(cfg.sweep), run_records.command_line(overrides))
     return 0
 
 
+def collect_and_log(cfg: DictConfig, sweep: Path, command: str = "") -> None:
+    """Write ``results/collect`` into the folder, and show its table in the loggers."""
+    rows = collect(sweep, command)
+    if set(cfg.logger) - {"csv"}:
+        with loggers_of(cfg) as loggers:
+            show_table(loggers, "collect/runs", list(rows[0]), [list(row.values()) for row in rows], 0)
+
+
 def collect(sweep: Path, command: str = "") -> list[dict[str, Any]]:
-    """Write ``results/collect`` into the folder; the rows of the table.
+    """Write ``results/collect`` into the folder; the rows of the table. Waits for another process that does so.
 
     Raises:
-        InputError: there is no finished run, or another process writes the table.
+        InputError: there is no finished run.
     """
-    groups, others = find_groups(sweep)
-    known = {name: place for place, name in enumerate(ORDER)}
-    groups.sort(key=lambda group: (group.model, known.get(group.ablation, len(known)), sorted(group.given.items())))
-    names = names_of(groups)
-    rows = [row(name, group, _base(group, groups)) for name, group in zip(names, groups, strict=True)]
     folder = sweep / "results" / "collect"
-    with alone_in(folder):
+    find_groups(sweep)  # a folder without runs stays as it is
+    with alone_in(folder, wait=True):
+        groups, others = find_groups(sweep)
+        known = {name: place for place, name in enumerate(ORDER)}
+        groups.sort(key=lambda g: (sorted(g.setting.items()), g.model, known.get(g.ablation, len(known))))
+        rows = [row(name, one, _base(one, groups)) for name, one in zip(names_of(groups), groups, strict=True)]
         write_tables(folder, "table", rows)
-        figure = bars(_heights(rows), y_label="test top-1 error, %", spread=_heights(rows, " sd"))
-        save_png(figure, folder / "errors.png")
-        found = claims(networks(groups), groups[0].given.get("data", "parts"))
-        write_json(
-            folder / "result.json", result(rows, groups, others, found, command or f"task=collect sweep={sweep}")
-        )
+        for earlier in folder.glob("*.png"):
+            earlier.unlink()
+        figures, found = [], []
+        for number, own in enumerate(settings_of(groups)):
+            about = ", ".join(value if key == "data" else f"{key}={value}" for key, value in _telling(own, groups))
+            heights, spreads = _heights(own, "mean"), _heights(own, "sd")
+            file = f"errors{f'_{number + 1}' if number else ''}.png"
+            save_png(bars(heights, y_label="test top-1 error, %", spread=spreads), folder / file)
+            caption = f"Test top-1 error, {about}; bars show the standard deviation over seeds."
+            figures.append({"file": file, "key": file, "caption": caption})
+            found += claims(networks(own), about)
+        said = command or f"convlens task=collect sweep={sweep}"
+        write_json(folder / "result.json", result(rows, groups, others, found, figures, said))
     log.info("%d rows of %d runs: %s", len(rows), sum(len(group.runs) for group in groups), folder / "table.md")
     return rows
+
+
+def settings_of(groups: Sequence[Group]) -> list[list[Group]]:
+    """The groups that were given the same beside their networks."""
+    found: dict[tuple[tuple[str, str], ...], list[Group]] = {}
+    for group in groups:
+        found.setdefault(tuple(sorted(group.setting.items())), []).append(group)
+    return list(found.values())
+
+
+def _telling(own: Sequence[Group], groups: Sequence[Group]) -> list[tuple[str, str]]:
+    """The data of some groups, and in what else they differ from others."""
+    setting = own[0].setting
+    differs = [key for key in setting if len({group.setting.get(key) for group in groups}) > 1 and key != "experiment"]
+    return [(key, setting[key]) for key in dict.fromkeys(["data", *sorted(differs)])]
 
 
 def row(name: str, group: Group, base: Group | None) -> dict[str, Any]:
@@ -86,9 +113,9 @@ def row(name: str, group: Group, base: Group | None) -> dict[str, Any]:
     found["averaged top-1"] = averaged and averaged.top1_error
     found["averaged top-5"] = averaged and averaged.top5_error
     paper = TABLE3.get((group.model, group.ablation), (None, None, None))
-    for key, value in zip(("paper train top-1", "paper val top-1", "paper val top-5"), paper, strict=True):
-        found[key] = value
-    return found
+    together = AVERAGED.get((group.model, group.ablation), (None, None))
+    keys = (*PAPER, "paper five averaged top-1", "paper five averaged top-5")
+    return found | dict(zip(keys, (*paper, *together), strict=True))
 
 
 def _base(group: Group, groups: Sequence[Group]) -> Group | None:
@@ -96,67 +123,60 @@ def _base(group: Group, groups: Sequence[Group]) -> Group | None:
     if group.ablation == "none":
         return None
     same = {**group.given, "ablation": "none"}
-    return next((one for one in groups if {"ablation": "none", **one.given} == same), None)
+    return next((one for one in groups if one.given == same), None)
 
 
 def difference(group: Group, base: Group) -> Estimate | None:
-    """Test top-1 error of a group less that of its base, over the seeds and images that both have."""
-    paired = _paired([group, base])
-    return None if paired is None else contrast({"own": 1, "base": -1}, dict(zip(("own", "base"), paired, strict=True)))
+    """Test top-1 error of a group less that of its base, over the seeds and images that both have; None if none."""
+    wrong = _paired({"own": group, "base": base}, "test")
+    return contrast({"own": 1, "base": -1}, wrong) if paired(("own", "base"), wrong) else None
 
 
-def _paired(groups: Sequence[Group], split: str = "test") -> list[np.ndarray] | None:
-    """Which images were wrong, for the seeds that all groups have; None where their images differ."""
-    shared = sorted(set.intersection(*(set(group.seeds) for group in groups)))
-    found = [group.wrong(split) for group in groups]
-    if not shared or any(one is None for one in found):
-        return None
-    picked = [[list(group.seeds).index(seed) for seed in shared] for group in groups]
-    images, wrong = zip(*((one[0][at], one[1][at]) for one, at in zip(found, picked, strict=True) if one), strict=True)
-    same = all(np.array_equal(images[0], other) for other in images[1:])
-    return list(wrong) if same else None
-
-
-def networks(groups: Sequence[Group]) -> dict[str, Rows]:
-    """The groups by network and ablation, as far as all of a network can be paired."""
-    found = {}
-    usual = {key: value for key, value in groups[0].given.items() if key not in ("model", "ablation")}
-    own = [
-        group for group in groups if usual == {k: v for k, v in group.given.items() if k not in ("model", "ablation")}
-    ]
-    paired = {split: _paired(own, split) for split in ("test", "seen")}
-    if paired["test"] is None:
-        return {}
-    for model in dict.fromkeys(group.model for group in own):
-        places = [place for place, group in enumerate(own) if group.model == model]
-        wrong: dict[str, Mapping[str, np.ndarray]] = {
-            split: {own[place].ablation: values[place] for place in places} if values is not None else {}
-            for split, values in paired.items()
-        }
-        base = next((own[place].metrics[0] for place in places if own[place].ablation == "none"), {})
-        dense = 1 - base.get("conv_parameters", 0) / base.get("parameters", 1)
-        found[model] = Rows(model, wrong["test"], wrong["seen"], dense)
+def _paired(groups: Mapping[str, Group], split: str) -> dict[str, Wrong]:
+    """Which images were wrong, by group and seed, of the groups and seeds that saw the same images as the first."""
+    found: dict[str, Wrong] = {}
+    reference: Any = None
+    for name, group in groups.items():
+        own = group.wrong(split)
+        if reference is None and own:
+            reference = next(iter(own.values()))[0]
+        same = {seed: wrong for seed, (images, wrong) in own.items() if np.array_equal(images, reference)}
+        if same:
+            found[name] = same
     return found
 
 
-def _setting(group: Group) -> dict[str, str]:
-    """What a group was given beside its network."""
-    return {key: value for key, value in group.given.items() if key not in ("model", "ablation")}
+def networks(groups: Sequence[Group]) -> dict[str, Rows]:
+    """The groups of one setting by network and ablation."""
+    names = {f"{group.model} {group.ablation}": group for group in groups}
+    wrong = {split: _paired(names, split) for split in ("test", "seen")}
+    found = {}
+    for model in dict.fromkeys(group.model for group in groups):
+        own = {group.ablation: f"{model} {group.ablation}" for group in groups if group.model == model}
+        test, seen = ({key: wrong[s][name] for key, name in own.items() if name in wrong[s]} for s in ("test", "seen"))
+        base = names[own["none"]].metrics[0] if "none" in own else {}
+        dense = 1 - base.get("conv_parameters", 0) / base.get("parameters", 1)
+        found[model] = Rows(model, test, seen, dense)
+    return found
 
 
-def _heights(rows: Sequence[Mapping[str, Any]], suffix: str = "") -> dict[str, dict[str, float]]:
-    """For the plot: series by network, labels by the rest of the name."""
+def _heights(groups: Sequence[Group], what: str) -> dict[str, dict[str, float]]:
+    """For the plot: series by network, labels by its ablation."""
     found: dict[str, dict[str, float]] = {}
-    for one in rows:
-        model, _, rest = one["network"].partition(", ")
-        value = one[f"test top-1{suffix}"]
-        found.setdefault(model, {})[(rest or "as published").replace("_", " ")] = np.nan if value is None else value
+    for group in groups:
+        values = group.values("test/top1_error")
+        known = values[np.isfinite(values)]
+        value = float(known.mean()) if what == "mean" and len(known) else np.nan
+        if what == "sd" and len(known) > 1:
+            value = float(known.std(ddof=1))
+        label = "as published" if group.ablation == "none" else group.ablation.replace("_", " ")
+        found.setdefault(group.model, {})[label] = value
     return found
 
 
 def result(
     rows: Sequence[Mapping[str, Any]], groups: Sequence[Group], others: Mapping[str, int], found: Sequence[Any],
-    command: str,
+    figures: Sequence[Mapping[str, str]], command: str,
 ) -> dict[str, Any]:  # fmt: skip
     """What the report reads."""
     left = ", ".join(f"{count} {status}" for status, count in others.items())
@@ -165,8 +185,9 @@ def result(
     text = (
         f"{count} finished runs, {' or '.join(map(str, seeds))} seeds each: mean and standard deviation of the errors "
         "in percent. Seen: images that were trained on, looked at as the test images are. The difference to the "
-        "network without the ablation is paired by image and seed, with an interval of 95 % over the choice of both. "
-        "Averaged: the networks of a row as one, by the mean of their probabilities."
+        "network without the ablation is paired by image and seed, with an interval of 95 % over the choice of both; "
+        "of one seed over images alone, which decides nothing. Averaged: the networks of a row as one, by the mean of "
+        "their probabilities."
     )
     return {
         "analysis": "collect",
@@ -176,14 +197,13 @@ def result(
         "text": text + (f" Not in the table: {left}." if left else ""),
         "command": command,
         "numbers": [],
-        "figures": [
-            {"file": "errors.png", "caption": "Test top-1 error; bars show the standard deviation over seeds."}
-        ],
+        "figures": list(figures),
         "tables": [{"title": "error, %", "columns": list(COLUMNS), "rows": [_shown(one) for one in rows]}],
         "claims": [claim.as_json() for claim in found],
     }
 
 
+PAPER = ("paper train top-1", "paper val top-1", "paper val top-5")
 COLUMNS = (
     *("network", "seeds", "seen top-1", "val top-1", "test top-1", "less base", "test top-5"),
     *("averaged top-1", "parameters, M", "paper: train, val, top-5"),
@@ -201,9 +221,9 @@ def _shown(one: Mapping[str, Any]) -> list[str]:
 
     gap = one["less base value"]
     less = "" if gap is None else f"{gap:+.1f} ({one['less base low']:.1f} to {one['less base high']:.1f})"
-    paper = [one[key] for key in ("paper train top-1", "paper val top-1", "paper val top-5")]
+    paper = [one[key] for key in PAPER]
     return [
         one["network"], str(one["seeds"]), number("seen top-1"), number("val top-1"), number("test top-1"), less,
         number("test top-5"), number("averaged top-1"), number("parameters, M", 2),
-        "" if paper[0] is None else ", ".join(f"{value:.1f}" for value in paper),
+        ", ".join("-" if value is None else f"{value:.1f}" for value in paper) if any(paper) else "",
     ]  # fmt: skip

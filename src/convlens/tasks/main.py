@@ -20,10 +20,11 @@ from omegaconf.errors import OmegaConfBaseException
 
 from convlens import run_records
 from convlens.errors import BusyError, InputError
+from convlens.files import alone_in
 from convlens.tasks.mistakes import explain
 from convlens.tasks.naming import group, job_name, run_dir
 from convlens.tasks.sweep_jobs import alone, starts_others
-from convlens.tasks.sweeps import DONE, ELSEWHERE, FAILED, REFUSED, SKIPPED, Outcome, in_sweep, objective
+from convlens.tasks.sweeps import DONE, ELSEWHERE, FAILED, REFUSED, SKIPPED, Outcome, SweepRecord, in_sweep, objective
 
 STARTED = time.time()
 INTERRUPTED, TERMINATED = 130, 143  # what a shell shows for a process that Ctrl-C or SIGTERM ended
@@ -66,7 +67,9 @@ def do_job(cfg: DictConfig) -> Outcome:
     run_dir = Path(hydra_cfg.runtime.output_dir)
     before = run_records.read_json(run_dir / "run.json")
     try:
-        code = (alone if in_sweep() and starts_others(cfg) else dispatch)(cfg, list(hydra_cfg.overrides.task))
+        if in_sweep() and starts_others(cfg):
+            return _by_itself(cfg, list(hydra_cfg.overrides.task), run_dir, before)
+        code = dispatch(cfg, list(hydra_cfg.overrides.task))
     except InputError as error:
         if _wants_traceback():
             raise
@@ -85,10 +88,28 @@ def do_job(cfg: DictConfig) -> Outcome:
             raise
         traceback.print_exc()
         return Outcome(FAILED, str(run_dir), 1, f"{type(error).__name__}: {error}".splitlines()[0])
+    return _finished(cfg, run_dir, before, code)
+
+
+def _finished(cfg: DictConfig, run_dir: Path, before: dict[str, Any], code: int = 0) -> Outcome:
     record = run_records.read_json(run_dir / "run.json")
     # An analysis of a run writes into that run and leaves its record as it was.
     same = cfg.run is None and record == before and record.get("status") == "finished"
     return Outcome(SKIPPED if same else DONE, str(run_dir), code, objective=objective(run_dir))
+
+
+def _by_itself(cfg: DictConfig, overrides: list[str], run_dir: Path, before: dict[str, Any]) -> Outcome:
+    """A job of several devices, as a command of its own, and what became of it."""
+    with alone_in(run_dir):
+        pass  # where another sweep works, that is said before anything is started
+    code = alone(cfg, overrides)
+    if code == 0:
+        return _finished(cfg, run_dir, before)
+    said = str(run_records.read_json(run_dir / "run.json").get("error") or "")
+    if code == 2:
+        return Outcome(REFUSED, str(run_dir), 2, said)
+    ended = f"ended by signal {-code}" if code < 0 else f"ended with exit code {code}"
+    return Outcome(FAILED, str(run_dir), 1, said or ended)
 
 
 def _remove_empty(folder: Path, root: Path) -> None:
@@ -164,6 +185,14 @@ def main() -> None:
             print(f"convlens: {explain(error, sys.argv[1:], groups())}", file=sys.stderr)
             raise SystemExit(2) from None
         raise
+    except Exception as error:
+        record = SweepRecord.last
+        if record is None or record.folder is None or not record.folder.exists() or _wants_traceback():
+            raise
+        record.tell()  # a launcher broke: Hydra does not come to the end of the sweep
+        said = f"{type(error).__name__}: {error}".splitlines()[0]
+        print(f"convlens: the sweep broke off ({said}): give the same command to go on", file=sys.stderr)
+        raise SystemExit(1) from None
     finally:
         composing.release()
         Terminal.held = None

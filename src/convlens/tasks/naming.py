@@ -34,19 +34,24 @@ ONE_NETWORK = ("train", "project", "diagnose")  # tasks that have a model by def
 LONGEST = 100
 
 
-def job_name(overrides: Sequence[str]) -> str:
+def job_name(overrides: Sequence[str], model: str = "zfnet", data: str = "parts") -> str:
     """``train/zfnet-parts`` and whatever else the command changes, such as ``train/alexnet-parts-seed_1``.
 
     The jobs of an experiment are together under its name instead of the task's. Long names end in a hash instead of
     the rest.
+
+    Args:
+        overrides: of the command.
+        model: the one chosen where the command does not say: by default, or by an experiment.
+        data: the data, likewise.
     """
     given = dict(o.lstrip("+~").partition("=")[::2] for o in overrides)
     experiment = given.pop("experiment", None)
-    task, data = given.pop("task", "train"), given.pop("data", "parts")
-    model = given.pop("model", "zfnet" if task in ONE_NETWORK else "")
+    task, data = given.pop("task", "train"), given.pop("data", data)
+    model = given.pop("model", model if task in ONE_NETWORK else "")
     loud = [key for key in given if not is_silent(key)]
-    # The seed first: long names are cut, and the runs of a sweep should still be told apart.
-    rest = [f"{key}_{given[key]}" for key in sorted(loud, key=lambda key: (key != "seed", key))]
+    # The seed first, then choices of a group, such as the ablation: long names are cut, and should still tell.
+    rest = [f"{key}_{given[key]}" for key in sorted(loud, key=lambda key: (key != "seed", "." in key, key))]
     name = "-".join([*filter(None, [model]), data, *rest])
     # Only what Hydra's grammar takes without quotes, so that `run=` can be given the directory as it is.
     name = re.sub(r"[^A-Za-z0-9_.+-]+", "_", name)

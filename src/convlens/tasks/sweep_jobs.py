@@ -12,7 +12,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.plugins.sweeper import Sweeper
 from hydra.types import RunMode
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from convlens.errors import InputError
 from convlens.tasks.naming import quotable
@@ -34,10 +34,13 @@ def check_jobs(config: DictConfig) -> None:
     """
     if not str(config.hydra.sweeper._target_).endswith("BasicSweeper"):
         return  # how others choose their jobs is not known before
-    found = [(job, directory(job)) for job in _looked_at(config)]
+    jobs = _jobs(config)
+    found = [(job, directory(job)) for job in _looked_at(jobs)]
     Sweeper.validate_batch_is_legal = lambda self, batch: None  # type: ignore[method-assign]
     if str(config.task._target_) not in ALONE:
         return  # jobs of an analysis may add to one result
+    if twice := next((job for number, job in enumerate(jobs) if job in jobs[:number]), None):
+        raise InputError(f"the job {' '.join(twice)} is asked for twice: give each value once")
     first, where = found[0]
     for job, there in found[1:]:
         if there == where:
@@ -48,14 +51,19 @@ def check_jobs(config: DictConfig) -> None:
             )
 
 
-def _looked_at(config: DictConfig) -> Iterator[list[str]]:
-    """The overrides of the first job, and of those that differ from it in one setting."""
+def _jobs(config: DictConfig) -> list[list[str]]:
+    """The overrides of each job."""
     loader = GlobalHydra.instance().config_loader()
-    typed = list(config.hydra.overrides.task)
+    # As typed: a value such as run_dir=mine-${seed} is each job's own.
+    typed: list[str] = OmegaConf.to_container(config.hydra.overrides.task, resolve=False)  # type: ignore[assignment]
     params = config.hydra.sweeper.params or {}
     given = [f"{key}={params[key]}" for key in params] + typed
     parsed = OverridesParser.create(config_loader=loader).parse_overrides(given)
-    jobs = [job for batch in BasicSweeper.split_arguments(parsed, None) for job in batch]
+    return [job for batch in BasicSweeper.split_arguments(parsed, None) for job in batch]
+
+
+def _looked_at(jobs: list[list[str]]) -> Iterator[list[str]]:
+    """The first job, and those that differ from it in one setting."""
     yield jobs[0]
     seen: set[int] = set()
     for job in jobs[1:]:

@@ -1,12 +1,14 @@
 """What became of each job of a sweep: kept job by job, so that any launcher can do them, and said at the end."""
 
 import json
+import math
 import os
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
@@ -31,6 +33,10 @@ SAID = {
 }
 
 
+WORST = 100.0
+"""The objective of a job without one, in percent."""
+
+
 @dataclass(frozen=True)
 class Outcome:
     """What became of a job.
@@ -50,8 +56,8 @@ class Outcome:
     objective: float = float("nan")
 
     def __float__(self) -> float:
-        """The objective, for Hydra's sweepers."""
-        return self.objective
+        """The objective, for Hydra's sweepers: a search goes on after a job that failed or was refused."""
+        return self.objective if math.isfinite(self.objective) else WORST
 
 
 class SweepRecord(Callback):
@@ -63,9 +69,13 @@ class SweepRecord(Callback):
         collect: gather the runs' numbers in a table as soon as all jobs have ended.
     """
 
+    last: ClassVar["SweepRecord | None"] = None
+    told: ClassVar[bool] = False
+
     def __init__(self, collect: bool = False) -> None:
         self.collect = collect
         self.folder: Path | None = None
+        SweepRecord.last, SweepRecord.told = self, False
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Choose the folder, before any job has one, and look whether each job will have its own."""
@@ -86,39 +96,60 @@ class SweepRecord(Callback):
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         """Say what was done; end with exit code 1 if a job failed, 2 if one was refused."""
-        assert self.folder is not None
-        outcomes = read_outcomes(self.folder)
-        print(summary(outcomes))
-        write_json(self.folder.with_suffix(".json"), {"jobs": [asdict(outcome) for outcome in outcomes]})
-        for file in self.folder.glob("*.json"):
-            file.unlink()
-        self.folder.rmdir()
-        states = {outcome.state for outcome in outcomes}
-        if self.collect and DONE in states:
+        outcomes = self.tell()
+        if self.collect:
             self._collect(config, outcomes)
+        states = {outcome.state for outcome in outcomes}
         if states & {FAILED, BEGUN, REFUSED}:
             raise SystemExit(1 if states & {FAILED, BEGUN} else 2)
 
+    def tell(self) -> list[Outcome]:
+        """Say what became of the jobs so far, and keep that in one file."""
+        assert self.folder is not None
+        outcomes = read_outcomes(self.folder)
+        print(summary(outcomes))
+        jobs = [asdict(outcome) | {"objective": _finite(outcome.objective)} for outcome in outcomes]
+        write_json(self.folder.with_suffix(".json"), {"jobs": jobs})
+        for file in self.folder.glob("*.json"):
+            file.unlink()
+        if self.folder.exists():
+            self.folder.rmdir()
+        SweepRecord.told = True
+        return outcomes
+
     def _note(self, config: DictConfig, outcome: Outcome) -> None:
         if self.folder is not None:
-            record = asdict(outcome) | {"overrides": list(config.hydra.overrides.task)}
+            record = asdict(outcome) | {"objective": _finite(outcome.objective)}
             write_json(self.folder / f"{config.hydra.job.num:06d}.json", record)
 
     def _collect(self, config: DictConfig, outcomes: list[Outcome]) -> None:
-        from convlens.tasks.collect import collect
+        finished = [Path(outcome.run_dir) for outcome in outcomes if outcome.state in (DONE, SKIPPED)]
+        for folder in sorted({run_dir.parent for run_dir in finished}):
+            table = folder / "results" / "collect" / "result.json"
+            if is_newer(table, [run_dir / "metrics.json" for run_dir in finished]):
+                continue
+            from convlens.tasks.collect import collect_and_log
 
-        done = {Path(outcome.run_dir).parent for outcome in outcomes if outcome.state in (DONE, SKIPPED)}
-        for folder in sorted(done):
             try:
-                collect(folder)
+                collect_and_log(config, folder)
             except InputError as error:
                 print(f"convlens: no table: {error}", file=sys.stderr)
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
+def is_newer(file: Path, others: Sequence[Path]) -> bool:
+    """Whether a file is there, and no older than any of the others."""
+    times = [other.stat().st_mtime_ns for other in others if other.exists()]
+    return file.exists() and file.stat().st_mtime_ns >= max(times, default=0)
 
 
 def read_outcomes(folder: Path) -> list[Outcome]:
     """The outcomes in a sweep's folder, by the number of the job."""
     records = [json.loads(path.read_text()) for path in sorted(folder.glob("*.json"))]
-    return [Outcome(**{key: value for key, value in record.items() if key != "overrides"}) for record in records]
+    return [Outcome(**record | {"objective": float(record["objective"] or "nan")}) for record in records]
 
 
 def summary(outcomes: list[Outcome]) -> str:
