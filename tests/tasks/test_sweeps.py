@@ -1,5 +1,6 @@
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -10,6 +11,7 @@ import pytest
 from hydra.errors import MissingConfigException
 
 from convlens.systems import Classifier
+from convlens.tasks.collect import collect
 from convlens.tasks.mistakes import explain
 
 QUICK = ("recipe.max_epochs=1", "callbacks=none", "output_root=out")
@@ -75,6 +77,104 @@ def test_what_became_of_the_jobs_is_kept(convlens, quick, tmp_path):
     assert jobs[1]["objective"] == metrics(tmp_path)[Path(jobs[1]["run_dir"]).name]["val/top1_error"]
 
 
+FRAGILE = """
+import os
+import signal
+
+from torch import nn
+
+
+class Net(nn.Sequential):
+    def __init__(self, kind="fine", num_classes=12):
+        super().__init__(nn.AdaptiveAvgPool2d(4), nn.Flatten(), nn.Linear(48, num_classes))
+        self.kind = kind
+
+    def forward(self, x):
+        if self.training and self.kind == "killed":
+            os.kill(os.getpid(), signal.SIGKILL)
+        if self.training and self.kind == "broken":
+            raise RuntimeError("the machine is on fire")
+        return super().forward(x)
+"""
+
+
+@pytest.fixture
+def fragile(tmp_path, quick) -> tuple[str, ...]:
+    """Overrides of jobs whose network ends the process, breaks, or does its work."""
+    (tmp_path / "mine.py").write_text(FRAGILE)
+    own = [given for given in quick if not given.startswith("model.")]
+    return (*own, "model=torchvision", "model.net._target_=mine.Net", "~model.net.name", "model.name=mine")
+
+
+@pytest.mark.parametrize("kind", ["killed", "broken"])
+def test_a_job_of_several_devices_that_fails_is_marked_as_failed(fragile, tmp_path, cache, kind):
+    devices = ("trainer.devices=2", "trainer.accelerator=cpu", "+model.net.num_classes=12")
+    process = begin(tmp_path, cache, *fragile, *devices, f"+model.net.kind={kind},fine")
+    said = process.communicate(timeout=300)[0]
+    assert "2 jobs: 1 done, 1 failed" in said, said
+    assert process.returncode == 1
+    (file,) = (tmp_path / "out/sweeps").glob("*.json")
+    states = [(job["state"], job["code"]) for job in json.loads(file.read_text())["jobs"]]
+    assert states == [("failed", 1), ("done", 0)]
+
+
+def test_a_refused_job_of_several_devices_is_no_success(quick, tmp_path, cache):
+    devices = ("trainer.devices=2", "trainer.accelerator=cpu", "trainer.strategy=nonsense")
+    process = begin(tmp_path, cache, *quick, *devices, "seed=0,1")
+    said = process.communicate(timeout=300)[0]
+    assert "2 jobs: 2 " in said
+    assert "done" not in said.partition("2 jobs:")[2], said
+    assert process.returncode != 0
+
+
+def test_a_launcher_that_breaks_ends_in_a_summary(fragile, tmp_path, cache):
+    own = (*fragile, "+model.net.kind=killed,fine", "seed=0,1", "hydra/launcher=joblib", "hydra.launcher.n_jobs=2")
+    process = begin(tmp_path, cache, *own)
+    said = process.communicate(timeout=300)[0]
+    assert process.returncode == 1
+    assert " jobs: " in said
+    assert "begun but never ended" in said
+    assert "the sweep broke off (TerminatedWorkerError" in said, said
+
+
+def test_a_table_is_made_when_it_is_missing_or_older_than_the_runs(convlens, quick, tmp_path):
+    sweep = ("-m", "experiment=ablation", *quick, "model=zfnet", "ablation=none", "seed=0,1")
+    assert convlens(*sweep).code == 0
+    table = tmp_path / "out/ablation/results/collect/table.csv"
+    first = table.read_bytes()
+    made = table.stat().st_mtime_ns
+    assert "2 skipped" in convlens(*sweep).out
+    assert table.stat().st_mtime_ns == made
+    shutil.rmtree(table.parent)
+    assert "2 skipped" in convlens(*sweep).out
+    assert table.read_bytes() == first
+    assert convlens(*sweep, "seed=0,1,2").code == 0
+    assert table.read_bytes() != first
+
+
+def test_a_search_goes_on_after_a_trial_that_is_refused(convlens, quick, tmp_path):
+    outcome = convlens(
+        "-m", "experiment=first_layer_search", *quick, "hydra.sweeper.n_trials=3", "stride=choice(1,500)"
+    )
+    assert "3 jobs: " in outcome.out
+    assert "refused" in outcome.out
+    assert (tmp_path / "out/optimization_results.yaml").exists()
+    runs = [file.parent.name for file in tmp_path.glob("out/first_layer_search/*/run.json")]
+    assert runs
+    assert all(name.startswith("alexnet-parts") for name in runs)
+
+
+def test_directories_that_follow_a_setting_are_each_jobs_own(convlens, quick, tmp_path):
+    assert convlens("-m", *quick, "seed=0,1", "run_dir=mine-${seed}").code == 0
+    assert (tmp_path / "mine-0/metrics.json").exists()
+    assert (tmp_path / "mine-1/metrics.json").exists()
+
+
+@pytest.mark.parametrize("values", ["0,0", "0,1,1"])
+def test_a_job_asked_for_twice_is_refused(refused, quick, values):
+    assert "is asked for twice: give each value once" in refused("-m", *quick, f"seed={values}")
+
+
 @pytest.mark.parametrize(
     "choice",
     [("seed=0,1", "run_dir=mine"), ("seed=0,1", "logger=csv,wandb"), ("experiment=smoke", "seed=0,1")],
@@ -115,6 +215,11 @@ def test_a_sweep_that_was_killed_gives_what_one_that_was_not_gives(convlens, qui
     assert "1 done, 1 skipped" in last_line(begin(killed, cache, *longer))
     assert "2 done" in last_line(begin(whole, cache, *longer))
     assert metrics(killed) == metrics(whole)
+    tables = []
+    for folder in (killed, whole):
+        collect(folder / "out/train")
+        tables.append((folder / "out/train/results/collect/table.csv").read_bytes())
+    assert tables[0] == tables[1]
 
 
 def test_two_sweeps_at_once_share_the_jobs(quick, tmp_path, cache):

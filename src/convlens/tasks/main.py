@@ -184,20 +184,23 @@ def main() -> None:
             composing.release(show=False)
             print(f"convlens: {explain(error, sys.argv[1:], groups())}", file=sys.stderr)
             raise SystemExit(2) from None
+        composing.release()
+        _broken_off(error)
         raise
-    except Exception as error:
-        record = SweepRecord.last
-        if record is None or record.folder is None or not record.folder.exists() or _wants_traceback():
-            raise
-        record.tell()  # a launcher broke: Hydra does not come to the end of the sweep
-        said = f"{type(error).__name__}: {error}".splitlines()[0]
-        print(f"convlens: the sweep broke off ({said}): give the same command to go on", file=sys.stderr)
-        raise SystemExit(1) from None
     finally:
         composing.release()
         Terminal.held = None
     if any(Terminal.codes):
         raise SystemExit(max(Terminal.codes))
+
+
+def _broken_off(error: BaseException | None) -> None:
+    """Say what was done of a sweep of which a launcher broke, so that Hydra does not come to its end."""
+    record = SweepRecord.last
+    if isinstance(error, Exception) and record is not None and record.folder is not None and record.folder.exists():
+        record.tell()
+        said = f"{type(error).__name__}: {error}".splitlines()[0]
+        print(f"convlens: the sweep broke off ({said}): give the same command to go on", file=sys.stderr)
 
 
 # When the module is imported: a launcher's process knows nothing else of convlens.

@@ -70,12 +70,11 @@ class SweepRecord(Callback):
     """
 
     last: ClassVar["SweepRecord | None"] = None
-    told: ClassVar[bool] = False
 
     def __init__(self, collect: bool = False) -> None:
         self.collect = collect
         self.folder: Path | None = None
-        SweepRecord.last, SweepRecord.told = self, False
+        SweepRecord.last = self
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Choose the folder, before any job has one, and look whether each job will have its own."""
@@ -114,7 +113,6 @@ class SweepRecord(Callback):
             file.unlink()
         if self.folder.exists():
             self.folder.rmdir()
-        SweepRecord.told = True
         return outcomes
 
     def _note(self, config: DictConfig, outcome: Outcome) -> None:
