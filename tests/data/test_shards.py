@@ -11,7 +11,8 @@ from PIL import Image
 
 from convlens.data import ImageData, ImageFolder, ShardedData
 from convlens.data.shard_files import write_shards
-from convlens.data.shards import go_on
+from convlens.data.shard_loading import go_on
+from convlens.data.splits import Split
 from convlens.errors import InputError
 
 SIZE, COUNT = 16, 150
@@ -125,14 +126,19 @@ def test_what_cannot_be_read_is_refused(packed, tmp_path):
     shutil.copytree(packed, broken)
     gone = next((broken / "train").glob("*.bin"))
     gone.unlink()
-    with pytest.raises(InputError, match=rf"lacks 1 of \d+ shards, such as {gone.name}: pack anew"):
+    with pytest.raises(InputError, match=rf"lacks 1 of \d+ files, such as {gone.name}: pack anew"):
+        shards(broken).class_names  # noqa: B018
+    shutil.copy(packed / "train" / gone.name, gone)
+    (broken / "val" / "index.json").rename(broken / "val" / "other.json")
+    with pytest.raises(InputError, match=r"val lacks 1 of \d+ files, such as index.json"):
+        shards(broken).class_names  # noqa: B018
+    (broken / "val" / "other.json").rename(broken / "val" / "index.json")
+    gone.write_bytes(gone.read_bytes()[:100])
+    with pytest.raises(InputError, match=rf"{gone.name} has 100 bytes, not \d+: copy it again, or pack anew"):
         shards(broken).class_names  # noqa: B018
     about = json.loads((packed / "about.json").read_text())
     (broken / "about.json").write_text(json.dumps(about | {"version": 99}))
-    with pytest.raises(InputError, match=r"lacks 1 of|version 99"):
-        shards(broken).class_names  # noqa: B018
-    (broken / "about.json").write_text(json.dumps(about | {"version": 99, "shards": {}}))
-    with pytest.raises(InputError, match="shards of version 99, this convlens reads 1: pack anew"):
+    with pytest.raises(InputError, match="shards of version 99, this convlens reads 2: pack anew"):
         shards(broken).class_names  # noqa: B018
     with pytest.raises(InputError, match="the shards hold squares of 16 px"):
         ShardedData(str(packed), image_size=17).class_names  # noqa: B018
@@ -148,6 +154,34 @@ def test_packing_goes_on_with_the_split_that_is_missing(packed, images, tmp_path
     write_shards(images.chosen(), images.class_names, folder, size=SIZE, shard_bytes="32KB", workers=1)
     assert {file.name: file.stat().st_mtime_ns for file in (folder / "train").iterdir()} == before
     assert shards(folder).count("val") == 30
+
+
+def test_other_images_are_not_packed_over(packed, images, tmp_path):
+    folder = tmp_path / "again"
+    shutil.copytree(packed, folder)
+    given = {"size": SIZE, "shard_bytes": "32KB", "workers": 1}
+    chosen = images.chosen()
+    for splits, names, settings in (
+        ({**chosen, "val": Split(chosen["val"].listing, chosen["val"].rows[:-1])}, images.class_names, given),
+        (chosen, ("a", "b", "c"), given),
+        (chosen, images.class_names, given | {"size": SIZE - 2}),
+    ):
+        with pytest.raises(InputError, match="holds other images than asked for: remove it, or choose another folder"):
+            write_shards(splits, names, folder, **settings)
+    assert shards(folder).count("val") == 30
+
+
+@pytest.mark.parametrize(("split", "count"), [("train", 120), ("val", 30), ("test", 24)])
+@pytest.mark.parametrize("processes", [2, 3, 7])
+def test_each_image_is_tested_by_one_of_several_processes(packed, split, count, processes):
+    found = []
+    for rank in range(processes):
+        data = shards(packed)
+        data.trainer = trainer(world_size=processes, global_rank=rank, testing=True)
+        own = [int(index) for _, _, indices in data.tested_dataloader(split) for index in indices]
+        assert len(own) in (count // processes, count // processes + 1)
+        found += own
+    assert len(found) == count == len(set(found))
 
 
 def test_shards_are_read_from_an_object_store(packed, tmp_path, monkeypatch):

@@ -1,6 +1,12 @@
 import json
+import os
+import subprocess
+import sys
+from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 
 from convlens.systems import Classifier
 
@@ -45,7 +51,47 @@ def test_a_training_that_is_stopped_within_an_epoch_goes_on_with_the_next_batch(
     stop_at.clear()
     outcome = convlens(*own, "run_dir=stopped")
     assert outcome.code == 0, outcome
+    assert "continuing stopped within epoch 2, after 4 batches" in outcome.out
     assert seen == whole
+    # With dropout, too, the weights are the same, and all that was measured.
+    assert (tmp_path / "stopped/metrics.csv").read_text() == (tmp_path / "whole/metrics.csv").read_text()
+    ends = [torch.load(tmp_path / name / "checkpoints/last.ckpt")["state_dict"] for name in ("whole", "stopped")]
+    assert all(torch.equal(ends[0][name], ends[1][name]) for name in ends[0])
+
+
+def sharded(folder: Path, cache: Path, *arguments: str) -> subprocess.CompletedProcess:
+    command = [sys.executable, "-m", "convlens.tasks.main", *arguments, f"cache_dir={cache}"]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    return subprocess.run(
+        command, cwd=folder, env=environment, capture_output=True, text=True, timeout=300, check=False
+    )
+
+
+def test_two_processes_train_and_test_from_shards(packed, tmp_path, cache):
+    own = (*TRAIN, "recipe.max_epochs=1", "recipe.dropout=0", "trainer.accelerator=cpu")
+    one = sharded(tmp_path, cache, *own, "run_dir=one")
+    assert one.returncode == 0, one.stderr
+    two = sharded(tmp_path, cache, *own, "run_dir=two", "trainer.devices=2")
+    assert two.returncode == 0, two.stderr
+    tests = [np.load(tmp_path / name / "results/test/predictions.npz") for name in ("one", "two")]
+    assert tests[0]["images"].tolist() == tests[1]["images"].tolist() == [f"test/{i}" for i in range(24)]
+    assert tests[0]["labels"].tolist() == tests[1]["labels"].tolist()
+    seen = np.load(tmp_path / "two/results/seen/predictions.npz")["images"]
+    assert seen.tolist() == [f"train/{i}" for i in range(24)]
+    # An odd number of images, fewer than a batch of each process, is tested by both.
+    again = sharded(tmp_path, cache, *own, "run_dir=three", "trainer.devices=3", "recipe.batch_size=48")
+    assert again.returncode == 0, again.stderr
+    assert np.load(tmp_path / "three/results/test/predictions.npz")["images"].tolist() == tests[0]["images"].tolist()
+
+
+def test_more_processes_than_images_are_refused_before_they_start(refused, packed, small):
+    said = refused(*TRAIN, "trainer.devices=200", "trainer.accelerator=cpu")
+    assert said == "200 processes for 12 val images: use at most 12 devices"
+    few = [given for given in small if not given.startswith("data.source.test")]
+    said = refused(*few, "data.source.test=2", "trainer.devices=3", "trainer.accelerator=cpu")
+    assert said == "3 processes for 2 test images: use at most 2 devices"
+    assert "trainer.devices=0: give a whole number of at least 1" in refused(*small, "trainer.devices=0")
+    assert "trainer.accumulate_grad_batches=two" in refused(*small, "trainer.accumulate_grad_batches=two")
 
 
 def test_other_data_go_on_by_epochs_only(refused, small):
@@ -54,6 +100,11 @@ def test_other_data_go_on_by_epochs_only(refused, small):
 
 def test_what_cannot_be_packed_or_read_is_refused(refused, packed):
     assert "task=pack needs a folder to write to" in refused("task=pack", *DATA)
+    assert "task.shard_bytes=abc: give a size such as 64MB" in refused(
+        "task=pack", *DATA, "task.output=x", "task.shard_bytes=abc"
+    )
+    said = refused("task=pack", "data.source.train=100", "data.source.test=24", "task.output=packed")
+    assert said == "packed/train holds other images than asked for: remove it, or choose another folder"
     assert "packs images of a data set" in refused("task=pack", "data=shards", "data.root=packed", "task.output=x")
     assert "nowhere holds no shards" in refused(*TRAIN, "data.root=nowhere")
     assert "add callbacks=none" in refused(*TRAIN, "callbacks=paper", "run_dir=drawn")

@@ -30,6 +30,18 @@ class WholeCheckpoints(TorchCheckpointIO):
         write_bytes(Path(path), content.getbuffer())
 
 
+class BestCheckpoint(ModelCheckpoint):
+    """Knows the best epoch also of a run whose folder was moved, of which Lightning forgets it."""
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take up the state, its files being where they are now."""
+        folder = Path(str(self.dirpath))
+        paths = {"best_model_path", "kth_best_model_path", "last_model_path"} & state_dict.keys()
+        moved = {key: str(folder / Path(state_dict[key]).name) if state_dict[key] else "" for key in paths}
+        best = {str(folder / Path(path).name): score for path, score in state_dict["best_k_models"].items()}
+        super().load_state_dict(state_dict | moved | {"best_k_models": best, "dirpath": self.dirpath})
+
+
 class EpochCheckpoint(ModelCheckpoint):
     """Hands the epoch's metrics to the loggers that keep rows before it saves.
 

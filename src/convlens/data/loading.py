@@ -1,12 +1,13 @@
 """Loaders of whole batches, shared among the processes of a training and the steps whose gradients are added."""
 
+from collections.abc import Sized
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch.utils.data import DataLoader
 
-from convlens.data.dataset import JoinedImages, PackedImages, as_is
+from convlens.data.dataset import as_is
 from convlens.data.sampler import EpochSampler
 from convlens.errors import InputError
 
@@ -56,10 +57,11 @@ def processes_of(trainer: Any) -> Processes:
 
 
 def loader(
-    dataset: PackedImages | JoinedImages, batch_size: int, processes: Processes, *, shuffle: bool | None, seed: int,
+    dataset: Sized, batch_size: int, processes: Processes, *, shuffle: bool | None, seed: int,
     num_workers: int,
 ) -> DataLoader[Any]:  # fmt: skip
-    """Batches of this process's share of a data set; ``shuffle`` None is every image in order in every process.
+    """Batches of this process's share of a data set that hands out whole batches; ``shuffle`` None is every image in
+    order in every process.
 
     Raises:
         InputError: it cannot be shared.
@@ -71,7 +73,7 @@ def loader(
             len(dataset), seed=seed, shuffle=shuffle, num_replicas=processes.count, rank=processes.rank
         )
     return DataLoader(
-        dataset,
+        dataset,  # type: ignore[arg-type]
         batch_size,
         sampler=sampler,
         num_workers=num_workers,

@@ -4,6 +4,7 @@ import json
 import os
 from collections.abc import Callable, Sequence
 from functools import partial
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlparse
@@ -15,14 +16,14 @@ from convlens.data.splits import Split
 from convlens.errors import InputError
 from convlens.files import write_json
 
-VERSION = 1
+VERSION = 2
 ABOUT, DONE = "about.json", "done.json"
 
 
 def write_shards(
     splits: dict[str, Split], class_names: Sequence[str], folder: Path, *, size: int, shard_bytes: str, workers: int
 ) -> dict[str, int]:
-    """Pack splits, each in a folder of its own; a split that is packed already is left as it is.
+    """Pack splits, each in a folder of its own; a split of the same images that is packed already is left as it is.
 
     Args:
         splits: what to pack, in the order of the rows.
@@ -36,9 +37,12 @@ def write_shards(
         Images that could not be read, by split.
 
     Raises:
-        InputError: litdata is not installed.
+        InputError: litdata is not installed, or other images are packed there.
     """
-    litdata = _litdata()
+    litdata = need_litdata()
+    for name, split in splits.items():
+        if (folder / name / DONE).exists() and _noted(folder / name).get("of") != digest(split, class_names, size):
+            raise InputError(f"{folder / name} holds other images than asked for: remove it, or choose another folder")
     counts = {}
     for name, split in splits.items():
         target = folder / name
@@ -50,13 +54,36 @@ def write_shards(
                     num_workers=max(1, min(workers, len(inputs))), mode="overwrite", keep_data_ordered=True,
                     verbose=False, start_method="fork" if hasattr(os, "fork") else "spawn",
                 )  # fmt: skip
-            write_json(target / DONE, {"count": len(litdata.StreamingDataset(str(target))) if inputs else 0})
-        counts[name] = json.loads((target / DONE).read_text())["count"]
-    shards = {name: sorted(file.name for file in (folder / name).glob("*.bin")) for name in splits}
+            count = len(litdata.StreamingDataset(str(target))) if inputs else 0
+            write_json(target / DONE, {"count": count, "of": digest(split, class_names, size)})
+        counts[name] = _noted(target)["count"]
+    shards = {name: _sizes(folder / name) for name in splits}
     mean = mean_image(folder / "train", size)
     about = {"version": VERSION, "size": size, "class_names": list(class_names), "counts": counts, "shards": shards}
     write_json(folder / ABOUT, about | {"mean": mean.round(3).flatten().tolist()})
     return {name: len(split.rows) - counts[name] for name, split in splits.items()}
+
+
+def digest(split: Split, class_names: Sequence[str], size: int) -> str:
+    """What tells the images of a split, their order, classes and pixels apart from others'."""
+    found = blake2b(f"{size} {split.listing.title} {split.listing.rule}".encode(), digest_size=16)
+    found.update("\n".join(class_names).encode())
+    found.update("\n".join(split.listing.names[row] for row in split.rows).encode())
+    found.update(split.listing.labels[split.rows].tobytes())
+    return found.hexdigest()
+
+
+def _noted(folder: Path) -> dict[str, Any]:
+    try:
+        return json.loads((folder / DONE).read_text())
+    except (OSError, ValueError):
+        return {}
+
+
+def _sizes(folder: Path) -> dict[str, int]:
+    """Bytes of the shards and of their index."""
+    files = [file for file in folder.glob("*") if file.suffix == ".bin" or file.name == "index.json"]
+    return {file.name: file.stat().st_size for file in sorted(files)}
 
 
 def read_row(given: tuple[int, int], *, listing: Listing, size: int) -> dict[str, bytes | int] | None:
@@ -70,7 +97,7 @@ def read_row(given: tuple[int, int], *, listing: Listing, size: int) -> dict[str
 
 def mean_image(folder: Path, size: int) -> np.ndarray:
     """The mean of the images in a folder of shards."""
-    items = _litdata().StreamingDataset(str(folder))
+    items = need_litdata().StreamingDataset(str(folder))
     total = np.zeros(3 * size * size)
     for item in items:
         total += np.frombuffer(item["image"], np.uint8)
@@ -81,28 +108,38 @@ def read_about(root: str) -> dict[str, Any]:
     """What is noted about the shards in a folder or an object store.
 
     Raises:
-        InputError: there is nothing, or a shard is missing.
+        InputError: there is nothing, or shards of another version, or one is missing or torn.
     """
-    _litdata()
+    need_litdata()
     read, there = _store(root) if "://" in root else _folder(root)
     try:
         about = json.loads(read(ABOUT))
     except (OSError, ValueError, KeyError) as error:
         raise InputError(f"{root} holds no shards ({error}): make some with task=pack task.output=DIR") from None
-    for split, names in about.get("shards", {}).items():
-        if missing := sorted(set(names) - there(split)):
+    if about.get("version") != VERSION:
+        raise InputError(
+            f"{root} holds shards of version {about.get('version')}, this convlens reads {VERSION}: pack anew"
+        )
+    for split, sizes in about["shards"].items():
+        found = there(split)
+        if missing := sorted(set(sizes) - set(found)):
             raise InputError(
-                f"{root}/{split} lacks {len(missing)} of {len(names)} shards, such as {missing[0]}: pack anew"
+                f"{root}/{split} lacks {len(missing)} of {len(sizes)} files, such as {missing[0]}: pack anew"
+            )
+        if torn := [name for name, size in sizes.items() if found[name] != size]:
+            one = torn[0]
+            raise InputError(
+                f"{root}/{split}/{one} has {found[one]} bytes, not {sizes[one]}: copy it again, or pack anew"
             )
     return about
 
 
-def _folder(root: str) -> tuple[Callable[[str], str], Callable[[str], set[str]]]:
+def _folder(root: str) -> tuple[Callable[[str], str], Callable[[str], dict[str, int]]]:
     folder = Path(root).expanduser()
-    return lambda name: (folder / name).read_text(), lambda split: {file.name for file in (folder / split).glob("*")}
+    return lambda name: (folder / name).read_text(), lambda split: _sizes(folder / split)
 
 
-def _store(root: str) -> tuple[Callable[[str], str], Callable[[str], set[str]]]:
+def _store(root: str) -> tuple[Callable[[str], str], Callable[[str], dict[str, int]]]:
     import boto3
     from botocore.exceptions import BotoCoreError, ClientError
 
@@ -116,14 +153,15 @@ def _store(root: str) -> tuple[Callable[[str], str], Callable[[str], set[str]]]:
         except (BotoCoreError, ClientError) as error:
             raise OSError(str(error)) from error
 
-    def there(split: str) -> set[str]:
+    def there(split: str) -> dict[str, int]:
         pages = client.get_paginator("list_objects_v2").paginate(Bucket=place.netloc, Prefix=f"{prefix}/{split}/")
-        return {entry["Key"].rpartition("/")[2] for page in pages for entry in page.get("Contents", [])}
+        return {e["Key"].rpartition("/")[2]: int(e["Size"]) for page in pages for e in page.get("Contents", [])}
 
     return read, there
 
 
-def _litdata() -> Any:
+def need_litdata() -> Any:
+    """The library, where it is installed."""
     try:
         import litdata
     except ImportError:

@@ -2,32 +2,33 @@
 
 import logging
 import os
-from collections.abc import Iterator, Mapping, Sequence
+import warnings
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
 import lightning as L
 import numpy as np
 import torch
-from jaxtyping import Float, Int64, UInt8
+from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from convlens.data.checking import channels, check_choice, check_least
-from convlens.data.loading import processes_of
+from convlens.data.loading import loader, processes_of
 from convlens.data.sampler import draws
-from convlens.data.shard_files import VERSION, read_about
+from convlens.data.shard_files import read_about
+from convlens.data.shard_loading import Batch, Continued, Rows, allow_plain_http, collate
 from convlens.data.transforms import TEN, centre_start, crop_batch, fixed_positions, random_positions, ten_positions
 from convlens.errors import InputError
-
-Batch = tuple[UInt8[Tensor, "n 3 s s"], Int64[Tensor, " n"], Int64[Tensor, " n"]]
-"""Squares as bytes, labels, numbers of the images in their split."""
 
 
 class ShardedData(L.LightningDataModule):
     """The shards of ``task=pack`` as batches for training and testing, with the paper's preprocessing (Sec. 3).
 
     Shards are shuffled, and the images within each; a training that goes on within an epoch goes on with the next
-    image. Workers hand out bytes; crops, mirror images and the mean are taken of the whole batch where the network is.
+    image. Of several processes each trains on shards of its own, and an epoch is as long as the process with the fewest
+    images can make it: others leave the rest of theirs out, each epoch other ones. In a test no image is left out.
+    Workers hand out bytes; crops, mirror images and the mean are taken of the whole batch where the network is.
 
     Args:
         root: folder of ``task=pack``, or ``s3://bucket/path`` (AWS_ENDPOINT_URL names a server other than Amazon's).
@@ -77,10 +78,6 @@ class ShardedData(L.LightningDataModule):
     def about(self) -> Mapping[str, Any]:
         """What ``task=pack`` noted: classes, names, mean image, shards of each split."""
         about = read_about(self.root)
-        if about.get("version") != VERSION:
-            raise InputError(
-                f"{self.root} holds shards of version {about.get('version')}, this convlens reads {VERSION}: pack anew"
-            )
         if not 1 <= self.image_size <= about["size"]:
             raise InputError(f"data.image_size={self.image_size}: the shards hold squares of {about['size']} px")
         return about
@@ -113,14 +110,17 @@ class ShardedData(L.LightningDataModule):
 
     def train_dataloader(self) -> Any:
         """Shuffled by shards; in a continued training from the batch at which it was stopped."""
+        from litdata import StreamingDataLoader
+
         processes = processes_of(self.trainer)
         size = processes.share(self.batch_size, self.count("train"), whole=False)
-        loader = self._loader("train", size, shuffle=True)
-        return loader if self.trainer is None else Continued(loader, self.trainer)
+        dataset = self._split("train", shuffle=True, drop_last=processes.count > 1)
+        found = StreamingDataLoader(dataset, batch_size=size, num_workers=self.num_workers, collate_fn=collate)
+        return found if self.trainer is None else Continued(found, self.trainer)
 
     def val_dataloader(self) -> Any:
         """In order."""
-        return self._loader("val", self.batch_size) if self.count("val") else []
+        return self._rows("val", self.batch_size) if self.count("val") else []
 
     def test_dataloader(self) -> Any:
         """In order."""
@@ -128,9 +128,7 @@ class ShardedData(L.LightningDataModule):
 
     def tested_dataloader(self, split: str, limit: int | None = None) -> Any:
         """The first ``limit`` images of a split, seen as the test sees its images."""
-        count = self.count(split)
-        share = min(1.0, (count if limit is None else limit) / max(count, 1))
-        return self._loader(split, max(1, self.batch_size // self.test_views), share=share)
+        return self._rows(split, max(1, self.batch_size // self.test_views), limit)
 
     def plain_dataloader(self, split: str, limit: int | None = None) -> Any:
         """What callbacks that draw ask for.
@@ -176,62 +174,25 @@ class ShardedData(L.LightningDataModule):
         mean = self.mean.to(device)[channel, *at]
         return (images[number, channel, *at] - mean) / self.std.to(device)[:, None, None]
 
-    def _loader(self, split: str, batch_size: int, *, shuffle: bool = False, share: float = 1.0) -> Any:
+    def _rows(self, split: str, batch_size: int, limit: int | None = None) -> Any:
+        """The first images of a split in order, each in one process."""
+        count = self.count(split) if limit is None else min(limit, self.count(split))
+        rows, processes = Rows(self._split(split), count), processes_of(self.trainer)
+        return loader(rows, batch_size, processes, shuffle=False, seed=self.seed, num_workers=self.num_workers)
+
+    def _split(self, split: str, *, shuffle: bool = False, drop_last: bool = False) -> Any:
         if os.environ.get("AWS_ENDPOINT_URL", "").startswith("http://"):
             allow_plain_http()
         logging.getLogger("litdata").setLevel(logging.ERROR)  # it tells of its cache at each epoch
-        from litdata import StreamingDataLoader, StreamingDataset
-
         self.about  # before litdata looks  # noqa: B018
-        dataset = StreamingDataset(
-            f"{self.root}/{split}", cache_dir=self.cache_dir, shuffle=shuffle, seed=self.seed, drop_last=False,
-            subsample=share, max_cache_size=self.cache_size,
-        )  # fmt: skip
-        return StreamingDataLoader(dataset, batch_size=batch_size, num_workers=self.num_workers, collate_fn=collate)
+        from litdata import StreamingDataset
 
-
-class Continued:
-    """A loader for a training, which asks where the training is when its first batch is asked for.
-
-    Lightning makes the loader, and begins it, before it knows that.
-    """
-
-    def __init__(self, loader: Any, trainer: L.Trainer) -> None:
-        self.loader, self.trainer = loader, trainer
-
-    def __len__(self) -> int:
-        """Batches of an epoch."""
-        return len(self.loader)
-
-    def __iter__(self) -> Iterator[Any]:
-        """The batches of the epoch that are still to come."""
-        go_on(self.loader, self.trainer.current_epoch, self.trainer.fit_loop.epoch_loop.batch_progress.current.ready)
-        yield from self.loader
-
-
-def go_on(loader: Any, epoch: int, batches: int) -> None:
-    """Begin a loader in an epoch (from 0) of which some batches are done, in the order of one never stopped."""
-    loader.restore, loader.current_epoch = False, epoch  # at the start of an epoch it counts on
-    if not 0 < batches < len(loader):
-        return
-    done, workers = batches * loader.batch_size, loader.num_workers
-    loader.dataset.set_epoch(epoch + 1)
-    place = loader.dataset.state_dict(num_samples_yielded=done, num_workers=workers, batch_size=loader.batch_size)
-    state = {"dataset": place, "current_epoch": epoch + 1, "num_samples_yielded": done}
-    loader.load_state_dict(state | {"latest_worker_idx": (batches - 1) % max(workers, 1)})
-
-
-def allow_plain_http() -> None:
-    """Let litdata fetch from servers without encryption, such as one in the same rack; it has no setting for that."""
-    from litdata.streaming import downloader
-
-    options: dict[str, Any] = getattr(downloader, "_OBSTORE_CLIENT_OPTIONS", {})
-    options["allow_http"] = True
-
-
-def collate(items: Sequence[Mapping[str, Any]]) -> Batch:
-    """Items of the shards as a batch."""
-    pixels = np.stack([np.frombuffer(item["image"], np.uint8) for item in items])
-    size = round((pixels.shape[1] / 3) ** 0.5)
-    numbers: Iterator[Tensor] = (torch.tensor([item[key] for item in items]) for key in ("label", "index"))
-    return torch.from_numpy(pixels).view(-1, 3, size, size), *numbers  # type: ignore[return-value]
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="You're operating within a distributed environment")
+            found = StreamingDataset(
+                f"{self.root}/{split}", cache_dir=self.cache_dir, shuffle=shuffle, seed=self.seed, drop_last=drop_last,
+                max_cache_size=self.cache_size,
+            )  # fmt: skip
+        # It would fetch the bytes of each row by themselves, where rows are asked for by their numbers.
+        found._on_demand_bytes = False
+        return found

@@ -16,6 +16,7 @@ from torch.optim.lr_scheduler import ReduceLROnPlateau
 from convlens.errors import InputError
 from convlens.metrics import MeanClassAccuracy, TopKError, WeightedMean
 from convlens.nets import renormalize_filters
+from convlens.systems.within_epoch import WithinEpoch, share_of_step
 
 
 class Classifier(L.LightningModule):
@@ -26,8 +27,8 @@ class Classifier(L.LightningModule):
 
     Batches are ``(images, labels)``, or these and the images' numbers; images are [n, c, h, w] or, for testing on
     several views, [n, views, c, h, w].
-    The random numbers of an epoch (dropout) depend on the seed and the epoch alone, so that a run that was killed and
-    continued ends with the weights of one that was not.
+    The random numbers of an epoch (dropout) depend on the seed and the epoch alone, and checkpoints within an epoch
+    keep them and its measures: a run that was killed and continued ends with the numbers of one that was not.
 
     Args:
         net: the network.
@@ -68,6 +69,8 @@ class Classifier(L.LightningModule):
         self.max_filter_rms, self.seed = max_filter_rms, seed
         self._epoch_scheduler: Any = None
         self._restored_scheduler: dict[str, Any] | None = None
+        self._within = WithinEpoch()
+        self._resumed = False
         self.tested = "test"
         self._predicted: list[tuple[Tensor, Tensor, Tensor, Tensor]] = []
         self.measures = nn.ModuleDict()
@@ -91,8 +94,12 @@ class Classifier(L.LightningModule):
 
         Not at the epoch's start: iterators of loaders draw a number, in a continued run's first epoch after that.
         """
+        self._resumed = self._within.kept is not None and batch_idx > 0
         if batch_idx == 0:
             torch.manual_seed(((self.seed + 1) * 1_000_003 + self.current_epoch) * 1_009 + self.global_rank)
+        elif self._resumed:
+            self._within.restore(self.measures["train_split"], self.global_rank)
+        self._within.kept = None
 
     def _step(self, batch: Sequence[Tensor], batch_idx: int, split: str) -> tuple[Tensor, Tensor]:
         images, labels = batch[0], batch[1]
@@ -104,14 +111,14 @@ class Classifier(L.LightningModule):
             else:
                 metric.update(scores.detach(), labels)
             # Lightning keeps the metric itself: to name it again at each step would change nothing and take time.
-            if batch_idx == 0:
+            if batch_idx == 0 or self._resumed:
                 in_bar = (split, name) == ("val", "top1_error")
                 self.log(f"{split}/{name}", metric, on_step=False, on_epoch=True, prog_bar=in_bar)
         return loss, scores
 
     def training_step(self, batch: Sequence[Tensor], batch_idx: int) -> Tensor:
-        """Loss of a batch."""
-        return self._step(batch, batch_idx, "train")[0]
+        """Loss of a batch, by its share in the step of the optimiser where several batches make one."""
+        return self._step(batch, batch_idx, "train")[0] * share_of_step(self.trainer, batch_idx, len(batch[1]))
 
     def validation_step(self, batch: Sequence[Tensor], batch_idx: int) -> None:
         """Loss and errors of a batch."""
@@ -165,14 +172,16 @@ class Classifier(L.LightningModule):
             self._epoch_scheduler.step()
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keep the per-epoch schedule's state, and which parameters are the backbone."""
+        """Keep the per-epoch schedule's state, which parameters are the backbone, and within an epoch what it did."""
         checkpoint["backbone"] = list(self.backbone)
+        checkpoint["within_epoch"] = self._within.gathered(self.measures["train_split"], self.trainer.world_size)
         if self._epoch_scheduler is not None:
             checkpoint["epoch_scheduler"] = self._epoch_scheduler.state_dict()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Take the per-epoch schedule up again."""
+        """Take the per-epoch schedule up again, and what was done of an epoch."""
         self._restored_scheduler = checkpoint.get("epoch_scheduler")
+        self._within = WithinEpoch(checkpoint.get("within_epoch"))
 
     def on_fit_start(self) -> None:
         """Put a continued run's schedule where it was."""

@@ -1,6 +1,7 @@
 """``task=pack data=... task.output=DIR``: a data set as shards of squares, for training at ImageNet's scale."""
 
 import logging
+import re
 import time
 from pathlib import Path
 
@@ -8,7 +9,7 @@ from omegaconf import DictConfig
 
 from convlens import runs
 from convlens.data import ImageData
-from convlens.data.shard_files import write_shards
+from convlens.data.shard_files import need_litdata, write_shards
 from convlens.errors import InputError
 from convlens.files import alone_in
 from convlens.tasks.settings import check_number
@@ -21,6 +22,9 @@ def run(cfg: DictConfig, overrides: list[str], *, output: str | None, shard_byte
     check_number("task.workers", workers, 1)
     if output is None:
         raise InputError("task=pack needs a folder to write to: task.output=DIR")
+    if not re.fullmatch(r"[0-9.]+ *[KMGT]?B", shard_bytes, re.IGNORECASE):
+        raise InputError(f"task.shard_bytes={shard_bytes}: give a size such as 64MB")
+    need_litdata()
     data = runs.instantiate(cfg.data)
     if not isinstance(data, ImageData):
         raise InputError("task=pack packs images of a data set: data=shards is packed already")

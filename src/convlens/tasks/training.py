@@ -1,6 +1,7 @@
 """The training of a classifier, from the first epoch or from where it stopped."""
 
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from torch import nn
 
 from convlens import runs
 from convlens.callbacks.at_epochs import AtEpochs
-from convlens.callbacks.checkpoints import EpochCheckpoint, WholeCheckpoints
+from convlens.callbacks.checkpoints import BestCheckpoint, EpochCheckpoint, WholeCheckpoints
 from convlens.callbacks.progress import RunProgress
 from convlens.data import ImageData, ShardedData
 from convlens.deconv.layers import check_outputs
@@ -21,6 +22,7 @@ from convlens.files import first_process, write_json
 from convlens.systems import Classifier
 from convlens.tasks.beginning import Beginning, begin
 from convlens.tasks.quiet import quiet_lightning
+from convlens.tasks.settings import check_number
 from convlens.tasks.testing import test
 
 log = logging.getLogger(__name__)
@@ -30,10 +32,12 @@ def train(cfg: DictConfig, overrides: list[str]) -> None:
     """Train, test the best epoch, write ``metrics.json``."""
     quiet_lightning()
     run_dir = Path(cfg.run_dir)
+    check_number("checkpoint_every", cfg.checkpoint_every, 1, optional=True)
     if cfg.checkpoint_every is not None and not isinstance(cfg.data.get("root"), str):
         raise InputError("checkpoint_every is for data=shards, whose order is taken up again: others go on by epochs")
     # Before anything is written: settings that do not work must not touch a finished run.
     data, net, beginning = build(cfg)
+    check_devices(cfg, data)
     with runs.recorded(run_dir, cfg, "train", runs.command_line(overrides)):
         metrics = fit_and_test(cfg, run_dir, data, net, beginning)
         if first_process():
@@ -58,6 +62,30 @@ def build(cfg: DictConfig) -> tuple[ImageData | ShardedData, nn.Module, Beginnin
         runs.load_weights(net, Path(cfg.model.weights).expanduser())
     check_scores(net, data)
     return data, net, beginning
+
+
+def check_devices(cfg: DictConfig, data: ImageData | ShardedData) -> None:
+    """Make sure, before any other process starts, that each will have images.
+
+    Raises:
+        InputError: there are more processes than images, or a number is none.
+    """
+    for name in ("num_nodes", "accumulate_grad_batches"):
+        if name in cfg.trainer:
+            check_number(f"trainer.{name}", cfg.trainer[name], 1)
+    devices = cfg.trainer.devices
+    if isinstance(devices, int) and devices != -1:
+        check_number("trainer.devices", devices, 1)
+    several = len(devices) if isinstance(devices, Sequence) and not isinstance(devices, str) else devices
+    count = several * cfg.trainer.get("num_nodes", 1) if isinstance(several, int) else 1
+    if count > 1:
+        if isinstance(data, ShardedData):
+            counts = data.about["counts"]
+        else:
+            counts = {name: len(chosen.rows) for name, chosen in data.chosen().items()}
+        split, images = min(((name, one) for name, one in counts.items() if one), key=lambda item: item[1])
+        if images < count:
+            raise InputError(f"{count} processes for {images} {split} images: use at most {images} devices")
 
 
 def check_scores(net: nn.Module, data: ImageData | ShardedData) -> None:
@@ -106,7 +134,7 @@ def fit_and_test(
         last = run_dir / "checkpoints" / "last.ckpt"
         resumed = last.exists() and not cfg.force
         if resumed:
-            log.info("continuing %s from epoch %d", run_dir, torch.load(last, weights_only=True)["epoch"] + 2)
+            log.info("continuing %s %s", run_dir, place_of(torch.load(last, weights_only=True)))
         trainer.fit(system, datamodule=data, ckpt_path=str(last) if resumed else None, weights_only=True)
         metrics = test(trainer, system, data, run_dir)
         for logger in loggers:
@@ -129,12 +157,21 @@ def checkpoints(run_dir: Path, every: int | None = None) -> list[L.Callback]:
         "save_on_train_epoch_end": True,
         "auto_insert_metric_name": False,
     }
-    best = ModelCheckpoint(monitor="val/top1_error", mode="min", filename="best", **shared)
+    best = BestCheckpoint(monitor="val/top1_error", mode="min", filename="best", **shared)
     last = EpochCheckpoint(monitor=None, filename="last", **shared)
     if every is None:
         return [best, last]
     within = ModelCheckpoint(monitor=None, filename="last", every_n_train_steps=every, **shared | WITHIN)
     return [best, last, within]
+
+
+def place_of(checkpoint: dict[str, Any]) -> str:
+    """Where a training goes on, in words."""
+    epoch = checkpoint["epoch"] + 1
+    progress = checkpoint["loops"]["fit_loop"]["epoch_loop.batch_progress"]
+    if progress["is_last_batch"]:
+        return f"from epoch {epoch + 1}"
+    return f"within epoch {epoch}, after {progress['current']['ready']} batches"
 
 
 WITHIN = {"save_on_train_epoch_end": False}
