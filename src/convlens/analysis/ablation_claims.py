@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from convlens.analysis.claims import Claim, Estimate, verdict
-from convlens.analysis.contrast import Wrong, contrast, shared_seeds
+from convlens.analysis.contrast import Wrong, contrast
 
 LITTLE = 0.25
 """A change is little if it is less than this share of the base network's error (paper: 4.3 of 40.5 points, a tenth,
@@ -31,10 +31,9 @@ class Rows:
 def claims(networks: Mapping[str, Rows], about: str) -> list[Claim]:
     """All that can be decided with the rows there are."""
     found: list[Claim] = []
-    if {"alexnet", "zfnet"} <= networks.keys():
-        wrong = {name: rows.test["none"] for name, rows in networks.items() if "none" in rows.test}
-        if paired(("alexnet", "zfnet"), wrong):
-            found.append(_better_first_layer(wrong, about))
+    wrong = {f"{name} {row}": seeds for name, rows in networks.items() for row, seeds in rows.test.items()}
+    if paired(("alexnet none", "zfnet none"), wrong):
+        found.append(_better_first_layer(wrong, about))
     for rows in networks.values():
         found.extend(_of_network(rows, f"{rows.name}, {about}"))
     return found
@@ -42,7 +41,7 @@ def claims(networks: Mapping[str, Rows], about: str) -> list[Claim]:
 
 def _better_first_layer(wrong: Mapping[str, Wrong], about: str) -> Claim:
     """Claim 20."""
-    gap = contrast({"alexnet": 1, "zfnet": -1}, wrong)
+    gap = contrast({"alexnet none": 1, "zfnet none": -1}, wrong)
     statistic = "AlexNet's top-1 error less ZFNet's, points, above 0"
     return Claim(20, about, statistic, gap, verdict(gap.against(0)), paper="2.1 (40.5 - 38.4)")
 
@@ -57,11 +56,8 @@ def _of_network(rows: Rows, about: str) -> Iterator[Claim]:
 
 
 def paired(names: Sequence[str], wrong: Mapping[str, Wrong]) -> bool:
-    """Whether networks are all there and share a seed and the number of images."""
-    if not set(names) <= wrong.keys():
-        return False
-    seeds = shared_seeds(dict.fromkeys(names, 1.0), wrong)
-    return bool(seeds) and len({len(wrong[name][seed]) for name in names for seed in seeds}) == 1
+    """Whether networks are all there and were tested on as many images."""
+    return set(names) <= wrong.keys() and len({len(images) for name in names for images in wrong[name].values()}) == 1
 
 
 def _depth(rows: Rows, about: str) -> Claim:

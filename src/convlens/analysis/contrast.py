@@ -22,35 +22,40 @@ QUANTILES = {
 def contrast(terms: Mapping[str, float], wrong: Mapping[str, Wrong]) -> Estimate:
     """A weighted sum of errors, in percent points, with an interval of 95 % over the choice of images and of seeds.
 
-    Networks are paired by image and by the seeds that all of them have. Images and seeds each vary the sum, and each
-    has its own half width by Student's t, since the spread of few seeds is hardly known; their squares are added. Of
-    one seed the interval is over images alone.
+    Networks are paired by image. What another seed changes is hardly known from two or three runs: its variance is
+    taken to be the same for all networks given, also those that are not in the sum, and estimated from all of them
+    together. Images and seeds have a half width each, by Student's t; their squares are added.
 
     Args:
         terms: weight of each network's error; such as {"base": -1, "ablated": 1} for a difference.
-        wrong: of each network.
+        wrong: of each network, and of others that are trained alike.
 
     Returns:
-        The sum in percent points. Its count is that of the images; of one seed it is 1, with which nothing is decided.
+        The sum in percent points. Its count is that of the images; where no network has two seeds it is 1, with which
+        nothing is decided, and the interval is over images alone.
 
     Raises:
-        InputError: the networks have no seed in common or other numbers of images, or there is none.
+        InputError: the networks have other numbers of images, or there is none.
     """
-    seeds = shared_seeds(terms, wrong)
-    sizes = {len(wrong[name][seed]) for name in terms for seed in seeds}
-    if not seeds or len(sizes) != 1 or 0 in sizes:
-        raise InputError(f"{', '.join(terms)} share the seeds {seeds} and have {sorted(sizes)} images: nothing to pair")
-    total = np.array([sum(100.0 * w * wrong[name][seed].astype(float) for name, w in terms.items()) for seed in seeds])
-    images, value = total.shape[1], float(total.mean())
-    of_images = float(total.mean(0).var(ddof=1)) / images if images > 1 else 0.0
-    of_seeds = float(total.mean(1).var(ddof=1)) / len(seeds) if len(seeds) > 1 else 0.0
-    half = sqrt(quantile(images - 1) ** 2 * of_images + quantile(len(seeds) - 1) ** 2 * of_seeds)
-    return Estimate(value, value - half, value + half, images if len(seeds) > 1 else 1)
+    sizes = {len(images) for name in terms for images in wrong[name].values()}
+    if len(sizes) != 1 or 0 in sizes:
+        raise InputError(f"{', '.join(terms)} were tested on {sorted(sizes)} images: nothing to pair")
+    total = sum(100.0 * weight * np.mean(list(wrong[name].values()), 0) for name, weight in terms.items())
+    assert isinstance(total, np.ndarray)
+    images, value = len(total), float(total.mean())
+    of_images = float(total.var(ddof=1)) / images if images > 1 else 0.0
+    variance, freedom = of_a_seed(wrong)
+    of_seeds = variance * sum(weight**2 / len(wrong[name]) for name, weight in terms.items() if weight)
+    half = sqrt(quantile(images - 1) ** 2 * of_images + quantile(freedom) ** 2 * of_seeds)
+    return Estimate(value, value - half, value + half, images if freedom else 1)
 
 
-def shared_seeds(terms: Mapping[str, float], wrong: Mapping[str, Wrong]) -> list[int]:
-    """The seeds that all networks of a sum were trained with."""
-    return sorted(set.intersection(*(set(wrong[name]) for name in terms)))
+def of_a_seed(wrong: Mapping[str, Wrong]) -> tuple[float, int]:
+    """The variance of a network's error (percent points, squared) from seed to seed, and its degrees of freedom."""
+    errors = [np.array([100.0 * images.mean() for images in seeds.values()]) for seeds in wrong.values()]
+    freedom = sum(len(values) - 1 for values in errors)
+    squares = sum(float(((values - values.mean()) ** 2).sum()) for values in errors)
+    return (squares / freedom if freedom else 0.0), freedom
 
 
 def quantile(freedom: int) -> float:

@@ -4,6 +4,7 @@ import csv
 import json
 import math
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -173,6 +174,15 @@ def read_run(directory: Path, problems: list[str]) -> Run:
         config=read_text(directory / "config.yaml"),
         results=[result for result in results if result is not None],
     )
+
+
+def read_gathered(directory: Path, problems: list[str]) -> Run | None:
+    """What is gathered of all runs below a folder, such as a sweep's table, as a run of its own; None without any."""
+    if not any(directory.glob("results/*/result.json")):
+        return None
+    found = read_run(directory, [])
+    results = [read_result(path, problems) for path in sorted(directory.glob("results/*/result.json"))]
+    return replace(found, name="all runs", results=[result for result in results if result is not None])
 
 
 def read_runs(directories: Iterable[Path], title: str, problems: list[str]) -> Study:

@@ -1,6 +1,7 @@
 """The report itself: reads a study or runs, fills the template, writes one HTML file."""
 
 import os
+import shlex
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -12,12 +13,16 @@ from convlens.errors import InputError
 from convlens.files import write_bytes
 from convlens.report.board import make_board
 from convlens.report.pictures import draw_curves
-from convlens.report.read import read_runs, read_study
+from convlens.report.read import read_gathered, read_runs, read_study
 from convlens.report.records import Part, Run, Study
 from convlens.report.sections import make_sections
 from convlens.report.setting import settings
 from convlens.report.summary import opening, summarise
 from convlens.report.wording import duration, plural
+
+GROUPS = ("model", "ablation", "data", "recipe", "experiment")
+SEVERAL = 5
+"""From so many runs on they are named by what their commands differ in: a sweep's names are long."""
 
 
 def write_report(study_dir: Path, out: Path | None = None) -> Path:
@@ -47,7 +52,10 @@ def write_report(study_dir: Path, out: Path | None = None) -> Path:
     runs = [study_dir] if (study_dir / "run.json").is_file() else sorted(p.parent for p in study_dir.glob("*/run.json"))
     if not runs and not study.problems:
         raise InputError(f"{study_dir}: found neither a study.json nor a run directory (a folder with a run.json)")
-    return _write(read_runs(runs, study.title, study.problems), study_dir, out)
+    read = read_runs(runs, study.title, study.problems)
+    if runs != [study_dir] and (gathered := read_gathered(study_dir, read.problems)) is not None:
+        read = replace(read, runs=[gathered, *read.runs])
+    return _write(read, study_dir, out)
 
 
 def report_runs(directories: Sequence[Path], out: Path, title: str | None = None) -> Path:
@@ -72,7 +80,8 @@ def _write(study: Study, base: Path, out: Path) -> Path:
 
 
 def _distinct(study: Study, base: Path) -> Study:
-    """The study with runs of the same name told apart by their directories."""
+    """The study with runs named by what tells them apart, and those of the same name by their directories."""
+    study = _shortened(study)
     names = [run.name for run in study.runs]
     renamed = {
         run.directory: replace(run, name=f"{run.name} ({_relative(run.directory, base)})")
@@ -81,6 +90,33 @@ def _distinct(study: Study, base: Path) -> Study:
     }
     parts = [replace(part, run=renamed.get(part.run.directory, part.run)) if part.run else part for part in study.parts]
     return replace(study, runs=[renamed.get(run.directory, run) for run in study.runs], parts=parts)
+
+
+def _shortened(study: Study) -> Study:
+    """The study with runs named by what their commands differ in, where that tells all of them apart."""
+    commanded = [run for run in study.runs if run.command]
+    given = [dict(word.lstrip("+~").partition("=")[::2] for word in _words(run.command)[1:]) for run in commanded]
+    telling = [key for key in {key: None for one in given for key in one} if len({one.get(key) for one in given}) > 1]
+    names = [
+        ", ".join(
+            one[key] if "." not in key and key != "seed" else f"{key} {one[key]}" for key in telling if key in one
+        )
+        for one in given
+    ]
+    if len(commanded) < SEVERAL or len(set(names)) < len(names) or not all(names):
+        return study
+    renamed = {
+        run.directory: replace(run, name=name) for run, name in zip(commanded, names, strict=True)
+    }  # fmt: skip
+    parts = [replace(part, run=renamed.get(part.run.directory, part.run)) if part.run else part for part in study.parts]
+    return replace(study, runs=[renamed.get(run.directory, run) for run in study.runs], parts=parts)
+
+
+def _words(command: str) -> list[str]:
+    try:
+        return shlex.split(command)
+    except ValueError:
+        return []
 
 
 def _relative(path: Path, base: Path) -> str:

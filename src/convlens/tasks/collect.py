@@ -1,7 +1,7 @@
 """``task=collect sweep=DIR``: one table of the finished runs below a folder (Tables 2 and 3)."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -61,7 +61,8 @@ def collect(sweep: Path, command: str = "") -> list[dict[str, Any]]:
         groups, others = find_groups(sweep)
         known = {name: place for place, name in enumerate(ORDER)}
         groups.sort(key=lambda g: (sorted(g.setting.items()), g.model, known.get(g.ablation, len(known))))
-        rows = [row(name, one, _base(one, groups)) for name, one in zip(names_of(groups), groups, strict=True)]
+        gaps = {id(one): gap for own in settings_of(groups) for one, gap in differences(own)}
+        rows = [row(name, one, gaps.get(id(one))) for name, one in zip(names_of(groups), groups, strict=True)]
         write_tables(folder, "table", rows)
         for earlier in folder.glob("*.png"):
             earlier.unlink()
@@ -95,7 +96,7 @@ def _telling(own: Sequence[Group], groups: Sequence[Group]) -> list[tuple[str, s
     return [(key, setting[key]) for key in dict.fromkeys(["data", *sorted(differs)])]
 
 
-def row(name: str, group: Group, base: Group | None) -> dict[str, Any]:
+def row(name: str, group: Group, gap: Estimate | None) -> dict[str, Any]:
     """The numbers of a group: means over the seeds with their standard deviations."""
     found: dict[str, Any] = {"network": name, "seeds": len(group.runs)}
     for measure in MEASURES:
@@ -106,7 +107,6 @@ def row(name: str, group: Group, base: Group | None) -> dict[str, Any]:
     for name_, key in (("parameters, M", "parameters"), ("in convolutions, M", "conv_parameters")):
         value = group.metrics[0].get(key)
         found[name_] = None if value is None else value / 1e6
-    gap = None if base is None else difference(group, base)
     for part in ("value", "low", "high"):
         found[f"less base {part}"] = None if gap is None else getattr(gap, part)
     averaged = average_runs(group.runs) if len(group.runs) > 1 else None
@@ -126,14 +126,18 @@ def _base(group: Group, groups: Sequence[Group]) -> Group | None:
     return next((one for one in groups if one.given == same), None)
 
 
-def difference(group: Group, base: Group) -> Estimate | None:
-    """Test top-1 error of a group less that of its base, over the seeds and images that both have; None if none."""
-    wrong = _paired({"own": group, "base": base}, "test")
-    return contrast({"own": 1, "base": -1}, wrong) if paired(("own", "base"), wrong) else None
+def differences(groups: Sequence[Group]) -> Iterator[tuple[Group, Estimate]]:
+    """Test top-1 error of groups of one setting less that of their network without the ablation."""
+    wrong = _paired({str(id(group)): group for group in groups}, "test")
+    for group in groups:
+        base = _base(group, groups)
+        names = (str(id(group)), str(id(base)))
+        if base is not None and paired(names, wrong):
+            yield group, contrast({names[0]: 1, names[1]: -1}, wrong)
 
 
 def _paired(groups: Mapping[str, Group], split: str) -> dict[str, Wrong]:
-    """Which images were wrong, by group and seed, of the groups and seeds that saw the same images as the first."""
+    """Which images were wrong, by group and seed, of those that saw the same images as the first."""
     found: dict[str, Wrong] = {}
     reference: Any = None
     for name, group in groups.items():
@@ -185,9 +189,9 @@ def result(
     text = (
         f"{count} finished runs, {' or '.join(map(str, seeds))} seeds each: mean and standard deviation of the errors "
         "in percent. Seen: images that were trained on, looked at as the test images are. The difference to the "
-        "network without the ablation is paired by image and seed, with an interval of 95 % over the choice of both; "
-        "of one seed over images alone, which decides nothing. Averaged: the networks of a row as one, by the mean of "
-        "their probabilities."
+        "network without the ablation is paired by image, with an interval of 95 % over the choice of images and "
+        "seeds: what another seed changes is estimated from all rows together. With one seed nothing is decided. "
+        "Averaged: the networks of a row as one, by the mean of their probabilities."
     )
     return {
         "analysis": "collect",
