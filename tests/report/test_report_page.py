@@ -104,12 +104,12 @@ def test_text_from_files_is_escaped(study: Path, page: Callable[[Path], Any], wr
 
 @pytest.mark.usefixtures("no_drawing")
 def test_analyses_come_in_the_order_they_ask_for(study: Path, page: Callable[[Path], Any], write: Callable):
-    for name, order in (("late", 90), ("early", 5), ("whenever", None)):
+    for name, order in (("late", 90), ("early", 15), ("gathered", 5), ("whenever", None)):
         write(study / "zfnet" / "results" / name / "result.json", {"analysis": name, "title": name, "order": order})
     found = page(write_report(study))
     titles = [data.strip() for tag, data in found.texts if tag == "h2" and data.strip()]
     assert titles == [
-        *("Networks side by side", "Learning curves", "early", "Top-9 projections", "late", "whenever"),
+        *("gathered", "Networks side by side", "Learning curves", "early", "Top-9 projections", "late", "whenever"),
         "Commands and configurations",
     ]
 

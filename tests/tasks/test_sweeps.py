@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
+import wandb
 from hydra.errors import MissingConfigException
 
 from convlens.systems import Classifier
@@ -268,3 +269,31 @@ def test_a_launcher_that_is_not_installed_is_named_with_how_to_install_it(choice
     group, _, name = choice.rpartition("/")
     said = explain(MissingConfigException("", choice, ["basic"]), [], [])
     assert said == f"{group}={name} is not installed: pip install 'convlens[{extra}]'"
+
+
+# ---- dashboards --------------------------------------------------------------------------------------------------
+
+
+def test_the_runs_of_a_sweep_are_a_group_and_those_of_another_a_second(convlens, quick, tmp_path, monkeypatch):
+    seen: list[dict] = []
+    monkeypatch.setenv("WANDB_MODE", "disabled")
+    monkeypatch.setattr("wandb.init", lambda original=wandb.init, **given: seen.append(given) or original(**given))
+    for values in ("0,1", "0,1", "2,3"):
+        assert convlens("-m", *quick, f"seed={values}", "logger=wandb", "force=true").code == 0
+    assert convlens(*quick, "seed=4", "logger=wandb").code == 0
+    groups = [given["group"] for given in seen]
+    assert len(groups) == 7
+    assert len(set(groups[:4])) == 1
+    assert len({groups[0], groups[4], groups[6]}) == 3
+    assert groups[6] == "train-parts"
+    assert groups[0].startswith("train-parts-")
+
+
+def test_the_table_that_ends_a_sweep_goes_to_its_group(convlens, quick, tmp_path, monkeypatch):
+    seen: list[dict] = []
+    monkeypatch.setenv("WANDB_MODE", "disabled")
+    monkeypatch.setattr("wandb.init", lambda original=wandb.init, **given: seen.append(given) or original(**given))
+    sweep = ("-m", "experiment=ablation", *quick, "model=zfnet", "ablation=none", "seed=0,1", "logger=wandb")
+    assert convlens(*sweep).code == 0
+    assert [given["name"] for given in seen][-1] == "ablation/collect"
+    assert len({given["group"] for given in seen}) == 1

@@ -11,6 +11,10 @@ MANY = 3
 """With more groups of figures than this only the first two are open."""
 
 
+LEADING = 10
+"""Results of a lower order come before the networks one by one."""
+
+
 @dataclass(frozen=True)
 class Shown:
     """A figure of one run; without a picture where the file is missing or broken."""
@@ -61,6 +65,7 @@ class Section:
     """One analysis."""
 
     anchor: str
+    leading: bool
     title: str
     reproduces: str
     texts: list[str]
@@ -84,6 +89,7 @@ def _section(anchor: str, pairs: Sequence[tuple[Run, Result]], problems: list[st
     results = [result for _, result in pairs]
     return Section(
         anchor=anchor,
+        leading=min(result.order for result in results) < LEADING,
         title=results[0].title,
         reproduces=next((result.reproduces for result in results if result.reproduces), ""),
         texts=list(dict.fromkeys(result.text for result in results if result.text)),

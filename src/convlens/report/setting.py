@@ -31,6 +31,11 @@ class Setting:
     name: str
     cells: list[str]
 
+    @property
+    def alike(self) -> bool:
+        """Whether all networks have the same."""
+        return len(set(self.cells)) == 1
+
 
 def settings(runs: Sequence[Run]) -> list[Setting]:
     """The rows of which some run has the value."""

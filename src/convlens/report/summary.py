@@ -12,6 +12,10 @@ ERRORS = [f"{split}/top{k}_error" for split in ("train", "val", "test") for k in
 LABELS = {"train": "training", "val": "validation", "test": "test"}
 
 
+FEW = 8
+"""More networks than that are not named one by one."""
+
+
 @dataclass(frozen=True)
 class Cell:
     """What a cell of the summary shows, and whether it is the best of its column."""
@@ -101,7 +105,8 @@ def _name(key: str) -> str:
 def opening(runs: Sequence[Run], analyses: Sequence[str], parts: Sequence[Part]) -> list[str]:
     """What was done, what came out, how long it took: one sentence each."""
     names = [run.name for run in runs if is_network(run)] or [run.name for run in runs]
-    looked = f"looks at {plural(len(names), 'network')} ({listing(names)})" if names else "holds no network"
+    few = f" ({listing(names)})" if len(names) <= FEW else ""
+    looked = f"looks at {plural(len(names), 'network')}{few}" if names else "holds no network"
     by = f" by {plural(len(analyses), 'analysis')} ({listing(analyses)})" if analyses else " without any analysis"
     return [f"This report {looked}{by}.", _outcome(runs), _effort(parts)]
 
@@ -113,6 +118,7 @@ def _outcome(runs: Sequence[Run]) -> str:
         if errors:
             best, *others = sorted(errors, key=lambda name: errors[name])
             rest = f" ({listing([f'{name}: {percent(errors[name])}{SPACE}%' for name in others], 5)})" if others else ""
+            rest = rest if len(errors) <= FEW else ""
             lowest = "lowest " if others else ""
             return f"The {lowest}{_name(key)} is {percent(errors[best])}{SPACE}%, by {best}{rest}."
     return "No run has recorded a validation or test error."

@@ -21,6 +21,8 @@ from convlens.report.summary import opening, summarise
 from convlens.report.wording import duration, plural
 
 GROUPS = ("model", "ablation", "data", "recipe", "experiment")
+MANY = 12
+"""With more networks than that those are folded in, and have no curves."""
 SEVERAL = 5
 """From so many runs on they are named by what their commands differ in: a sweep's names are long."""
 
@@ -144,7 +146,8 @@ def _render(study: Study, base: Path) -> str:
         failed=[(n, part) for n, part in enumerate(study.parts, start=1) if part.status == "failed"],
         summary=summary,
         settings=settings([run for run, _ in summary.rows]),
-        curves=draw_curves(study.runs),
+        many=len(summary.rows) > MANY,
+        curves=draw_curves(study.runs) if len(summary.rows) <= MANY else [],
         board=make_board(study.runs),
         sections=sections,
         config_of=_first_parts(study.parts),

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from convlens import run_records
 from convlens.analysis.ablation_claims import Rows, claims, paired
@@ -45,7 +45,8 @@ def collect_and_log(cfg: DictConfig, sweep: Path, command: str = "") -> None:
     """Write ``results/collect`` into the folder, and show its table in the loggers."""
     rows = collect(sweep, command)
     if set(cfg.logger) - {"csv"}:
-        with loggers_of(cfg) as loggers:
+        there = OmegaConf.merge(cfg, {"run_dir": str(sweep), "job_name": f"{sweep.resolve().name}/collect"})
+        with loggers_of(there) as loggers:  # type: ignore[arg-type]
             show_table(loggers, "collect/runs", list(rows[0]), [list(row.values()) for row in rows], 0)
 
 

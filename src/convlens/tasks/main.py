@@ -46,10 +46,15 @@ def register_resolvers() -> None:
     """Names that the configuration uses."""
     OmegaConf.register_new_resolver("convlens.job_name", job_name, replace=True)
     OmegaConf.register_new_resolver("convlens.run_dir", run_dir, replace=True)
-    OmegaConf.register_new_resolver("convlens.group", group, replace=True)
+    OmegaConf.register_new_resolver("convlens.group", group_of, replace=True)
     OmegaConf.register_new_resolver("convlens.absolute", os.path.abspath, replace=True)
     OmegaConf.register_new_resolver("convlens.one_or", one_or, replace=True)
     OmegaConf.register_new_resolver("convlens.half", lambda number: number // 2, replace=True)
+
+
+def group_of(name: str, data: str) -> str:
+    """The group of this process's job in a dashboard."""
+    return group(name, data, SweepRecord.last.name if SweepRecord.last is not None else "")
 
 
 def one_or(value: Any, usual: Any) -> Any:

@@ -65,9 +65,15 @@ def is_silent(key: str) -> bool:
     return f"{key}=".startswith(SILENT)
 
 
-def group(name: str, data: str) -> str:
-    """The group of a job in a dashboard: that of its experiment or task, on the same data."""
-    return f"{name.partition('/')[0]}-{data}"
+def group(name: str, data: str, sweep: str = "") -> str:
+    """The group of a job in a dashboard: that of its sweep, or of its experiment or task, on the same data."""
+    return "-".join(filter(None, [name.partition("/")[0], data, sweep]))
+
+
+def sweep_name(typed: Sequence[str]) -> str:
+    """What tells a sweep apart from others: the same when the same command is given again."""
+    loud = sorted(o for o in typed if not is_silent(o.lstrip("+~").partition("=")[0]))
+    return hashlib.sha256("\n".join(loud).encode()).hexdigest()[:6]
 
 
 def run_dir(output_root: str, name: str, run: str | None) -> str:

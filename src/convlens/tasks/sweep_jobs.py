@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
@@ -86,10 +87,17 @@ def directory(overrides: list[str]) -> str:
     hydra = GlobalHydra.instance().hydra
     assert hydra is not None
     config = hydra.compose_config("config", overrides, RunMode.RUN, with_log_configuration=False)
+    with resolving(config):
+        return str(config.run_dir)
+
+
+@contextmanager
+def resolving(config: DictConfig) -> Iterator[None]:
+    """Outside of a job: let a configuration resolve what it says of Hydra itself."""
     before = HydraConfig.instance().cfg
     HydraConfig.instance().set_config(config)
     try:
-        return str(config.run_dir)
+        yield
     finally:
         HydraConfig.instance().cfg = before
 

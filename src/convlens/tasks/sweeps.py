@@ -14,13 +14,14 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
 from hydra.experimental.callback import Callback
 from hydra.types import RunMode
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from convlens import run_records
 from convlens.errors import InputError
 from convlens.files import write_json
-from convlens.tasks.sweep_jobs import check_jobs
+from convlens.tasks.naming import sweep_name
+from convlens.tasks.sweep_jobs import check_jobs, resolving
 
 DONE, SKIPPED, ELSEWHERE, REFUSED, FAILED, BEGUN = "done", "skipped", "elsewhere", "refused", "failed", "begun"
 SAID = {
@@ -74,11 +75,13 @@ class SweepRecord(Callback):
     def __init__(self, collect: bool = False) -> None:
         self.collect = collect
         self.folder: Path | None = None
+        self.name = ""
         SweepRecord.last = self
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Choose the folder, before any job has one, and look whether each job will have its own."""
         self.folder = Path(config.output_root).absolute() / "sweeps" / f"{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}"
+        self.name = sweep_name(OmegaConf.to_container(config.hydra.overrides.task, resolve=False))  # type: ignore[arg-type]
         try:
             check_jobs(config)
         except (InputError, HydraException, OmegaConfBaseException) as error:
@@ -86,6 +89,7 @@ class SweepRecord(Callback):
 
     def on_job_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Note that a job began."""
+        SweepRecord.last = self  # also in a launcher's own process, which has a copy
         self._note(config, Outcome(BEGUN, config.hydra.runtime.output_dir, 1))
 
     def on_job_end(self, config: DictConfig, job_return: Any, **kwargs: Any) -> None:
@@ -129,7 +133,8 @@ class SweepRecord(Callback):
             from convlens.tasks.collect import collect_and_log
 
             try:
-                collect_and_log(config, folder)
+                with resolving(config):
+                    collect_and_log(config, folder)
             except InputError as error:
                 print(f"convlens: no table: {error}", file=sys.stderr)
 
