@@ -191,6 +191,18 @@ def test_less_precise_features_are_fitted_in_single_precision():
 
 
 @pytest.mark.parametrize("probe", ["svm", "softmax", "sigmoid"])
+def test_a_fit_begins_from_one_in_another_precision(probe):
+    features, labels, _ = drawn(4)
+    single, wanted = features.float(), class_targets(probe, labels, 3)
+    easy, hard = 1.0, 10 * probes_module.ILL / (torch.finfo(torch.float32).eps * float(single.square().sum()))
+    first = fit(probe, single, wanted, easy)
+    doubled = fit(probe, single, wanted, hard, start=first)
+    back = fit(probe, single, wanted, easy, start=doubled)
+    assert [found.weights.dtype for found in (first, doubled, back)] == [torch.float32, torch.float64, torch.float32]
+    assert back.objective == pytest.approx(first.objective, rel=1e-4)
+
+
+@pytest.mark.parametrize("probe", ["svm", "softmax", "sigmoid"])
 def test_many_images_and_steps_in_the_span_of_the_active_ones_are_the_same(probe, monkeypatch):
     torch.manual_seed(0)
     labels = torch.arange(900) % 5

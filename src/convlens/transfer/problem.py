@@ -108,6 +108,7 @@ class Problem:
         """Where to begin: at weights of another fit, or all 0."""
         if weights is None:
             return self.features.new_zeros(self.features.shape[1] + 1, self.targets.shape[1])
+        weights = weights.to(self.features)  # of a fit in another precision
         return self._moved(weights, self.known.mean) if self._centres else weights
 
     def end(self, weights: Tensor) -> Tensor:
