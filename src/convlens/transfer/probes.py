@@ -25,7 +25,7 @@ TOLERANCE = 1e-5
 UNSOLVED = 1e-3
 """A fit that rounding or the number of steps ended while a step still promised more than this share is told of."""
 
-ILL = 10.0
+ILL = 1.0
 """How large C times the squared length of all features times the rounding error may be in single precision: about their
 condition. Beyond it the fit is done in double precision."""
 
