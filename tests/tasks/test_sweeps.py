@@ -263,6 +263,31 @@ def test_a_search_makes_the_validation_error_small(convlens, quick, tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("launcher", "library"), [("joblib", "joblib"), ("submitit_local", "submitit"), ("ray", "ray")]
+)
+def test_a_launcher_without_its_library_is_said_in_one_line(quick, tmp_path, cache, monkeypatch, launcher, library):
+    (tmp_path / "hidden" / library).mkdir(parents=True)
+    (tmp_path / "hidden" / library / "__init__.py").write_text(
+        f"raise ModuleNotFoundError(\"No module named '{library}'\")"
+    )
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "hidden"))
+    process = begin(tmp_path, cache, *quick, "seed=0,1", f"hydra/launcher={launcher}")
+    said = process.communicate(timeout=300)[0].strip()
+    assert process.returncode == 2, said
+    assert said.count("\n") == 0, said
+    assert f"pip install 'convlens[{launcher.partition('_')[0]}]'" in said
+
+
+def test_a_cluster_that_is_not_there_is_said_in_one_line(quick, tmp_path, cache):
+    process = begin(tmp_path, cache, *quick, "seed=0,1", "hydra/launcher=submitit_slurm")
+    said = process.communicate(timeout=300)[0].strip()
+    assert process.returncode == 2, said
+    assert said.startswith("convlens: hydra/launcher=submitit_slurm cannot start ("), said
+    assert said.count("\n") == 0
+    assert not list(tmp_path.rglob("run.json"))
+
+
+@pytest.mark.parametrize(
     ("choice", "extra"), [("hydra/launcher/submitit_slurm", "submitit"), ("hydra/sweeper/optuna", "optuna")]
 )
 def test_a_launcher_that_is_not_installed_is_named_with_how_to_install_it(choice, extra):

@@ -21,7 +21,7 @@ from omegaconf.errors import OmegaConfBaseException
 from convlens import run_records
 from convlens.errors import BusyError, InputError
 from convlens.files import alone_in
-from convlens.tasks.mistakes import explain
+from convlens.tasks.mistakes import explain, unstarted
 from convlens.tasks.naming import group, job_name, run_dir
 from convlens.tasks.sweep_jobs import alone, starts_others
 from convlens.tasks.sweeps import DONE, ELSEWHERE, FAILED, REFUSED, SKIPPED, Outcome, SweepRecord, in_sweep, objective
@@ -184,13 +184,16 @@ def main() -> None:
             composing.release(show=False)
             print(f"convlens: {error}", file=sys.stderr)
             raise SystemExit(2) from None
-        unstarted = not Terminal.started and not _wants_traceback()
-        if unstarted and isinstance(error, HydraException | OmegaConfBaseException):
+        if (
+            not Terminal.started
+            and not _wants_traceback()
+            and isinstance(error, HydraException | OmegaConfBaseException)
+        ):
             composing.release(show=False)
             print(f"convlens: {explain(error, sys.argv[1:], groups())}", file=sys.stderr)
             raise SystemExit(2) from None
-        composing.release()
-        _broken_off(error)
+        if isinstance(error, Exception) and not _wants_traceback():
+            _launcher_failed(error, composing)
         raise
     finally:
         composing.release()
@@ -199,13 +202,24 @@ def main() -> None:
         raise SystemExit(max(Terminal.codes))
 
 
-def _broken_off(error: BaseException | None) -> None:
-    """Say what was done of a sweep of which a launcher broke, so that Hydra does not come to its end."""
+def _launcher_failed(error: Exception, composing: HeldBack) -> None:
+    """Say what became of a sweep whose launcher broke, of which Hydra does not come to the end.
+
+    Raises:
+        SystemExit: no job began: exit code 2.
+    """
     record = SweepRecord.last
-    if isinstance(error, Exception) and record is not None and record.folder is not None and record.folder.exists():
+    if record is None or record.folder is None:
+        return
+    said = f"{type(error).__name__}: {error}".splitlines()[0]
+    if record.folder.exists():
+        composing.release()
         record.tell()
-        said = f"{type(error).__name__}: {error}".splitlines()[0]
         print(f"convlens: the sweep broke off ({said}): give the same command to go on", file=sys.stderr)
+    elif not Terminal.started:
+        composing.release(show=False)
+        print(f"convlens: {unstarted(error, sys.argv[1:])}", file=sys.stderr)
+        raise SystemExit(2) from None
 
 
 # When the module is imported: a launcher's process knows nothing else of convlens.

@@ -1,6 +1,7 @@
 """What was wrong with a command that cannot be composed, in one line."""
 
 import difflib
+import re
 from collections.abc import Iterable, Sequence
 
 from hydra.errors import MissingConfigException, OverrideParseException
@@ -33,9 +34,21 @@ def explain(error: BaseException, overrides: Sequence[str], groups: Iterable[str
     for cause in (error, error.__cause__):
         if isinstance(cause, ConfigAttributeError | ConfigKeyError) and isinstance(cause.parent_node, DictConfig):
             return _unknown_key(cause, cause.parent_node, overrides, groups)
+    if missing := re.search(r"No module named '(\w+)'", f"{error} {error.__cause__}"):
+        if plugin := next((plugin for plugin in PLUGINS if plugin in f"{error}"), ""):
+            return f"hydra's {plugin} lacks {missing[1]}: pip install 'convlens[{plugin}]'"
     lines = [line.strip() for text in (error, error.__cause__) if text for line in str(text).splitlines()]
     said = " ".join(line for line in lines if line and not line.startswith(("See http", "object_type")))
     return said or type(error).__name__
+
+
+def unstarted(error: Exception, overrides: Sequence[str]) -> str:
+    """One line for a launcher that could not begin any job."""
+    typed = next((o for o in overrides if o.startswith("hydra/launcher=")), "hydra/launcher=basic")
+    extra = typed.partition("=")[2].partition("_")[0]
+    missing = isinstance(error, ImportError) and extra in PLUGINS
+    remedy = f"pip install 'convlens[{extra}]'" if missing else "choose another launcher, or start it where it can work"
+    return f"{typed} cannot start ({str(error).splitlines()[0]}): {remedy}"
 
 
 def _unknown_key(
