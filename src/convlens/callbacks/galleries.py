@@ -96,7 +96,7 @@ def draw_galleries(
     Returns:
         What was made; None in processes other than the first.
     """
-    loader = data.plain_dataloader(job.split, job.images)
+    loader = data.plain_dataloader(job.split, job.images, process[1])
     partial = folder / "partial"
     # What cannot be done is said before anything is written.
     fields = receptive_fields(net, job.layers, (data.image_size, data.image_size))

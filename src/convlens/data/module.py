@@ -115,7 +115,7 @@ class ImageData(L.LightningDataModule):
         self.corrupt = corrupt
         self.limit = limit
         self.excluded = read_excluded(exclude)
-        self.tested: tuple[str, int | None] = ("test", None)  # a split, the most images of it
+        self.tested: tuple[str, int | None] = ("test", None)  # split, most images
         self._packed: dict[str, PackedSplit] = {}
 
     @cached_property
@@ -173,9 +173,10 @@ class ImageData(L.LightningDataModule):
         dataset = self.dataset(split, "centre" if self.test_views == 1 else "ten", limit)
         return self._loader(dataset, max(1, self.batch_size // self.test_views), shuffle=False)
 
-    def plain_dataloader(self, split: str, limit: int | None = None) -> DataLoader[Any]:
-        """The centre crops of the first `limit` images of a split, in the order of the split."""
-        return self._loader(self.dataset(split, "centre", limit), self.batch_size, shuffle=None)
+    def plain_dataloader(self, split: str, limit: int | None = None, shares: int = 1) -> DataLoader[Any]:
+        """The centre crops of the first `limit` images of a split, in order, in `shares` batches at least."""
+        seen = self.dataset(split, "centre", limit)
+        return self._loader(seen, max(1, min(self.batch_size, len(seen) // shares)), shuffle=None)
 
     def dataset(self, split: str, view: str = "centre", limit: int | None = None) -> PackedImages:
         """The first `limit` images of a split as a torch data set; for the views see `PackedImages`."""
@@ -216,9 +217,8 @@ class ImageData(L.LightningDataModule):
 
     def to_display(self, images: Float[Tensor, "n 3 c c"]) -> UInt8[Tensor, "n 3 c c"]:
         """Centre crops as they looked, as bytes."""
-        return (
-            (images * self.std[:, None, None].to(images) + self.mean.to(images)).round().clamp(0, 255).to(torch.uint8)
-        )
+        pixels = images * self.std[:, None, None].to(images) + self.mean.to(images)
+        return pixels.round().clamp(0, 255).to(torch.uint8)
 
     @cached_property
     def stored_mean(self) -> Float[Tensor, "3 s s"]:

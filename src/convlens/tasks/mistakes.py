@@ -34,9 +34,10 @@ def explain(error: BaseException, overrides: Sequence[str], groups: Iterable[str
     for cause in (error, error.__cause__):
         if isinstance(cause, ConfigAttributeError | ConfigKeyError) and isinstance(cause.parent_node, DictConfig):
             return _unknown_key(cause, cause.parent_node, overrides, groups)
-    if missing := re.search(r"No module named '(\w+)'", f"{error} {error.__cause__}"):
-        if plugin := next((plugin for plugin in PLUGINS if plugin in f"{error}"), ""):
-            return f"hydra's {plugin} lacks {missing[1]}: pip install 'convlens[{plugin}]'"
+    missing = re.search(r"No module named '(\w+)'", f"{error} {error.__cause__}")
+    plugin = next((plugin for plugin in PLUGINS if plugin in f"{error}"), "")
+    if missing and plugin:
+        return f"hydra's {plugin} lacks {missing[1]}: pip install 'convlens[{plugin}]'"
     lines = [line.strip() for text in (error, error.__cause__) if text for line in str(text).splitlines()]
     said = " ".join(line for line in lines if line and not line.startswith(("See http", "object_type")))
     return said or type(error).__name__
