@@ -115,6 +115,7 @@ def test_a_job_that_ends_well_is_recorded(cfg):
         "command": "convlens a b",
         "error": None,
         "version": convlens.__version__,
+        "choices": {},
     }
     assert OmegaConf.to_container(OmegaConf.load(run_dir / "config.yaml")) == runs.plain(cfg)
 

@@ -103,6 +103,7 @@ def test_the_record_says_what_was_done(trained):
         "status": "finished",
         "error": None,
         "version": package.__version__,
+        "choices": {"model": "zfnet", "ablation": "none", "data": "parts", "recipe": "modern"},
     }
 
 
@@ -120,7 +121,7 @@ def test_nothing_half_written_is_left(trained):
     }
     assert not [path for path in trained.rglob("*") if path.name.endswith((".partial", ".tmp"))]
     assert {p.name for p in trained.iterdir()} == {
-        *("checkpoints", "config.yaml", "metrics.csv", "metrics.json", "results", "run.json", "run.log")
+        *("checkpoints", "config.yaml", "mean.npy", "metrics.csv", "metrics.json", "results", "run.json", "run.log")
     }
 
 

@@ -17,6 +17,8 @@ SUFFICIENT = 1e-4
 MOST_HALVINGS = 30
 ROUGH, FINE = 0.3, 0.03
 """What may be left of a step, as a share of the gradient: on the way, and of the step that says whether to end."""
+ROUGHLY = 1e-3
+"""With a tolerance from here on the end is not looked at so closely."""
 
 
 @runtime_checkable
@@ -61,14 +63,14 @@ class Minimum(NamedTuple):
 def minimise(problem: Convex, start: Tensor, tolerance: float) -> Minimum:
     """The unknowns at the minimum.
 
-    Ends with a finely solved step of which the quadratic model of each problem promises no more than ``tolerance`` of
-    its value, or where rounding allows nothing better.
+    Ends with a step of which the quadratic model of each problem promises no more than ``tolerance`` of its value,
+    finely solved unless that is large, or where rounding allows nothing better.
     """
     weights, scores = start, problem.scores(start)
     value, left = problem.value(weights, scores), float("inf")
     for step in range(MOST_STEPS):
         gradient = problem.gradient(weights, scores)
-        for share in (ROUGH, FINE):
+        for share in (ROUGH, FINE) if tolerance < ROUGHLY else (ROUGH,):
             change = problem.step(scores, gradient, share)
             slope = problem.inner(gradient, change)
             left = float((-slope / 2 / value.clamp_min(torch.finfo(value.dtype).tiny)).max())

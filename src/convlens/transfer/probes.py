@@ -19,8 +19,8 @@ from convlens.transfer.problem import Known, Problem
 
 log = logging.getLogger(__name__)
 
-TOLERANCE = 1e-5
-"""The fit ends where a Newton step promises to lower the objective by no more than this share."""
+TOLERANCE = 1e-4
+"""The fit ends with a Newton step that promises to lower the objective by no more than this share."""
 
 UNSOLVED = 1e-3
 """A fit that rounding or the number of steps ended while a step still promised more than this share is told of."""
