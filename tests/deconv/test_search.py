@@ -1,5 +1,6 @@
 """A search that is interrupted, and one that several processes share."""
 
+import itertools
 import tempfile
 from pathlib import Path
 from unittest.mock import patch
@@ -73,23 +74,26 @@ def test_a_state_of_another_number_of_processes_is_not_continued():
     assert second.done == 0
 
 
-def _share(rank: int, folder: str, count: int) -> None:
+COUNTS = (23, 9)
+
+
+def _share(rank: int, folder: str) -> None:
     torch.set_num_threads(1)
     torch.distributed.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2)
-    search = Search(net(), LAYERS, 4, (rank, 2))
-    search.run(loader(count), progress=False)
-    torch.save({x: vars(top) for x, top in search.top().items()}, f"{folder}/{rank}.pt")
+    for count in COUNTS:
+        search = Search(net(), LAYERS, 4, (rank, 2))
+        search.run(loader(count), progress=False)
+        torch.save({x: vars(top) for x, top in search.top().items()}, f"{folder}/{rank}-{count}.pt")
     torch.distributed.destroy_process_group()
 
 
-@pytest.mark.parametrize("count", [23, 9])
-def test_two_processes_find_what_one_does(count):
+def test_two_processes_find_what_one_does():
     """Of images whose number does not divide, none is lost or counted twice."""
     with tempfile.TemporaryDirectory() as folder:
-        mp.spawn(_share, (folder, count), nprocs=2)
-        alone = top_activations(net(), loader(count), LAYERS, 4, progress=False)
-        for rank in range(2):
-            found = torch.load(Path(folder) / f"{rank}.pt", weights_only=True)
+        mp.spawn(_share, (folder,), nprocs=2)
+        for count, rank in itertools.product(COUNTS, range(2)):
+            alone = top_activations(net(), loader(count), LAYERS, 4, progress=False)
+            found = torch.load(Path(folder) / f"{rank}-{count}.pt", weights_only=True)
             for layer in LAYERS:
                 for name in ("values", "images", "positions"):
                     assert torch.equal(found[layer][name], getattr(alone[layer], name)), (rank, layer, name)

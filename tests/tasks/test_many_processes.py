@@ -72,12 +72,6 @@ def test_two_processes_extract_the_features_that_one_does(convlens, type_in, tmp
     ]
 
 
-def test_a_sweep_starts_the_processes_of_each_job_not_the_sweep_again(type_in, tmp_path):
-    done = type_in("-m", *TRAIN, *TWO, "recipe.max_epochs=1", "seed=0,1", "output_root=out")
-    assert "2 jobs: 2 done" in done.stdout
-    assert len(list(tmp_path.glob("out/train/*/metrics.json"))) == 2
-
-
 def test_a_batch_that_two_devices_cannot_share_is_refused(tmp_path, cache):
     command = [sys.executable, "-m", "convlens.tasks.main", *TRAIN, *TWO, "recipe.batch_size=15", f"cache_dir={cache}"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
