@@ -7,7 +7,7 @@ import shlex
 import shutil
 import time
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -61,9 +61,10 @@ def _digest(cfg: DictConfig) -> str:
 def read_json(path: Path) -> dict[str, Any]:
     """A json file's content; empty where there is none or it is damaged."""
     try:
-        return json.loads(path.read_text())
+        found = json.loads(path.read_text())
     except (OSError, ValueError):
         return {}
+    return found if isinstance(found, dict) else {}
 
 
 def status(run_dir: Path) -> str:
@@ -103,11 +104,30 @@ def flat(value: Any, prefix: str = "") -> dict[str, Any]:
 
 
 @contextmanager
-def recorded(run_dir: Path, cfg: DictConfig, task: str, command: str, *, shared: bool = False) -> Iterator[None]:
+def recorded(
+    run_dir: Path,
+    cfg: DictConfig,
+    task: str,
+    command: str,
+    *,
+    shared: bool = False,
+    begin: Callable[[], bool] = lambda: True,
+) -> Iterator[bool]:
     """Keep ``config.yaml`` and ``run.json`` (status, command, seconds, error) while a job works in a run directory.
 
     A job that is refused in a new directory leaves nothing there. In a shared directory others may work, too: the
     record is of the job that ended last.
+
+    Args:
+        run_dir: the directory.
+        cfg: the job's configuration.
+        task: its name.
+        command: what does the job alone.
+        shared: others may work in the directory at the same time.
+        begin: called before the record is changed, when no other process works there: whether there is anything to do.
+
+    Yields:
+        What ``begin`` said.
 
     Raises:
         InputError: another process works there.
@@ -115,8 +135,11 @@ def recorded(run_dir: Path, cfg: DictConfig, task: str, command: str, *, shared:
     new = not (run_dir / "run.json").exists()
     with contextlib.nullcontext() if shared else alone_in(run_dir):
         try:
+            if not begin():
+                yield False
+                return
             with _noted(run_dir, cfg, task, command):
-                yield
+                yield True
         except InputError:
             if new and not any(run_dir.glob("checkpoints/*")) and not any(run_dir.glob("results/*/*")):
                 clear(run_dir)

@@ -8,8 +8,9 @@ from pyarrow import parquet
 
 from convlens.errors import InputError
 from convlens.tasks.averaging import averaged
-from convlens.tasks.collect import collect
+from convlens.tasks.collect import collect, networks
 from convlens.tasks.collected_runs import find_groups, names_of
+from convlens.tasks.finished_runs import finished_runs, is_collected, keep_collected
 
 CLASSES, IMAGES = 6, 40
 
@@ -129,6 +130,48 @@ def test_what_an_experiment_chose_is_known_from_the_record(sweep):
     (folder / "run.json").write_text(json.dumps(record | {"choices": {"model": "alexnet", "data": "cifar10"}}))
     (group,) = [group for group in find_groups(sweep)[0] if "kernel" in group.given]
     assert (group.model, group.given["data"]) == ("alexnet", "cifar10")
+
+
+def test_a_damaged_run_costs_no_more_than_its_own_numbers(sweep):
+    (sweep / "alexnet-none-0/results/test/probabilities.npz").write_bytes(b"PK cut short")
+    (sweep / "zfnet-none-0/results/test/predictions.npz").unlink()
+    for name, record in (("odd", []), ("open", {"task": "train", "status": "finished", "command": "convlens 'a=1"})):
+        (sweep / name).mkdir()
+        (sweep / name / "run.json").write_text(json.dumps(record))
+    rows = {row["network"]: row for row in collect(sweep)}
+    assert rows.keys() == {"alexnet", "alexnet, fc_2048", "zfnet"}
+    assert [rows[name]["averaged top-1"] is None for name in rows] == [True, False, True]
+    assert find_groups(sweep)[1] == {"failed": 1, "unreadable": 1}
+    with pytest.raises(InputError, match=r"alexnet-none-0/results/test cannot be read"):
+        averaged([sweep / "alexnet-none-0", sweep / "alexnet-none-1"])
+
+
+def test_images_that_were_trained_on_may_be_others_with_another_seed(sweep):
+    for folder in sweep.glob("*-1"):
+        file = folder / "results/seen/predictions.npz"
+        arrays = dict(np.load(file))
+        np.savez(file, **arrays | {"images": np.array([f"other/{number}" for number in range(IMAGES)])})
+    rows = networks(find_groups(sweep)[0])["alexnet"]
+    assert [list(rows.seen[name]) for name in ("none", "fc_2048")] == [[0, 1], [0, 1]]
+    assert [list(rows.test[name]) for name in ("none", "fc_2048")] == [[0, 1], [0, 1]]
+
+
+def test_a_table_counts_as_made_only_of_the_runs_that_are_finished_and_where_it_is_shown(sweep):
+    assert not is_collected(sweep, ["csv"])
+    before = finished_runs(sweep)
+    assert len(before) == 6
+    collect(sweep)
+    keep_collected(sweep, before, ["csv"])
+    assert is_collected(sweep, ["csv"])
+    assert not is_collected(sweep, ["csv", "wandb"])
+    make_run(sweep / "late", 2, 0.4, command="convlens experiment=ablation model=zfnet seed=2")
+    assert not is_collected(sweep, ["csv"])
+
+
+def test_names_tell_groups_apart_by_all_they_were_given(tmp_path):
+    for number, given in enumerate(("", " callbacks=none")):
+        make_run(tmp_path / str(number), 0, 0.4, command=f"convlens model=zfnet seed=0{given}")
+    assert sorted(names_of(find_groups(tmp_path)[0])) == ["zfnet", "zfnet, callbacks=none"]
 
 
 def test_a_folder_without_runs_is_refused(refused, tmp_path):

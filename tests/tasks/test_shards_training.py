@@ -3,6 +3,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -57,6 +58,18 @@ def test_a_training_that_is_stopped_within_an_epoch_goes_on_with_the_next_batch(
     assert (tmp_path / "stopped/metrics.csv").read_text() == (tmp_path / "whole/metrics.csv").read_text()
     ends = [torch.load(tmp_path / name / "checkpoints/last.ckpt")["state_dict"] for name in ("whole", "stopped")]
     assert all(torch.equal(ends[0][name], ends[1][name]) for name in ends[0])
+
+
+def test_a_training_that_is_stopped_in_validation_measures_that_epoch(convlens, packed, monkeypatch, tmp_path):
+    own = (*TRAIN, "recipe.max_epochs=2")
+    assert convlens(*own, "run_dir=whole").code == 0
+    with monkeypatch.context() as patched:
+        patched.setattr(Classifier, "on_validation_epoch_start", Mock(side_effect=KeyboardInterrupt), raising=False)
+        assert convlens(*own, "run_dir=stopped").code == 130
+    outcome = convlens(*own, "run_dir=stopped")
+    assert "continuing stopped within epoch 1, after 8 batches" in outcome.out  # 10 are an epoch
+    for name in ("metrics.csv", "metrics.json"):
+        assert (tmp_path / "stopped" / name).read_text() == (tmp_path / "whole" / name).read_text()
 
 
 def sharded(folder: Path, cache: Path, *arguments: str) -> subprocess.CompletedProcess:

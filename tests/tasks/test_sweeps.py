@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 import wandb
@@ -153,6 +154,25 @@ def test_a_table_is_made_when_it_is_missing_or_older_than_the_runs(convlens, qui
     assert table.read_bytes() != first
 
 
+def test_a_table_that_cannot_be_made_is_no_success(convlens, quick, monkeypatch):
+    monkeypatch.setattr("convlens.tasks.collect.collect", Mock(side_effect=AttributeError("odd")))
+    outcome = convlens("-m", "experiment=ablation", *quick, "model=zfnet", "ablation=none", "seed=0")
+    assert outcome.code == 1, outcome
+    assert "convlens: no table: AttributeError: odd" in outcome.err
+
+
+def test_a_network_that_cannot_be_built_leaves_its_traceback(convlens, quick, tmp_path, monkeypatch):
+    (tmp_path / "boom.py").write_text("def build(num_classes=12):\n    raise RuntimeError('no such thing')\n")
+    own = [given for given in quick if not given.startswith("model.")]
+    own += ["model=torchvision", "model.net._target_=boom.build", "~model.net.name", "model.name=boom"]
+    monkeypatch.syspath_prepend(tmp_path)
+    outcome = convlens("-m", *own, "seed=0")
+    assert outcome.code == 1
+    said = outcome.out.splitlines()[-1]
+    assert "RuntimeError: no such thing; traceback in " in said
+    assert "no such thing" in Path(said.rpartition("traceback in ")[2]).read_text()
+
+
 def test_a_search_goes_on_after_a_trial_that_is_refused(convlens, quick, tmp_path):
     outcome = convlens(
         "-m", "experiment=first_layer_search", *quick, "hydra.sweeper.n_trials=3", "stride=choice(1,500)"
@@ -185,6 +205,11 @@ def test_two_jobs_with_one_directory_are_refused_before_either_begins(refused, q
     assert " and " in said
     assert "would both write to" in said
     assert not list(tmp_path.rglob("run.json"))
+
+
+def test_the_second_and_the_third_job_may_not_share_a_directory_either(refused, quick):
+    said = refused("-m", *quick, "model.weights=x,dd/a/b,dd/a_b")
+    assert said.startswith("model.weights=dd/a/b and model.weights=dd/a_b would both write to")
 
 
 def test_a_finished_sweep_is_passed_over_without_anything_heavy(convlens, quick, tmp_path, cache):
@@ -312,6 +337,16 @@ def test_the_runs_of_a_sweep_are_a_group_and_those_of_another_a_second(convlens,
     assert len({groups[0], groups[4], groups[6]}) == 3
     assert groups[6] == "train-parts"
     assert groups[0].startswith("train-parts-")
+
+
+def test_a_job_of_several_devices_is_in_the_group_of_its_sweep(convlens, quick, monkeypatch):
+    typed = Mock(return_value=Mock(returncode=0))
+    monkeypatch.setattr("convlens.tasks.sweep_jobs.subprocess.run", typed)
+    convlens("-m", *quick, "seed=0,1", "logger=wandb", "trainer.devices=2")
+    groups = [word for call in typed.call_args_list for word in call.args[0] if word.startswith("logger.wandb.group=")]
+    assert len(groups) == 2
+    assert len(set(groups)) == 1
+    assert groups[0].startswith("logger.wandb.group=train-parts-")
 
 
 def test_the_table_that_ends_a_sweep_goes_to_its_group(convlens, quick, tmp_path, monkeypatch):

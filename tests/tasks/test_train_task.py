@@ -2,6 +2,7 @@ import csv
 import json
 import shutil
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from omegaconf import OmegaConf
 import convlens as package
 from convlens import runs
 from convlens.callbacks import FirstFilters
+from convlens.data import ImageData
 
 
 def read(run: Path, name: str) -> dict:
@@ -173,6 +175,23 @@ def test_force_does_a_finished_run_anew_and_leaves_nothing_of_it(convlens, copie
     assert read(copied, "metrics.json") != metrics
     assert read(copied, "metrics.json")["epochs"] == 1
     assert yaml.safe_load((copied / "config.yaml").read_text())["recipe"]["max_epochs"] == 1
+
+
+def test_what_is_stopped_before_it_begins_anew_leaves_the_finished_run(convlens, copied, same, monkeypatch):
+    before = {name: (copied / name).read_bytes() for name in ("run.json", "config.yaml", "metrics.json")}
+    with monkeypatch.context() as patched:
+        patched.setattr(ImageData, "setup", Mock(side_effect=KeyboardInterrupt))
+        assert convlens(*same, "force=true", "seed=5").code == 130
+    assert before == {name: (copied / name).read_bytes() for name in before}
+
+
+def test_what_another_process_does_meanwhile_is_seen(convlens, refused, copied, same, monkeypatch):
+    with monkeypatch.context() as patched:  # as it was when the command was typed
+        patched.setattr("convlens.tasks.train.run_records", Mock())
+        outcome = convlens(*same)
+        assert outcome.out.splitlines()[-1] == "run was finished meanwhile: reused"
+        assert "run holds a run with data.seed=0, not 1" in refused(*same, "seed=1")
+    assert read(copied, "run.json")["status"] == "finished"
 
 
 def test_a_typing_error_beside_force_leaves_the_finished_run_alone(refused, copied, same):

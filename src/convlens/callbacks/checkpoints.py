@@ -42,6 +42,25 @@ class BestCheckpoint(ModelCheckpoint):
         super().load_state_dict(state_dict | moved | {"best_k_models": best, "dirpath": self.dirpath})
 
 
+class StepCheckpoint(ModelCheckpoint):
+    """The last checkpoint also within an epoch, ``every`` so many steps.
+
+    Not after the last step of an epoch: of one saved there Lightning goes on with the next, and the validation of the
+    epoch, its row and its chance to be the best would be lost.
+    """
+
+    def __init__(self, every: int, **given: Any) -> None:
+        own = {"monitor": None, "filename": "last", "every_n_train_steps": every, "save_on_train_epoch_end": False}
+        super().__init__(**given | own)
+
+    def on_train_batch_end(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Save, if it is time."""
+        if not trainer.is_last_batch:
+            super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
+
+
 class EpochCheckpoint(ModelCheckpoint):
     """Hands the epoch's metrics to the loggers that keep rows before it saves.
 

@@ -68,7 +68,8 @@ def digest(split: Split, class_names: Sequence[str], size: int) -> str:
     """What tells the images of a split, their order, classes and pixels apart from others'."""
     found = blake2b(f"{size} {split.listing.title} {split.listing.rule}".encode(), digest_size=16)
     found.update("\n".join(class_names).encode())
-    found.update("\n".join(split.listing.names[row] for row in split.rows).encode())
+    states = list(split.listing.states())
+    found.update("\n".join(f"{split.listing.names[row]} {states[row]}" for row in split.rows).encode())
     found.update(split.listing.labels[split.rows].tobytes())
     return found.hexdigest()
 
@@ -116,7 +117,8 @@ def read_about(root: str) -> dict[str, Any]:
         about = json.loads(read(ABOUT))
     except (OSError, ValueError, KeyError) as error:
         raise InputError(f"{root} holds no shards ({error}): make some with task=pack task.output=DIR") from None
-    if about.get("version") != VERSION:
+    if not isinstance(about, dict) or about.get("version") != VERSION:
+        about = about if isinstance(about, dict) else {}
         raise InputError(
             f"{root} holds shards of version {about.get('version')}, this convlens reads {VERSION}: pack anew"
         )

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 from jaxtyping import Bool
@@ -52,11 +53,9 @@ def averaged(runs: Sequence[Path]) -> Averaged:
         folder = run / "results" / "test"
         if not (folder / "probabilities.npz").exists():
             raise InputError(f"no test probabilities in {folder}: give directories of finished training runs")
-        arrays = np.load(folder / "predictions.npz")
-        own = np.char.add(np.char.add(arrays["images"], " "), arrays["labels"].astype(str))
-        probabilities = np.load(folder / "probabilities.npz")["probabilities"].astype(np.float32)
+        own, own_labels, probabilities = _read(folder)
         if total is None:
-            total, images, labels = probabilities, own, arrays["labels"]
+            total, images, labels = probabilities, own, own_labels
         elif not np.array_equal(images, own) or total.shape != probabilities.shape:
             raise InputError(f"{runs[0]} and {run} were tested on different images: give runs with the same data")
         else:
@@ -66,3 +65,13 @@ def averaged(runs: Sequence[Path]) -> Averaged:
     order = np.argsort(-total, axis=1, kind="stable")
     wrong = {k: ~(order[:, :k] == labels[:, None]).any(1) for k in (1, 5)}
     return Averaged(wrong, images)
+
+
+def _read(folder: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Names of the test images with their labels, the labels, and the probabilities."""
+    try:
+        with np.load(folder / "predictions.npz") as arrays, np.load(folder / "probabilities.npz") as kept:
+            names = np.char.add(np.char.add(arrays["images"], " "), arrays["labels"].astype(str))
+            return names, arrays["labels"], kept["probabilities"].astype(np.float32)
+    except (OSError, ValueError, KeyError, BadZipFile) as error:
+        raise InputError(f"the test results in {folder} cannot be read ({error}): do the run anew") from None

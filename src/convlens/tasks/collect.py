@@ -20,6 +20,7 @@ from convlens.files import alone_in, write_json
 from convlens.tasks.averaging import average_runs
 from convlens.tasks.collected_runs import MEASURES, Group, find_groups, names_of
 from convlens.tasks.dashboards import loggers_of
+from convlens.tasks.finished_runs import finished_runs, keep_collected
 from convlens.tasks.table3 import AVERAGED, ORDER, TABLE3
 from convlens.tasks.tables import write_tables
 
@@ -43,11 +44,13 @@ def run(cfg: DictConfig, overrides: list[str]) -> int:
 
 def collect_and_log(cfg: DictConfig, sweep: Path, command: str = "") -> None:
     """Write ``results/collect`` into the folder, and show its table in the loggers."""
+    there_before = finished_runs(sweep)  # of one that ends meanwhile the next sweep makes a new table
     rows = collect(sweep, command)
     if set(cfg.logger) - {"csv"}:
         there = OmegaConf.merge(cfg, {"run_dir": str(sweep), "job_name": f"{sweep.resolve().name}/collect"})
         with loggers_of(there) as loggers:  # type: ignore[arg-type]
             show_table(loggers, "collect/runs", list(rows[0]), [list(row.values()) for row in rows], 0)
+    keep_collected(sweep, there_before, cfg.logger)
 
 
 def collect(sweep: Path, command: str = "") -> list[dict[str, Any]]:
@@ -129,7 +132,7 @@ def _base(group: Group, groups: Sequence[Group]) -> Group | None:
 
 def differences(groups: Sequence[Group]) -> Iterator[tuple[Group, Estimate]]:
     """Test top-1 error of groups of one setting less that of their network without the ablation."""
-    wrong = _paired({str(id(group)): group for group in groups}, "test")
+    wrong = _paired({str(id(group)): group for group in groups})
     for group in groups:
         base = _base(group, groups)
         names = (str(id(group)), str(id(base)))
@@ -137,12 +140,12 @@ def differences(groups: Sequence[Group]) -> Iterator[tuple[Group, Estimate]]:
             yield group, contrast({names[0]: 1, names[1]: -1}, wrong)
 
 
-def _paired(groups: Mapping[str, Group], split: str) -> dict[str, Wrong]:
-    """Which images were wrong, by group and seed, of those that saw the same images as the first."""
+def _paired(groups: Mapping[str, Group]) -> dict[str, Wrong]:
+    """Which test images were wrong, by group and seed, of those that were tested on the same images as the first."""
     found: dict[str, Wrong] = {}
     reference: Any = None
     for name, group in groups.items():
-        own = group.wrong(split)
+        own = group.wrong("test")
         if reference is None and own:
             reference = next(iter(own.values()))[0]
         same = {seed: wrong for seed, (images, wrong) in own.items() if np.array_equal(images, reference)}
@@ -154,11 +157,13 @@ def _paired(groups: Mapping[str, Group], split: str) -> dict[str, Wrong]:
 def networks(groups: Sequence[Group]) -> dict[str, Rows]:
     """The groups of one setting by network and ablation."""
     names = {f"{group.model} {group.ablation}": group for group in groups}
-    wrong = {split: _paired(names, split) for split in ("test", "seen")}
-    found = {}
+    # Images that were trained on are others with another seed, which also chooses those to validate with.
+    trained_on = {name: {seed: own for seed, (_, own) in group.wrong("seen").items()} for name, group in names.items()}
+    tested_on, found = _paired(names), {}
     for model in dict.fromkeys(group.model for group in groups):
         own = {group.ablation: f"{model} {group.ablation}" for group in groups if group.model == model}
-        test, seen = ({key: wrong[s][name] for key, name in own.items() if name in wrong[s]} for s in ("test", "seen"))
+        test = {key: tested_on[name] for key, name in own.items() if name in tested_on}
+        seen = {key: trained_on[name] for key, name in own.items() if trained_on[name]}
         base = names[own["none"]].metrics[0] if "none" in own else {}
         dense = 1 - base.get("conv_parameters", 0) / base.get("parameters", 1)
         found[model] = Rows(model, test, seen, dense)

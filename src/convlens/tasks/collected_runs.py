@@ -85,7 +85,11 @@ def find_groups(sweep: Path) -> tuple[list[Group], dict[str, int]]:
         if record.get("status") != "finished":
             others[str(record.get("status", "unreadable"))] += 1
             continue
-        given = given_to(record)
+        try:
+            given = given_to(record)
+        except ValueError:  # quotes that are not closed
+            others["unreadable"] += 1
+            continue
         seed = given.pop("seed", "0")
         if not seed.isdecimal() or not run_records.read_json(file.parent / "metrics.json"):
             others["without a seed or numbers that can be read"] += 1
@@ -124,7 +128,7 @@ def names_of(groups: Sequence[Group]) -> list[str]:
         own = [
             group.given[key] if key == "ablation" else f"{key}={group.given[key]}"
             for key in telling
-            if key in group.given and group.given[key] != "none"
+            if key in group.given and (key, group.given[key]) != ("ablation", "none")
         ]
         names.append(", ".join([group.model, *own]))
     return names

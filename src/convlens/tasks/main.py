@@ -14,13 +14,13 @@ from typing import Any, ClassVar
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import HydraException
+from hydra.errors import HydraException, InstantiationException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from convlens import run_records
 from convlens.errors import BusyError, InputError
-from convlens.files import alone_in
+from convlens.files import alone_in, write_bytes
 from convlens.tasks.mistakes import explain, unstarted
 from convlens.tasks.naming import group, job_name, run_dir
 from convlens.tasks.sweep_jobs import alone, starts_others
@@ -92,7 +92,10 @@ def do_job(cfg: DictConfig) -> Outcome:
         if not in_sweep():
             raise
         traceback.print_exc()
-        return Outcome(FAILED, str(run_dir), 1, f"{type(error).__name__}: {error}".splitlines()[0])
+        if not (run_dir / "traceback.txt").exists():  # it came before the run had a record
+            write_bytes(run_dir / "traceback.txt", traceback.format_exc().encode())
+        cause = error.__cause__ if isinstance(error, InstantiationException) and error.__cause__ else error
+        return Outcome(FAILED, str(run_dir), 1, f"{type(cause).__name__}: {cause}".splitlines()[0])
     return _finished(cfg, run_dir, before, code)
 
 
@@ -112,7 +115,7 @@ def _by_itself(cfg: DictConfig, overrides: list[str], run_dir: Path, before: dic
         return _finished(cfg, run_dir, before)
     said = str(run_records.read_json(run_dir / "run.json").get("error") or "")
     if code == 2:
-        return Outcome(REFUSED, str(run_dir), 2, said)
+        return Outcome(REFUSED, str(run_dir), 2, said or "its own line above says why")
     ended = f"ended by signal {-code}" if code < 0 else f"ended with exit code {code}"
     return Outcome(FAILED, str(run_dir), 1, said or ended)
 

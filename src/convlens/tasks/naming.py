@@ -81,8 +81,8 @@ def run_dir(output_root: str, name: str, run: str | None) -> str:
     return str(run) if run else str(Path(output_root) / name)
 
 
-def quotable(path: Path) -> str:
-    """A path as a value in an override: in quotes where Hydra's grammar would stumble."""
+def quotable(path: Path | str) -> str:
+    """A path or a name as a value in an override: in quotes where Hydra's grammar would stumble."""
     text = str(path)
     if re.fullmatch(r"[A-Za-z0-9_./+-]+", text):
         return text

@@ -42,9 +42,10 @@ def check_jobs(config: DictConfig) -> None:
         return  # jobs of an analysis may add to one result
     if twice := next((job for number, job in enumerate(jobs) if job in jobs[:number]), None):
         raise InputError(f"the job {' '.join(twice)} is asked for twice: give each value once")
-    first, where = found[0]
-    for job, there in found[1:]:
-        if there == where:
+    owners: dict[str, list[str]] = {}
+    for job, there in found:
+        first = owners.setdefault(there, job)
+        if first is not job:
             one, other = next((a, b) for a, b in zip(first, job, strict=True) if a != b)
             raise InputError(
                 f"{one} and {other} would both write to {there}: leave run_dir and job_name to convlens, or give each "
@@ -114,5 +115,8 @@ def alone(config: DictConfig, overrides: list[str]) -> int:
     The command that was typed is that of the sweep: processes started by it would each begin the whole sweep.
     """
     where = [f"run_dir={quotable(Path(config.run_dir))}", f"job_name={config.job_name}"]
-    kept = [override for override in overrides if not override.startswith(("run_dir=", "job_name="))]
+    if "wandb" in config.logger:
+        where.append(f"logger.wandb.group={quotable(config.logger.wandb.group)}")
+    names = tuple(override.partition("=")[0] + "=" for override in where)
+    kept = [override for override in overrides if not override.startswith(names)]
     return subprocess.run([sys.executable, "-m", "convlens.tasks.main", *kept, *where], check=False).returncode

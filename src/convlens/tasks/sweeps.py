@@ -3,9 +3,9 @@
 import json
 import math
 import os
+import shutil
 import sys
 import time
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -20,6 +20,7 @@ from omegaconf.errors import OmegaConfBaseException
 from convlens import run_records
 from convlens.errors import InputError
 from convlens.files import write_json
+from convlens.tasks.finished_runs import is_collected
 from convlens.tasks.naming import sweep_name
 from convlens.tasks.sweep_jobs import check_jobs, resolving
 
@@ -100,9 +101,13 @@ class SweepRecord(Callback):
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         """Say what was done; end with exit code 1 if a job failed, 2 if one was refused."""
         outcomes = self.tell()
-        if self.collect:
-            self._collect(config, outcomes)
         states = {outcome.state for outcome in outcomes}
+        try:
+            if self.collect:
+                self._collect(config, outcomes)
+        except Exception as error:  # of which Hydra would only warn, and end as if all were well
+            print(f"convlens: no table: {type(error).__name__}: {error}", file=sys.stderr)
+            states.add(FAILED)
         if states & {FAILED, BEGUN, REFUSED}:
             raise SystemExit(1 if states & {FAILED, BEGUN} else 2)
 
@@ -113,10 +118,7 @@ class SweepRecord(Callback):
         print(summary(outcomes))
         jobs = [asdict(outcome) | {"objective": _finite(outcome.objective)} for outcome in outcomes]
         write_json(self.folder.with_suffix(".json"), {"jobs": jobs})
-        for file in self.folder.glob("*.json"):
-            file.unlink()
-        if self.folder.exists():
-            self.folder.rmdir()
+        shutil.rmtree(self.folder, ignore_errors=True)
         return outcomes
 
     def _note(self, config: DictConfig, outcome: Outcome) -> None:
@@ -127,8 +129,7 @@ class SweepRecord(Callback):
     def _collect(self, config: DictConfig, outcomes: list[Outcome]) -> None:
         finished = [Path(outcome.run_dir) for outcome in outcomes if outcome.state in (DONE, SKIPPED)]
         for folder in sorted({run_dir.parent for run_dir in finished}):
-            table = folder / "results" / "collect" / "result.json"
-            if is_newer(table, [run_dir / "metrics.json" for run_dir in finished]):
+            if is_collected(folder, config.logger):
                 continue
             from convlens.tasks.collect import collect_and_log
 
@@ -141,12 +142,6 @@ class SweepRecord(Callback):
 
 def _finite(value: float) -> float | None:
     return value if math.isfinite(value) else None
-
-
-def is_newer(file: Path, others: Sequence[Path]) -> bool:
-    """Whether a file is there, and no older than any of the others."""
-    times = [other.stat().st_mtime_ns for other in others if other.exists()]
-    return file.exists() and file.stat().st_mtime_ns >= max(times, default=0)
 
 
 def read_outcomes(folder: Path) -> list[Outcome]:

@@ -2,18 +2,18 @@
 
 import logging
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import lightning as L
 import torch
-from lightning.pytorch.callbacks import ModelCheckpoint
 from omegaconf import DictConfig
 from torch import nn
 
 from convlens import runs
 from convlens.callbacks.at_epochs import AtEpochs
-from convlens.callbacks.checkpoints import BestCheckpoint, EpochCheckpoint, WholeCheckpoints
+from convlens.callbacks.checkpoints import BestCheckpoint, EpochCheckpoint, StepCheckpoint, WholeCheckpoints
 from convlens.callbacks.progress import RunProgress
 from convlens.data import ImageData, ShardedData
 from convlens.deconv.layers import check_outputs
@@ -38,7 +38,11 @@ def train(cfg: DictConfig, overrides: list[str]) -> None:
     # Before anything is written: settings that do not work must not touch a finished run.
     data, net, beginning = build(cfg)
     check_devices(cfg, data)
-    with runs.recorded(run_dir, cfg, "train", runs.command_line(overrides)):
+    begins = partial(begin_in, run_dir, cfg, data)
+    with runs.recorded(run_dir, cfg, "train", runs.command_line(overrides), begin=begins) as needed:
+        if not needed:
+            log.info("%s was finished meanwhile: reused", run_dir)
+            return
         metrics = fit_and_test(cfg, run_dir, data, net, beginning)
         if first_process():
             write_json(run_dir / "metrics.json", metrics)
@@ -48,6 +52,22 @@ def train(cfg: DictConfig, overrides: list[str]) -> None:
         metrics["test/top5_error"],
         run_dir,
     )
+
+
+def begin_in(run_dir: Path, cfg: DictConfig, data: ImageData | ShardedData) -> bool:
+    """When no other process works in the directory: whether there is anything to train. What is done anew is removed.
+
+    Raises:
+        InputError: it holds a run with other settings by now.
+    """
+    if cfg.force:
+        data.setup("fit")  # images that cannot be read must not cost a finished run
+        if first_process():
+            runs.clear(run_dir)
+        return True
+    if first_process():
+        runs.check_same(run_dir, cfg)
+    return runs.status(run_dir) != "finished"
 
 
 def build(cfg: DictConfig) -> tuple[ImageData | ShardedData, nn.Module, Beginning]:
@@ -108,8 +128,6 @@ def fit_and_test(
 ) -> dict[str, Any]:
     """The work itself; loggers are closed whatever happens."""
     data.setup("fit")
-    if cfg.force:
-        runs.clear(run_dir)
     if isinstance(data, ImageData) and cfg.data.mean == "train" and first_process():
         runs.keep_mean(run_dir, data)
     system: Classifier = runs.instantiate(cfg.system, net=net, backbone=beginning.loaded)
@@ -132,7 +150,7 @@ def fit_and_test(
         for logger in loggers:
             logger.log_hyperparams(runs.flat(runs.plain(cfg)))
         last = run_dir / "checkpoints" / "last.ckpt"
-        resumed = last.exists() and not cfg.force
+        resumed = last.exists()
         if resumed:
             log.info("continuing %s %s", run_dir, place_of(torch.load(last, weights_only=True)))
         trainer.fit(system, datamodule=data, ckpt_path=str(last) if resumed else None, weights_only=True)
@@ -161,8 +179,7 @@ def checkpoints(run_dir: Path, every: int | None = None) -> list[L.Callback]:
     last = EpochCheckpoint(monitor=None, filename="last", **shared)
     if every is None:
         return [best, last]
-    within = ModelCheckpoint(monitor=None, filename="last", every_n_train_steps=every, **shared | WITHIN)
-    return [best, last, within]
+    return [best, last, StepCheckpoint(every, **shared)]
 
 
 def place_of(checkpoint: dict[str, Any]) -> str:
@@ -172,9 +189,6 @@ def place_of(checkpoint: dict[str, Any]) -> str:
     if progress["is_last_batch"]:
         return f"from epoch {epoch + 1}"
     return f"within epoch {epoch}, after {progress['current']['ready']} batches"
-
-
-WITHIN = {"save_on_train_epoch_end": False}
 
 
 def close(loggers: list[Any], failed: bool) -> None:
