@@ -87,6 +87,21 @@ def test_a_set_is_compared_with_itself_and_nothing_of_an_earlier_result_stays(co
     assert not (folder / "pairs.png").exists()
 
 
+def test_both_sets_are_cut_alike(convlens, photos, tmp_path):
+    for path in photos.rglob("*.png"):
+        with Image.open(path) as image:
+            image.resize((160, 80)).save(path)
+    shutil.copytree(photos, tmp_path / "copies")
+    own = (*OWN, "task.against=image_folder", "task.against_root=copies")
+    found = []
+    for fit in ("crop", "squeeze"):
+        outcome = convlens(*own, f"data.fit={fit}")
+        assert outcome.code == 0, outcome.err
+        found.append({line.split(",")[0] for line in lines(tmp_path / "out/results/duplicates/duplicates.csv")[1:]})
+    assert len(found[0]) == len(list(photos.rglob("*.png")))
+    assert found[0] == found[1]
+
+
 def test_the_images_of_a_run_are_the_other_set_when_data_are_given(convlens, trained, photos, tmp_path):
     shutil.copytree(trained, tmp_path / "run")
     outcome = convlens(*OWN[:-1], "run=run")

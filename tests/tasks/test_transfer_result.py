@@ -76,9 +76,9 @@ def test_the_table_has_means_over_folds_and_the_papers_rows():
     table = layer_table(subject(), found, others, "mean accuracy")
     assert table["columns"] == ["layer", "softmax, 30 per class"]
     assert table["rows"] == [
-        ["low", "25.5 ± 0.5"],
-        ["high", "80.5 ± 0.5"],
-        ["scratch", "21.0 ± 1.0"],
+        ["low", "25.5 ± 0.7"],
+        ["high", "80.5 ± 0.7"],
+        ["scratch", "21.0 ± 1.4"],
         ["pretrained, paper", "86.5 ± 0.5"],
         ["from scratch, paper", "46.5 ± 1.7"],
     ]

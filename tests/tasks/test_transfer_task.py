@@ -1,6 +1,7 @@
 """``task=transfer`` as typed: the table, what is reused, the sweep, and what it answers to mistakes."""
 
 import csv
+import errno
 import json
 import shutil
 import sys
@@ -17,9 +18,13 @@ from sklearn.metrics import balanced_accuracy_score
 from sklearn.svm import LinearSVC
 
 from convlens import runs
+from convlens.data import Protocol
+from convlens.errors import InputError
 from convlens.tasks.main import conf_dir
 from convlens.tasks.transfer import layer_names
+from convlens.tasks.transfer_beside import score_of
 from convlens.transfer.features import extract_features
+from convlens.transfer.truth import Truth
 
 SMALL = ("task=transfer", "run=run", "task.layers=[1,5]", "task.images_per_class=[1,3]", "task.folds=[0,1]")
 
@@ -80,7 +85,7 @@ def test_the_report_has_tables_pictures_and_claims(convlens, run):
 
 def test_what_is_fitted_is_not_fitted_again_and_what_changed_is(convlens, run, caplog):
     assert convlens(*SMALL).code == 0
-    cells = sorted((run / "results/transfer_parts/cells/trained").glob("*.json"))
+    cells = sorted((run / "results/transfer_parts/cells/trained").glob("*/*.json"))
     before = [path.stat().st_mtime_ns for path in cells]
     cells[3].unlink()
     first = table(run / "results/transfer_parts")
@@ -89,7 +94,13 @@ def test_what_is_fitted_is_not_fitted_again_and_what_changed_is(convlens, run, c
     assert [path.stat().st_mtime_ns for path in cells][:3] == before[:3]
     again = table(run / "results/transfer_parts")
     assert {key: row["score"] for key, row in again.items()} == {key: row["score"] for key, row in first.items()}
-    assert "of 16 fits are there" not in convlens(*SMALL, "task.normalise=none").out
+    other = convlens(*SMALL, "task.normalise=none").out
+    assert "of 16 fits are there" not in other
+    assert "trained: 16 fits of other settings are kept, and shown by their command" in other
+    assert table(run / "results/transfer_parts") != again
+    assert "trained: 16 of 16 fits are there" in convlens(*SMALL).out
+    assert table(run / "results/transfer_parts") == again
+    assert "trained: 16 fits in" in convlens(*SMALL, "force=true").out
 
 
 def test_a_sweep_ends_with_the_table_of_one_job(convlens, run, tmp_path):
@@ -224,6 +235,55 @@ def test_networks_that_differ_only_in_their_settings_have_features_of_their_own(
     assert "features of 27 images" in outcome.out
     assert "mine has random weights: give run=DIR or model.weights=FILE" in outcome.out + outcome.err
     assert {key[0] for key in table(tmp_path / "out/results/transfer_caltech-101")} == {"untrained"}
+
+
+def test_jobs_of_other_settings_are_in_another_directory(convlens, photos, tmp_path):
+    own = ("-m", "experiment=transfer", *CALTECH, "model.net.width=0.1", "layer=5", "images_per_class=3")
+    outcome = convlens(*own, "fold=0,1", "probe=svm", "data.fit=crop,squeeze", "task.c=1")
+    assert "4 jobs: 4 done" in outcome.out, outcome
+    tables = [table(path.parent) for path in tmp_path.glob("outputs/transfer/*/results/transfer_caltech-101/table.csv")]
+    assert [len(one) for one in tables] == [2, 2]
+
+
+def test_what_the_data_set_gives_is_a_number_where_it_is_one(convlens, run, photos):
+    assert convlens(*PHOTOS, "task.images_per_class=[null,3]").code == 0
+    assert {key[3] for key in table(run / "results/transfer_caltech-101")} == {"3"}
+
+
+def test_a_run_on_images_of_several_classes_is_scored_by_average_precision(tmp_path, monkeypatch):
+    rng = np.random.default_rng(0)
+    targets, scores = rng.choice([-1, 0, 1], (40, 3)).astype(np.int8), rng.dirichlet(np.ones(3), 40)
+    names, rows = [f"{number}.jpg" for number in range(40)], rng.permutation(40)[:30]
+    folder = tmp_path / "results/test"
+    folder.mkdir(parents=True)
+    (tmp_path / "config.yaml").write_text("data: {}\n")
+    np.savez(folder / "predictions.npz", images=np.array(names)[rows], labels=rows % 3, top5=np.argsort(-scores[rows]))
+    np.savez(folder / "probabilities.npz", probabilities=scores[rows])
+    protocol = mock.Mock(spec=Protocol, names=names, class_names=("a", "b", "c"))
+    monkeypatch.setattr("convlens.tasks.transfer_beside.runs.instantiate", lambda node: protocol)
+    truth = Truth(torch.zeros(40, dtype=torch.int64), 3, torch.from_numpy(targets))
+    size, per_class = score_of(tmp_path, truth, protocol)
+    known = targets[rows] != 0
+    wanted = []
+    for k in range(3):
+        own, by_score = targets[rows][known[:, k], k], scores[rows][known[:, k], k]
+        right = (own == 1)[np.argsort(-by_score)]
+        precision = right.cumsum() / np.arange(1, len(right) + 1)
+        # VOC's: at each image that shows the class the best precision from there on.
+        wanted.append(100 * np.mean([precision[place:].max() for place in np.flatnonzero(right)]))
+    assert size is None
+    assert per_class == pytest.approx(wanted, abs=1e-3)
+    protocol.names = names[:5]
+    with pytest.raises(InputError, match="which the data do not have"):
+        score_of(tmp_path, truth, protocol)
+
+
+def test_features_for_which_there_is_no_room_are_refused(refused, run, monkeypatch):
+    full = mock.Mock(side_effect=OSError(errno.ENOSPC, "No space left on device"))
+    monkeypatch.setattr("convlens.transfer.store.os.posix_fallocate", full)
+    said = refused(*SMALL, "task.features=small")
+    assert said.startswith("small/layer1.npy will take 0.0 GB and ")
+    assert not list((run.parent / "small").glob("*.npy"))
 
 
 def test_jobs_at_once_wait_for_the_features_and_none_is_left_out(convlens, run, photos):

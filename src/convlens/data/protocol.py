@@ -70,6 +70,10 @@ class Protocol(ABC):
         """How many different folds there are; None: any number."""
         return None
 
+    def number(self, images_per_class: int | None) -> int | None:
+        """The number of training images of each class that is meant; None: what there is, more of one than another."""
+        return images_per_class
+
     def digest(self, images_per_class: int | None, fold: int) -> str:
         """What tells a split apart from any with other images, in other roles, or with other classes.
 
@@ -168,8 +172,12 @@ class RandomFolds(Protocol):
     train_per_class: int
     test_per_class: int
 
+    def number(self, images_per_class: int | None) -> int:
+        """None is what the source was given."""
+        return images_per_class or self.train_per_class
+
     def _divide(self, images_per_class: int | None, fold: int) -> tuple[Rows, Rows]:
-        count = images_per_class or self.train_per_class
+        count = self.number(images_per_class)
         usable = self._usable(np.arange(len(self)))
         self._check_counts(usable, count, "images", f"{count} to train leave none for the test", spare=1)
         rows, ranks = self._ranked(usable, f"{self.salt} {fold}")

@@ -11,7 +11,7 @@ from convlens.figures.lettering import EDGE, INK, SOFT_INK, font, letter_size, s
 
 GAP, MAP_GAP = 4, 26
 TILE = 92
-Tiles = UInt8[np.ndarray, "k _ _ 3"]
+Tiles = UInt8[np.ndarray, "_ _ _ 3"]
 
 
 def rows_sheet(

@@ -86,8 +86,12 @@ def data_sets(
         config = Path(cfg.run) / "config.yaml"
         if not config.exists():
             raise InputError(f"{cfg.run} is not a run directory (no config.yaml): give the directory of a training run")
-        trained = runs.instantiate(OmegaConf.load(config).data)
-        return (runs.instantiate(cfg.data), trained) if "data" in typed else (trained, None)
+        theirs: DictConfig = OmegaConf.load(config).data
+        if "data" not in typed:
+            return runs.instantiate(theirs), None
+        if "fit" in theirs:
+            theirs.fit = cfg.data.fit  # or copies would be cut differently
+        return runs.instantiate(cfg.data), runs.instantiate(theirs)
     data = runs.instantiate(cfg.data)
     if against is None:
         if root is not None:
@@ -96,12 +100,13 @@ def data_sets(
     there = sorted(path.stem for path in (conf_dir() / "data").glob("*.yaml") if path.stem != "base")
     if against not in there:
         raise InputError(f"task.against={against!r} is no data set: there is {', '.join(there)}")
-    theirs = hydra.compose("config", [f"data={against}"])
-    theirs.merge_with({key: cfg[key] for key in ("seed", "data_dir", "cache_dir")})
-    theirs.data.merge_with({key: cfg.data[key] for key in ("image_size", "stored_size", "download", "num_workers")})
+    second = hydra.compose("config", [f"data={against}"])
+    second.merge_with({key: cfg[key] for key in ("seed", "data_dir", "cache_dir")})
+    same = ("image_size", "stored_size", "fit", "download", "num_workers")
+    second.data.merge_with({key: cfg.data[key] for key in same if key in cfg.data})
     if root is not None:
-        theirs.data.source.root = root
-    return data, runs.instantiate(theirs.data)
+        second.data.source.root = root
+    return data, runs.instantiate(second.data)
 
 
 def write_lists(

@@ -22,7 +22,7 @@ from convlens import run_records
 from convlens.errors import BusyError, InputError
 from convlens.files import alone_in, write_bytes
 from convlens.tasks.mistakes import explain, unstarted
-from convlens.tasks.naming import group, job_name, run_dir
+from convlens.tasks.naming import group, job_name, run_dir, without
 from convlens.tasks.sweep_jobs import alone, starts_others
 from convlens.tasks.sweeps import DONE, ELSEWHERE, FAILED, REFUSED, SKIPPED, Outcome, SweepRecord, in_sweep, objective
 
@@ -45,6 +45,7 @@ def groups() -> list[str]:
 def register_resolvers() -> None:
     """Names that the configuration uses."""
     OmegaConf.register_new_resolver("convlens.job_name", job_name, replace=True)
+    OmegaConf.register_new_resolver("convlens.without", without, replace=True)
     OmegaConf.register_new_resolver("convlens.run_dir", run_dir, replace=True)
     OmegaConf.register_new_resolver("convlens.group", group_of, replace=True)
     OmegaConf.register_new_resolver("convlens.absolute", os.path.abspath, replace=True)

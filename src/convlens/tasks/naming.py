@@ -60,6 +60,11 @@ def job_name(overrides: Sequence[str], model: str = "zfnet", data: str = "parts"
     return f"{experiment or task}/{name}"
 
 
+def without(overrides: Sequence[str], keys: Sequence[str]) -> list[str]:
+    """The overrides of other settings than these."""
+    return [o for o in overrides if o.lstrip("+~").partition("=")[0] not in keys]
+
+
 def is_silent(key: str) -> bool:
     """Whether a setting changes nothing in what a run computes."""
     return f"{key}=".startswith(SILENT)

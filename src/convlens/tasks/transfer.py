@@ -9,15 +9,17 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from jaxtyping import Float
 from omegaconf import DictConfig
-from torch import nn
+from torch import Tensor, nn
 from tqdm import tqdm
 
 from convlens import runs
 from convlens.analysis.chosen_maps import default_layers, reached
 from convlens.analysis.controls import shuffled
-from convlens.data import Protocol, write_splits
+from convlens.data import ImageData, Protocol, write_splits
 from convlens.errors import InputError
 from convlens.files import alone_in
 from convlens.nets import ConvNet
@@ -80,11 +82,12 @@ def run(
         processes.of_one_mind(),
     ):
         subject = runs.subject(cfg, overrides)
-        others = {name: runs_of(paths, subject.data.class_names) for name, paths in beside.items()}
         protocol = subject.data.protocol
+        images_per_class = list(dict.fromkeys(protocol.number(size) for size in images_per_class))
         labels = torch.from_numpy(protocol.labels)
         targets = None if protocol.targets is None else torch.from_numpy(protocol.targets)
         truth = Truth(labels, len(protocol.class_names), targets, exclusive, average_precision)
+        others = {name: runs_of(paths, truth, protocol) for name, paths in beside.items()}
         names = layer_names(subject.net, layers, subject.data.image_size)
         extracted = [*names, *layer_names(subject.net, None, subject.data.image_size)] if together else names
         wanted = [
@@ -106,7 +109,7 @@ def run(
             log.warning("%s has random weights: give run=DIR or model.weights=FILE for a trained network", subject.name)
         nets = {own: subject.net}
         if random:
-            nets[RANDOM] = shuffled(subject.net, next(iter(subject.data.pool_dataloader()))[0][:64])
+            nets[RANDOM] = shuffled(subject.net, some_images(subject.data, 64))
         kept = {}
         for weights, net in nets.items():
             given = features if weights == own else None
@@ -119,7 +122,12 @@ def run(
             if targets is not None:
                 about["average_precision"] = average_precision
             kept[weights] = Cells(folder / "cells" / weights.replace(" ", "_"), about, digests(protocol))
-            _fit(kept[weights], store, truth, split, wanted, setting, weights)
+            missing = [cell for cell in wanted if cfg.force or cell not in kept[weights]]
+            if len(missing) < len(wanted):
+                log.info("%s: %d of %d fits are there", weights, len(wanted) - len(missing), len(wanted))
+            if others_kept := kept[weights].others:
+                log.info("%s: %d fits of other settings are kept, and shown by their command", weights, others_kept)
+            _fit(kept[weights], store, truth, split, missing, setting, weights)
         if processes.process[0] > 0:
             return 0
         write_splits(protocol, folder / "splits", list(images_per_class), max(folds) + 1)
@@ -127,6 +135,12 @@ def run(
             write_result(subject, kept, folder, others, c, drawn, runs.command_line(overrides))
     log.info("results in %s", folder)
     return 0
+
+
+def some_images(data: ImageData, count: int) -> Float[Tensor, "n 3 c c"]:
+    """Images from the whole of the pool, not of its first class alone."""
+    pool: Any = data.pool_dataloader().dataset
+    return pool.__getitems__(sorted({round(at) for at in np.linspace(0, len(pool) - 1, count)}))[0]
 
 
 def slug(title: str) -> str:
@@ -214,12 +228,9 @@ def _images(subject: Subject) -> dict[str, Any]:
 
 
 def _fit(
-    kept: Cells, store: FeatureStore, truth: Truth, split: Any, wanted: Sequence[Cell], setting: Setting, weights: str
+    kept: Cells, store: FeatureStore, truth: Truth, split: Any, missing: Sequence[Cell], setting: Setting, weights: str
 ) -> None:
     """Fit what is not fitted yet; each result is kept at once."""
-    missing = [cell for cell in wanted if cell not in kept]
-    if len(missing) < len(wanted):
-        log.info("%s: %d of %d fits are there", weights, len(wanted) - len(missing), len(wanted))
     started = time.monotonic()
     with tqdm(desc=f"probes, {weights}", unit="fit", total=len(missing), disable=None) as bar:
         for outcome in sweep(store.read, truth, split, missing, setting):

@@ -4,6 +4,7 @@ import json
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
@@ -27,17 +28,19 @@ class Fitted:
 
 
 class Cells:
-    """The cells of one network in a folder; those that were made in another way or of other images do not count.
+    """The cells of one network; those that were made in another way or of other images do not count.
 
     Args:
-        folder: where they lie.
+        folder: where they lie, those made in another way beside them.
         about: how they are made.
         images: what tells the training and test images of a number of images per class and a fold, and what is to be
             said of them, apart from others; None where there are no such images.
     """
 
     def __init__(self, folder: Path, about: Mapping[str, Any], images: Callable[[int | None, int], str | None]) -> None:
-        self.folder, self._about, self._images = folder, json.loads(json.dumps(about)), images
+        self._about, self._images = json.loads(json.dumps(about)), images
+        how = json.dumps(self._about, sort_keys=True)
+        self.folder = folder / blake2b(how.encode(), digest_size=4).hexdigest()
 
     def about(self, cell: Cell) -> dict[str, Any]:
         """How a cell is made, and of what."""
@@ -50,6 +53,11 @@ class Cells:
 
     def __contains__(self, cell: Cell) -> bool:
         return self._read(self.path(cell)) is not None
+
+    @property
+    def others(self) -> int:
+        """How many cells there are that were made in another way."""
+        return sum(path.parent != self.folder for path in self.folder.parent.glob("*/*.json"))
 
     def fitted(self) -> list[Fitted]:
         """All that is there, of this and of earlier commands."""

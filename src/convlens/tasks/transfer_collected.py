@@ -66,11 +66,16 @@ def size_name(size: int | None) -> str:
     return "all training images" if size is None else f"{size} per class"
 
 
+def spread(scores: np.ndarray) -> float:
+    """The standard deviation over folds; 0 of one."""
+    return float(scores.std(ddof=1)) if len(scores) > 1 else 0.0
+
+
 def shown(scores: np.ndarray) -> str:
     """Mean and standard deviation over folds."""
     if not len(scores):
         return ""
-    return f"{scores.mean():.1f}" + (f" ± {scores.std():.1f}" if len(scores) > 1 else "")
+    return f"{scores.mean():.1f}" + (f" ± {spread(scores):.1f}" if len(scores) > 1 else "")
 
 
 def write_csv(found: Collected, path: Path) -> None:

@@ -13,7 +13,7 @@ from convlens.figures.transfer import Line, class_examples, confusion_matrix, la
 from convlens.runs import Subject
 from convlens.tasks.transfer_beside import Beside
 from convlens.tasks.transfer_cells import Fitted
-from convlens.tasks.transfer_collected import Collected, size_name
+from convlens.tasks.transfer_collected import Collected, size_name, spread
 
 
 def curve_figures(
@@ -52,7 +52,7 @@ def curve_figures(
 
 def _line(group: str, kind: str, x: Sequence[int | float] | range, cells: Sequence[np.ndarray]) -> Line:
     means = [float(scores.mean()) if len(scores) else float("nan") for scores in cells]
-    return Line(group, kind, list(x), means, [float(scores.std()) if len(scores) else 0.0 for scores in cells])
+    return Line(group, kind, list(x), means, [spread(scores) for scores in cells])
 
 
 def class_figures(subject: Subject, found: Collected, folder: Path, drawn: int) -> list[dict[str, Any]]:

@@ -11,7 +11,7 @@ from convlens.files import write_json
 from convlens.runs import RANDOM_WEIGHTS, Subject
 from convlens.tasks.transfer_beside import Beside
 from convlens.tasks.transfer_cells import Cells
-from convlens.tasks.transfer_collected import Collected, shown, size_name, write_csv
+from convlens.tasks.transfer_collected import Collected, shown, size_name, spread, write_csv
 from convlens.tasks.transfer_paper import PAPER_ROWS, paper_classes, paper_row, paper_score
 from convlens.tasks.transfer_pictures import class_figures, curve_figures
 
@@ -47,7 +47,7 @@ def write_result(
             ),
             "numbers": [
                 {"name": f"best: {best[1]}, {best[2]}, {size_name(best[3])}", "value": float(top.mean()), "unit": "%",
-                 "spread": float(top.std())},
+                 "spread": spread(top)},
                 {"name": "classes", "value": len(protocol.class_names)},
             ],
             "figures": figures,

@@ -1,6 +1,9 @@
 """Features on disk, one memory-mapped array for each layer, with what they are features of."""
 
+import errno
 import json
+import os
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from hashlib import blake2b
@@ -30,6 +33,29 @@ def weights_hash(net: nn.Module) -> str:
 def names_hash(names: Sequence[str]) -> str:
     """What tells two lists of images apart."""
     return blake2b("\n".join(names).encode(), digest_size=16).hexdigest()
+
+
+def reserve(path: Path) -> None:
+    """Have the disk keep the room that a file will take: writing to a map of one that it lacks ends the process.
+
+    Raises:
+        InputError: there is not that much; the file is removed.
+    """
+    if not hasattr(os, "posix_fallocate"):
+        return
+    size = path.stat().st_size
+    try:
+        with path.open("r+b") as file:
+            os.posix_fallocate(file.fileno(), 0, size)
+    except OSError as error:
+        path.unlink()
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        free = shutil.disk_usage(path.parent).free / 1e9
+        raise InputError(
+            f"{path} will take {size / 1e9:.1f} GB and {free:.1f} GB are free: make room, or pool the maps, such as "
+            "task.cells=4"
+        ) from None
 
 
 class FeatureStore:
@@ -115,6 +141,7 @@ class FeatureStore:
             if self.done(layer) == 0:
                 shape = (self.count, width)
                 self._open[layer] = np.lib.format.open_memmap(path, mode="w+", dtype=np.float32, shape=shape)
+                reserve(path)
             else:
                 self._open[layer] = self._mapped(layer, "r+")
         return self._open[layer]

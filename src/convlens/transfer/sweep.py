@@ -158,7 +158,7 @@ class _Layer:
                 start = time.monotonic()
                 if inner is None:
                     inner = self._inner(space, rows)
-                c, tried = self._choose(START_C[cell.probe] / _power_of_ten(known.features), cell.probe, inner)
+                c, tried = self._choose(START_C[cell.probe] / _power_of_ten(known, cell.probe), cell.probe, inner)
                 probe = fit(cell.probe, known, self.truth.wanted(cell.probe, rows), c)
                 scored = self.truth.score(cell.probe, probe.scores(asked), test)
                 yield Outcome(cell, c, tried, scored, len(rows), test, time.monotonic() - start)
@@ -212,8 +212,9 @@ class _Layer:
         return best, tried
 
 
-def _power_of_ten(features: Float[Tensor, "n d"]) -> float:
-    """That nearest to their mean squared length."""
+def _power_of_ten(known: Known, probe: str) -> float:
+    """That nearest to the mean squared length of the features, without their mean where the bias takes that up."""
+    features = known.features if probe == "svm" else known.centred
     return 10.0 ** round(math.log10(max(float(features.square().sum(1).mean()), 1e-30)))
 
 
