@@ -16,6 +16,7 @@ from convlens.systems import Classifier
 from convlens.tasks.collect import collect
 from convlens.tasks.mistakes import explain
 
+DISABLED = {"mode": "disabled"}  # W&B reads its variables once, maybe in an earlier test
 QUICK = ("recipe.max_epochs=1", "callbacks=none", "output_root=out")
 COMMAND = [sys.executable, "-m", "convlens.tasks.main", "-m"]
 
@@ -327,7 +328,9 @@ def test_a_launcher_that_is_not_installed_is_named_with_how_to_install_it(choice
 def test_the_runs_of_a_sweep_are_a_group_and_those_of_another_a_second(convlens, quick, tmp_path, monkeypatch):
     seen: list[dict] = []
     monkeypatch.setenv("WANDB_MODE", "disabled")
-    monkeypatch.setattr("wandb.init", lambda original=wandb.init, **given: seen.append(given) or original(**given))
+    monkeypatch.setattr(
+        "wandb.init", lambda original=wandb.init, **given: seen.append(given) or original(**given | DISABLED)
+    )
     for values in ("0,1", "0,1", "2,3"):
         assert convlens("-m", *quick, f"seed={values}", "logger=wandb", "force=true").code == 0
     assert convlens(*quick, "seed=4", "logger=wandb").code == 0
@@ -352,7 +355,9 @@ def test_a_job_of_several_devices_is_in_the_group_of_its_sweep(convlens, quick, 
 def test_the_table_that_ends_a_sweep_goes_to_its_group(convlens, quick, tmp_path, monkeypatch):
     seen: list[dict] = []
     monkeypatch.setenv("WANDB_MODE", "disabled")
-    monkeypatch.setattr("wandb.init", lambda original=wandb.init, **given: seen.append(given) or original(**given))
+    monkeypatch.setattr(
+        "wandb.init", lambda original=wandb.init, **given: seen.append(given) or original(**given | DISABLED)
+    )
     sweep = ("-m", "experiment=ablation", *quick, "model=zfnet", "ablation=none", "seed=0,1", "logger=wandb")
     assert convlens(*sweep).code == 0
     assert [given["name"] for given in seen][-1] == "ablation/collect"
