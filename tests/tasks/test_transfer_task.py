@@ -245,7 +245,8 @@ def test_jobs_of_other_settings_are_in_another_directory(convlens, photos, tmp_p
     assert [len(one) for one in tables] == [2, 2]
 
 
-def test_what_the_data_set_gives_is_a_number_where_it_is_one(convlens, run, photos):
+def test_what_the_data_set_gives_is_a_number_where_it_is_one(convlens, refused, run, photos):
+    assert "images_per_class is 0: give at least 1" in refused(*PHOTOS, "task.images_per_class=[0]")
     assert convlens(*PHOTOS, "task.images_per_class=[null,3]").code == 0
     assert {key[3] for key in table(run / "results/transfer_caltech-101")} == {"3"}
 

@@ -174,7 +174,7 @@ class RandomFolds(Protocol):
 
     def number(self, images_per_class: int | None) -> int:
         """None is what the source was given."""
-        return images_per_class or self.train_per_class
+        return self.train_per_class if images_per_class is None else images_per_class
 
     def _divide(self, images_per_class: int | None, fold: int) -> tuple[Rows, Rows]:
         count = self.number(images_per_class)

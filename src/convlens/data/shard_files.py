@@ -40,8 +40,9 @@ def write_shards(
         InputError: litdata is not installed, or other images are packed there.
     """
     litdata = need_litdata()
-    for name, split in splits.items():
-        if (folder / name / DONE).exists() and _noted(folder / name).get("of") != digest(split, class_names, size):
+    images = {name: digest(split, class_names, size) for name, split in splits.items()}
+    for name in splits:
+        if (folder / name / DONE).exists() and _noted(folder / name).get("of") != images[name]:
             raise InputError(f"{folder / name} holds other images than asked for: remove it, or choose another folder")
     counts = {}
     for name, split in splits.items():
@@ -55,7 +56,7 @@ def write_shards(
                     verbose=False, start_method="fork" if hasattr(os, "fork") else "spawn",
                 )  # fmt: skip
             count = len(litdata.StreamingDataset(str(target))) if inputs else 0
-            write_json(target / DONE, {"count": count, "of": digest(split, class_names, size)})
+            write_json(target / DONE, {"count": count, "of": images[name]})
         counts[name] = _noted(target)["count"]
     shards = {name: _sizes(folder / name) for name in splits}
     mean = mean_image(folder / "train", size)
@@ -115,10 +116,11 @@ def read_about(root: str) -> dict[str, Any]:
     read, there = _store(root) if "://" in root else _folder(root)
     try:
         about = json.loads(read(ABOUT))
+        if not isinstance(about, dict):
+            raise ValueError(f"{ABOUT} is damaged")
     except (OSError, ValueError, KeyError) as error:
         raise InputError(f"{root} holds no shards ({error}): make some with task=pack task.output=DIR") from None
-    if not isinstance(about, dict) or about.get("version") != VERSION:
-        about = about if isinstance(about, dict) else {}
+    if about.get("version") != VERSION:
         raise InputError(
             f"{root} holds shards of version {about.get('version')}, this convlens reads {VERSION}: pack anew"
         )

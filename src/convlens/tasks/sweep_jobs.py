@@ -16,7 +16,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from convlens.errors import InputError
-from convlens.tasks.naming import quotable
+from convlens.tasks.naming import quotable, without
 
 ALONE = ("convlens.tasks.train.run", "convlens.tasks.study.run")
 """Tasks that have a directory to themselves."""
@@ -117,6 +117,5 @@ def alone(config: DictConfig, overrides: list[str]) -> int:
     where = [f"run_dir={quotable(Path(config.run_dir))}", f"job_name={config.job_name}"]
     if "wandb" in config.logger:
         where.append(f"logger.wandb.group={quotable(config.logger.wandb.group)}")
-    names = tuple(override.partition("=")[0] + "=" for override in where)
-    kept = [override for override in overrides if not override.startswith(names)]
+    kept = without(overrides, [override.partition("=")[0] for override in where])
     return subprocess.run([sys.executable, "-m", "convlens.tasks.main", *kept, *where], check=False).returncode

@@ -4,11 +4,11 @@ import json
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
 from convlens.files import write_json
+from convlens.transfer.store import names_hash
 from convlens.transfer.sweep import Cell, Outcome
 
 
@@ -39,8 +39,7 @@ class Cells:
 
     def __init__(self, folder: Path, about: Mapping[str, Any], images: Callable[[int | None, int], str | None]) -> None:
         self._about, self._images = json.loads(json.dumps(about)), images
-        how = json.dumps(self._about, sort_keys=True)
-        self.folder = folder / blake2b(how.encode(), digest_size=4).hexdigest()
+        self.folder = folder / names_hash([json.dumps(self._about, sort_keys=True)])[:8]
 
     def about(self, cell: Cell) -> dict[str, Any]:
         """How a cell is made, and of what."""

@@ -48,9 +48,9 @@ def reserve(path: Path) -> None:
         with path.open("r+b") as file:
             os.posix_fallocate(file.fileno(), 0, size)
     except OSError as error:
-        path.unlink()
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-            raise
+            return  # a file system that cannot reserve
+        path.unlink()
         free = shutil.disk_usage(path.parent).free / 1e9
         raise InputError(
             f"{path} will take {size / 1e9:.1f} GB and {free:.1f} GB are free: make room, or pool the maps, such as "
