@@ -10,9 +10,9 @@ from sklearn.svm import LinearSVC
 
 from convlens.errors import InputError
 from convlens.transfer import probes as probes_module
-from convlens.transfer import problem as problem_module
+from convlens.transfer.known import Featured, Spanned
 from convlens.transfer.probes import LOSSES, class_targets, fit
-from convlens.transfer.problem import Known, Problem
+from convlens.transfer.problem import Problem
 
 
 def literal(probe, weights, features, targets, c):
@@ -37,35 +37,85 @@ def drawn(seed, n=12, d=4, classes=3):
     )
 
 
+def bend(probe, features, targets, c, weights):
+    """The curvature of the formula, in the flat weights."""
+    bent = torch.autograd.functional.hessian(lambda w: literal(probe, w, features, targets, c), weights)
+    bent = bent.reshape(weights.numel(), weights.numel())
+    if probe == "softmax":  # which an equal change of all biases leaves as it is
+        ones = (torch.arange(len(weights)).eq(len(weights) - 1)[:, None] * torch.ones(weights.shape[1])).flatten()
+        bent = bent + torch.outer(ones.double(), ones.double())
+    return bent
+
+
 @settings(deadline=None)
 @given(st.integers(0, 10**6), st.sampled_from(["svm", "softmax", "sigmoid"]), st.floats(0.01, 100))
-def test_value_gradient_and_curvature_are_those_of_the_formula(seed, probe, c):
+def test_value_gradient_and_step_are_those_of_the_formula(seed, probe, c):
     features, labels, weights = drawn(seed)
     targets = class_targets(probe, labels, 3).double()
     if probe != "softmax":
         targets[0, 1] = 0  # an image that does not count for a class
-    problem = Problem(LOSSES[probe], Known(features), targets, c)
-    back = problem.end(problem.start(weights))
-    torch.testing.assert_close(back, weights - weights.mean(1, keepdim=True) if probe == "softmax" else weights)
-    asked = literal(probe, weights, features, targets, c)
-    torch.testing.assert_close(problem.value(began := problem.start(weights), problem.scores(began)).sum(), asked)
+    problem = Problem(LOSSES[probe], Featured.of(features), targets, c)
+    began = problem.start(weights)
+    expected = weights - weights.mean(1, keepdim=True) if probe == "softmax" else weights
+    torch.testing.assert_close(problem.end(began), expected)
+    torch.testing.assert_close(problem.value(began).sum(), literal(probe, weights, features, targets, c))
     features = problem.features  # without their mean, where that changes nothing but the biases
     at = weights.clone().requires_grad_()
     value = literal(probe, at, features, targets, c)
-    scores = problem.scores(weights)
-    torch.testing.assert_close(problem.value(weights, scores).sum(), value.detach())
+    point = problem.at(weights)
+    torch.testing.assert_close(problem.value(point).sum(), value.detach())
     (gradient,) = torch.autograd.grad(value, at)
-    torch.testing.assert_close(problem.gradient(weights, scores), gradient)
-    bent = torch.autograd.functional.hessian(lambda w: literal(probe, w, features, targets, c), weights)
-    bent = bent.reshape(weights.numel(), weights.numel())
-    if probe == "softmax":  # which an equal change of all biases leaves as it is
-        bent = bent + torch.outer(ones := (torch.arange(5).eq(4)[:, None] * torch.ones(3)).flatten().double(), ones)
-    expected = torch.linalg.solve(bent, -gradient.flatten()).reshape(weights.shape)
-    step = problem.step(scores, gradient, 1e-9)
+    torch.testing.assert_close(problem.gradient(point), gradient)
+    expected = torch.linalg.solve(bend(probe, features, targets, c, weights), -gradient.flatten())
+    expected = expected.reshape(weights.shape)
+    step = problem.step(point, gradient, 1e-9)
+    torch.testing.assert_close(step.scores, features @ step.weights[:-1] + step.weights[-1])
+    found = step.weights
     if probe == "softmax":
-        step[-1] -= step[-1].mean()
-        expected[-1] -= expected[-1].mean()
-    torch.testing.assert_close(step, expected, rtol=1e-4, atol=1e-5)
+        found, expected = (torch.cat([w[:-1], w[-1:] - w[-1].mean()]) for w in (found, expected))
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
+
+
+@settings(deadline=None)
+@given(st.integers(0, 10**6), st.sampled_from(["svm", "softmax", "sigmoid"]), st.floats(0.01, 100))
+def test_amounts_of_images_are_the_weights_that_they_add_up_to(seed, probe, c):
+    features, labels, _ = drawn(seed, d=20)
+    targets = class_targets(probe, labels, 3).double()
+    if probe != "softmax":
+        targets[0, 1] = 0
+    known = Spanned(features @ features.T, torch.float64)
+    problem, full = Problem(LOSSES[probe], known, targets, c), Problem(LOSSES[probe], Featured.of(features), targets, c)
+    generator = torch.Generator().manual_seed(seed)
+    amounts = torch.randn(13, 3, generator=generator).double()
+    amounts = torch.cat([amounts[:-1] - amounts[:-1].mean(0), amounts[-1:]])
+    if probe == "svm":  # whose bias is that of a feature that is always 1
+        amounts[-1] = amounts[:-1].sum(0)
+
+    def weighted(amounts):
+        return torch.cat([features.T @ amounts[:-1], amounts[-1:]])
+
+    point, there = problem.start(amounts), full.start(weighted(amounts))
+    torch.testing.assert_close(point.scores, there.scores)
+    torch.testing.assert_close(problem.value(point), full.value(there))
+    torch.testing.assert_close(weighted(problem.end(point)), full.end(there))
+    gradient, same = problem.gradient(point), full.gradient(there)
+    torch.testing.assert_close(problem.inner(gradient, point), full.inner(same, there))
+    step, along = problem.step(point, gradient, 1e-9), full.step(there, same, 1e-9)
+    torch.testing.assert_close(step.scores, along.scores, rtol=1e-4, atol=1e-5)
+    expected = torch.linalg.solve(
+        bend(probe, full.features, targets, c, there.weights) + 1e-12 * torch.eye(63).double(), -same.flatten()
+    ).reshape(21, 3)
+    scores = full.at(expected).scores
+    if probe == "softmax":
+        scores, step = scores - scores.mean(1, keepdim=True), step._replace(scores=centre_rows(step.scores))
+    torch.testing.assert_close(step.scores, scores, rtol=1e-4, atol=1e-5)
+    moved = point.moved(torch.ones(1), step)
+    torch.testing.assert_close(moved.weights - point.weights, step.weights)
+
+
+def centre_rows(scores):
+    """Scores of softmax, of which only the differences count."""
+    return scores - scores.mean(1, keepdim=True)
 
 
 @pytest.mark.parametrize("c", [0.1, 10.0, 1000.0])
@@ -82,9 +132,8 @@ def test_same_objective_and_predictions_as_scikit_learn(probe, c):
     else:
         theirs = LogisticRegression(C=c, tol=1e-8, max_iter=20_000).fit(features, labels)
     weights = torch.cat([torch.from_numpy(theirs.coef_).T, torch.from_numpy(theirs.intercept_)[None]])
-    problem = Problem(LOSSES[probe], Known(x), class_targets(probe, y, 6).double(), c)
-    weights = problem.start(weights)
-    objective = float(problem.value(weights, problem.scores(weights)).sum())
+    problem = Problem(LOSSES[probe], Featured.of(x), class_targets(probe, y, 6).double(), c)
+    objective = float(problem.value(problem.start(weights)).sum())
     assert found.objective == pytest.approx(objective, rel=1e-3)
     others = torch.from_numpy(rng.standard_normal((500, 40)))
     theirs_predicted = theirs.predict(others.numpy())
@@ -130,7 +179,7 @@ def test_bad_input_is_said():
     with pytest.raises(InputError, match="one class only"):
         fit("softmax", features, targets, 1.0)
     with pytest.raises(InputError, match="features of 3 images and targets of 4: give as many"):
-        fit("svm", Known(features), torch.ones(4, 2), 1.0)
+        fit("svm", Featured.of(features), torch.ones(4, 2), 1.0)
     with pytest.raises(InputError, match="features are not finite"):
         fit("svm", torch.full((3, 2), torch.nan), targets, 1.0)
 
@@ -157,22 +206,21 @@ def test_features_with_a_large_mean_and_unequal_scales_are_fitted_to_the_minimum
     features = (torch.randn(90, 30, generator=generator) + torch.randn(3, 30, generator=generator)[labels]).double()
     features = (50 + features) * torch.logspace(-2, 1, 30).double()
     wanted = class_targets(probe, labels, 3)
-    problem = Problem(LOSSES[probe], Known(features), wanted, c)
+    problem = Problem(LOSSES[probe], Featured.of(features), wanted, c)
     found = fit(probe, features, wanted, c)
-    weights = problem.start(found.weights).requires_grad_()
+    weights = problem.start(found.weights).weights.requires_grad_()
     reference = torch.optim.LBFGS([weights], max_iter=4000, tolerance_grad=1e-12, tolerance_change=1e-16,
                                   history_size=50, line_search_fn="strong_wolfe")  # fmt: skip
 
     def value():
         reference.zero_grad()
-        total = problem.value(weights, problem.scores(weights)).sum()
+        total = problem.value(problem.at(weights)).sum()
         total.backward()
         return total
 
-    best = min(
-        float(reference.step(value).detach()), float(value().detach())
-    )  # goes on from there: nothing more is to be gained
-    assert best <= found.objective * (1 + 1e-12)
+    # It goes on from there: nothing more is to be gained.
+    best = min(float(reference.step(value).detach()), float(value().detach()))
+    assert best <= found.objective * (1 + 1e-9)
     assert found.objective == pytest.approx(best, rel=1e-4)
     single = fit(probe, features.float(), wanted, c)
     assert single.objective == pytest.approx(best, rel=1e-3)
@@ -209,7 +257,7 @@ def test_many_images_and_steps_in_the_span_of_the_active_ones_are_the_same(probe
     features = (torch.randn(900, 20) + 0.8 * torch.randn(5, 20)[labels]).double()
     wanted = class_targets(probe, labels, 5)
     direct = fit(probe, features, wanted, 10.0, tolerance=1e-9)
-    monkeypatch.setattr(problem_module, "MOST_PRODUCTS", 100)
+    monkeypatch.setattr(probes_module, "MOST_PRODUCTS", 100)
     monkeypatch.setattr(probes_module, "FEW", 1000)
     gradual = fit(probe, features, wanted, 10.0, tolerance=1e-9)
     torch.testing.assert_close(direct.weights, gradual.weights, rtol=1e-3, atol=1e-3)

@@ -1,4 +1,4 @@
-"""Rotation into the span of the training images: the same inner products, and so the same classifiers."""
+"""Images by their inner products: the same classifiers as with their features."""
 
 import pytest
 import torch
@@ -6,30 +6,29 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from convlens.errors import InputError
+from convlens.transfer import probes as probes_module
 from convlens.transfer import span
+from convlens.transfer.known import Spanned
 from convlens.transfer.probes import class_targets, fit
 from convlens.transfer.space import Space
-from convlens.transfer.span import coordinates, gram, unit_length
+from convlens.transfer.span import centred, gram, unit_length
 
 
-def test_two_vectors_by_hand():
-    features = torch.tensor([[3.0, 4.0], [5.0, 0.0], [1.0, 1.0]])
+def test_three_vectors_by_hand():
+    features = torch.tensor([[3.0, 4.0], [5.0, 0.0], [1.0, 2.0]])
     products = gram(features, torch.arange(3))
-    torch.testing.assert_close(products, torch.tensor([[25.0, 15, 7], [15, 25, 5], [7, 5, 2]]).double())
-    # The first axis is (3, 4) / 5, the second (4, -3) / 5: (5, 0) is 3 and 4 along them, (1, 1) is 7/5 and 1/5.
-    expected = torch.tensor([[5.0, 0], [3, 4], [1.4, 0.2]]).double()
-    torch.testing.assert_close(coordinates(products, 2), expected)
+    torch.testing.assert_close(products, torch.tensor([[25.0, 15, 11], [15, 25, 5], [11, 5, 5]]).double())
+    # Less their mean (3, 2) the vectors are (0, 2), (2, -2) and (-2, 0).
+    torch.testing.assert_close(centred(products), torch.tensor([[4.0, -4, 0], [-4, 8, -4], [0, -4, 4]]).double())
 
 
-@given(st.integers(0, 10**6), st.integers(1, 6), st.integers(0, 4), st.integers(7, 30))
-def test_inner_products_stay_and_beginnings_are_parts(seed, count, others, dimensions):
-    features = torch.randn(count + others, dimensions, generator=torch.Generator().manual_seed(seed)).double()
-    products = gram(features, torch.arange(count + others))
+@given(st.integers(0, 10**6), st.integers(1, 9), st.integers(1, 30))
+def test_products_are_those_of_the_vectors(seed, count, dimensions):
+    features = torch.randn(count, dimensions, generator=torch.Generator().manual_seed(seed)).double() + 3
+    products = gram(features, torch.arange(count))
     torch.testing.assert_close(products, features @ features.T)
-    found = coordinates(products, count)
-    torch.testing.assert_close(found[:count] @ found.T, products[:count], rtol=1e-6, atol=1e-9)
-    for fewer in range(1, count):
-        torch.testing.assert_close(found[:, :fewer], coordinates(products, fewer), rtol=1e-6, atol=1e-9)
+    less = features - features.mean(0)
+    torch.testing.assert_close(centred(products), less @ less.T, rtol=1e-6, atol=1e-9)
 
 
 def test_dimensions_in_parts_are_the_same(monkeypatch):
@@ -40,27 +39,34 @@ def test_dimensions_in_parts_are_the_same(monkeypatch):
     torch.testing.assert_close(gram(features, rows), whole)
 
 
-def test_images_that_occur_twice_or_are_empty_do_no_harm():
-    features = torch.randn(4, 9)[[0, 1, 1, 2, 3]]
-    products = gram(features, torch.arange(5))
-    found = coordinates(products, 4)
-    torch.testing.assert_close(found[:4] @ found.T, products[:4], rtol=1e-5, atol=1e-6)
-    empty = unit_length(gram(torch.tensor([[0.0, 0.0], [0.0, 2.0]]), torch.arange(2)))
-    assert empty.tolist() == [[0, 0], [0, 1]]
+def test_an_image_of_length_0_stays_that():
+    assert unit_length(gram(torch.tensor([[0.0, 0.0], [0.0, 2.0]]), torch.arange(2))).tolist() == [[0, 0], [0, 1]]
 
 
 def test_damaged_features_are_said():
+    every = torch.arange(4)
     with pytest.raises(InputError, match="features are not finite"):
-        coordinates(gram(torch.tensor([[1.0, torch.nan]]), torch.arange(1)), 1)
+        Space(torch.full((4, 1), torch.nan), every, "none", every, 4)
+    space = Space(torch.full((4, 9), torch.nan), every, "none", every, 4)
+    with pytest.raises(InputError, match="features are not finite"):
+        space.known(every)
 
 
-def test_features_that_are_all_zero_have_coordinates_of_zero():
-    assert coordinates(torch.zeros(3, 3).double(), 2).abs().max() < 1e-100
+@pytest.mark.parametrize("probe", ["svm", "softmax", "sigmoid"])
+def test_images_that_occur_twice_or_are_empty_do_no_harm(probe):
+    torch.manual_seed(0)
+    features = torch.cat([torch.randn(10, 40), torch.zeros(2, 40)])[torch.tensor([*range(12), 3, 3, 11])]
+    targets = class_targets(probe, torch.arange(15) % 3, 3)
+    known = Space(features, torch.arange(15), "l2", torch.arange(15), 15).known(torch.arange(15))
+    found = fit(probe, known, targets, 10.0, tolerance=1e-9)
+    unit = torch.nn.functional.normalize(features, dim=1)
+    full = fit(probe, torch.cat([unit, torch.zeros(15, 1)], 1).double(), targets, 10.0, tolerance=1e-9)
+    assert found.objective == pytest.approx(full.objective, rel=1e-5)
 
 
 @pytest.mark.parametrize("probe", ["svm", "softmax", "sigmoid"])
 @pytest.mark.parametrize("normalise", ["l2", "standardise", "none"])
-def test_a_fit_in_the_span_predicts_as_one_in_full_dimension(probe, normalise):
+def test_a_fit_in_the_span_predicts_as_one_in_full_dimension(probe, normalise, monkeypatch):
     torch.manual_seed(0)
     features, labels = (
         torch.randn(60, 500).relu() + 0.3 * torch.randn(3, 500)[torch.arange(60) % 3],
@@ -68,25 +74,30 @@ def test_a_fit_in_the_span_predicts_as_one_in_full_dimension(probe, normalise):
     )
     train, test = torch.arange(0, 30), torch.arange(30, 60)
     space = Space(features, torch.arange(60), normalise, train, 30)
-    known, asked = space.coordinates(train, test)
-    assert known.shape == (30, 30)
+    known, asked = space.known(train), space.asked(test, train)
+    assert isinstance(known, Spanned)
+    assert known.given.shape == asked.shape == (30, 30)
     full = features.double()
     if normalise == "l2":
         full = full / full.norm(dim=1, keepdim=True)
     if normalise == "standardise":
         full = (full - full[train].mean(0)) / full[train].std(0, correction=0)
     wanted = class_targets(probe, labels[train], 3)
-    short = fit(probe, known.double(), wanted, 10.0, tolerance=1e-10)
+    monkeypatch.setattr(probes_module, "_better_spanned", lambda probe, known: False)
+    short = fit(probe, known.doubled, wanted, 10.0, tolerance=1e-10)
     long = fit(probe, full[train], wanted, 10.0, tolerance=1e-10)
     assert short.objective == pytest.approx(long.objective, rel=1e-5)
-    torch.testing.assert_close(short.scores(asked.double()), long.scores(full[test]), rtol=1e-3, atol=1e-3)
+    torch.testing.assert_close(short.scores(asked), long.scores(full[test]), rtol=1e-3, atol=1e-3)
+    monkeypatch.undo()
+    spanned = fit(probe, full[train], wanted, 10.0, tolerance=1e-10)  # as it does of itself
+    torch.testing.assert_close(spanned.weights, long.weights, rtol=1e-3, atol=1e-3)
 
 
 def test_few_dimensions_are_left_as_they_are():
-    features = torch.randn(8, 5)
-    space = Space(features, torch.arange(8), "none", torch.arange(6), 6)
-    known, asked = space.coordinates(torch.tensor([3, 1]), torch.tensor([7]))
-    torch.testing.assert_close(known, features[[3, 1]])
-    torch.testing.assert_close(space.narrowed(asked, 1), features[[7]])
+    features = torch.randn(18, 5)
+    space = Space(features, torch.arange(18), "none", torch.arange(11), 11)
+    known = space.known(train := torch.tensor([3, 1]))
+    torch.testing.assert_close(known.given, features[[3, 1]])
+    torch.testing.assert_close(space.asked(torch.tensor([7]), train), features[[7]])
     with pytest.raises(InputError, match="normalise='max': choose one of l2, standardise, none"):
         Space(features, torch.arange(8), "max", torch.arange(6), 6)

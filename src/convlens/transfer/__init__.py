@@ -1,12 +1,11 @@
-"""How good are a network's features for other images: extraction, exact rotation, probes, sweeps (section 5)."""
+"""How good are a network's features for other images: extraction, probes, sweeps (section 5)."""
 
 from convlens.transfer.features import extract_features
 from convlens.transfer.probes import Linear, class_targets, fit
-from convlens.transfer.span import coordinates, gram
 from convlens.transfer.sweep import Cell, Outcome, Setting, sweep
 from convlens.transfer.truth import Truth
 
 __all__ = [
     "Cell", "Linear", "Outcome", "Setting", "Truth",
-    "class_targets", "coordinates", "extract_features", "fit", "gram", "sweep",
+    "class_targets", "extract_features", "fit", "sweep",
 ]  # fmt: skip

@@ -1,7 +1,7 @@
 """Newton steps of one-against-the-rest problems of which few images count (Chapelle 2007, section 3).
 
-Of a squared hinge only the images short of the margin bend the objective. In their span a step is a linear system with
-an unknown for each of them, whatever the number of dimensions, and for a class near its minimum they are few.
+Of a squared hinge only the images short of the margin bend the objective. Where a step leads to, the weights are a sum
+of these images alone: a linear system with an unknown for each of them, and for a class near its minimum they are few.
 """
 
 import torch
@@ -38,4 +38,4 @@ def _solve(products: Tensor, wanted: Tensor, ridge: float) -> Tensor:
         factor, failed = torch.linalg.cholesky_ex(system)
         if not failed:
             return torch.cholesky_solve(wanted, factor)
-        ridge *= 10  # a step solved with a greater ridge is shorter, but one still
+        ridge *= 10  # a step towards weights that are shrunk more is one still

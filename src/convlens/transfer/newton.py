@@ -15,34 +15,50 @@ MOST_STEPS = 100
 MOST_INNER_STEPS = 300
 SUFFICIENT = 1e-4
 MOST_HALVINGS = 30
-ROUGH, FINE = 0.3, 0.03
+ROUGH, FINE = 0.5, 0.1
 """What may be left of a step, as a share of the gradient: on the way, and of the step that says whether to end."""
 ROUGHLY = 1e-3
 """With a tolerance from here on the end is not looked at so closely."""
 
 
+class Point(NamedTuple):
+    """Unknowns, or a change of them, with the scores that are linear in them.
+
+    Attributes:
+        weights: the unknowns, [d, columns].
+        scores: what they give, [n, columns].
+    """
+
+    weights: Tensor
+    scores: Tensor
+
+    def moved(self, length: Tensor, change: "Point") -> "Point":
+        """So many times a change away."""
+        return Point(self.weights + length * change.weights, self.scores + length * change.scores)
+
+
 @runtime_checkable
 class Convex(Protocol):
-    """A convex function of unknowns [d, columns] by way of scores that are linear in them."""
+    """A convex function of unknowns by way of scores that are linear in them."""
 
-    def inner(self, first: Tensor, second: Tensor) -> Tensor:
+    def at(self, weights: Tensor) -> Point:
+        """Unknowns with their scores."""
+        ...
+
+    def inner(self, first: Tensor, second: Point) -> Tensor:
         """The inner product of two changes, for each problem."""
         ...
 
-    def scores(self, weights: Tensor) -> Tensor:
-        """The scores, linear in the weights."""
-        ...
-
-    def value(self, weights: Tensor, scores: Tensor) -> Tensor:
+    def value(self, point: Point) -> Tensor:
         """What is minimised, for each problem."""
         ...
 
-    def gradient(self, weights: Tensor, scores: Tensor) -> Tensor:
-        """Its slope in the weights."""
+    def gradient(self, point: Point) -> Tensor:
+        """Its slope in the unknowns."""
         ...
 
-    def step(self, scores: Tensor, gradient: Tensor, left: float) -> Tensor:
-        """The change with which the quadratic model at these scores is smallest, solved until a share is left."""
+    def step(self, point: Point, gradient: Tensor, left: float) -> Point:
+        """The change with which the quadratic model is smallest, solved until a share is left."""
         ...
 
 
@@ -50,39 +66,37 @@ class Minimum(NamedTuple):
     """Where a search ended.
 
     Attributes:
-        weights: the unknowns.
+        point: the unknowns.
         steps: how many steps that took.
         left: what the next step would have promised, as a share of the value; the worst of the problems.
     """
 
-    weights: Tensor
+    point: Point
     steps: int
     left: float
 
 
-def minimise(problem: Convex, start: Tensor, tolerance: float) -> Minimum:
-    """The unknowns at the minimum.
+def minimise(problem: Convex, point: Point, tolerance: float) -> Minimum:
+    """The unknowns at the minimum, from a point to start at.
 
     Ends with a step of which the quadratic model of each problem promises no more than ``tolerance`` of its value,
     finely solved unless that is large, or where rounding allows nothing better.
     """
-    weights, scores = start, problem.scores(start)
-    value, left = problem.value(weights, scores), float("inf")
+    value, left = problem.value(point), float("inf")
     for step in range(MOST_STEPS):
-        gradient = problem.gradient(weights, scores)
+        gradient = problem.gradient(point)
         for share in (ROUGH, FINE) if tolerance < ROUGHLY else (ROUGH,):
-            change = problem.step(scores, gradient, share)
+            change = problem.step(point, gradient, share)
             slope = problem.inner(gradient, change)
             left = float((-slope / 2 / value.clamp_min(torch.finfo(value.dtype).tiny)).max())
             if left > tolerance:
                 break
         else:
-            last = weights + change
-            better = problem.value(last, problem.scores(last)) < value
-            return Minimum(torch.where(better, last, weights), step + 1, left)
-        moved, length = problem.scores(change), torch.ones_like(value)
+            last = problem.value(point.moved(torch.ones_like(value), change)) < value
+            return Minimum(point.moved(last.to(value), change), step + 1, left)
+        length = torch.ones_like(value)
         for _ in range(MOST_HALVINGS):
-            new = problem.value(weights + length * change, scores + length * moved)
+            new = problem.value(point.moved(length, change))
             good = new <= value + SUFFICIENT * length * slope
             if good.all():
                 break
@@ -90,29 +104,34 @@ def minimise(problem: Convex, start: Tensor, tolerance: float) -> Minimum:
         # What rounding does not let get any better stays as it is.
         length = torch.where(new < value, length, 0)
         if not length.any():
-            return Minimum(weights, step, left)
-        weights, scores, value = weights + length * change, scores + length * moved, torch.minimum(new, value)
-    return Minimum(weights, MOST_STEPS, left)
+            return Minimum(point, step, left)
+        point, value = point.moved(length, change), torch.minimum(new, value)
+    return Minimum(point, MOST_STEPS, left)
 
 
 def conjugate_gradients(
-    inner: Callable[[Tensor, Tensor], Tensor],
-    hessian: Callable[[Tensor], Tensor],
+    at: Callable[[Tensor], Point],
+    inner: Callable[[Tensor, Point], Tensor],
+    hessian: Callable[[Point], Tensor],
     diagonal: Tensor,
     gradient: Tensor,
     left: float,
-) -> Tensor:
+) -> Point:
     """The change with which the quadratic model is smallest, until a share of the gradient is left.
 
+    The scores of all changes are those of the residuals, summed as these are: one product of matrices for each round.
+
     Args:
+        at: adds its scores to a change.
         inner: the inner product, for each problem.
         hessian: the curvature, as what it does to a change.
         diagonal: that of the curvature: lengths are measured in units in which it is 1.
         gradient: of the problems.
         left: the share of its length.
     """
-    change, residual = torch.zeros_like(gradient), -gradient
-    direction = residual / diagonal
+    residual = -gradient
+    direction = at(residual / diagonal)
+    change = Point(torch.zeros_like(direction.weights), torch.zeros_like(direction.scores))
     squared = inner(residual, direction)
     enough = left**2 * squared
     for _ in range(MOST_INNER_STEPS):
@@ -120,11 +139,11 @@ def conjugate_gradients(
         if not open_.any():
             break
         curved = hessian(direction)
-        length = torch.where(open_, squared / inner(direction, curved), 0)
-        change = change + length * direction
+        length = torch.where(open_, squared / inner(curved, direction), 0)
+        change = change.moved(length, direction)
         residual = residual - length * curved
-        scaled = residual / diagonal
+        scaled = at(residual / diagonal)
         new = inner(residual, scaled)
-        direction = scaled + torch.where(open_, new / squared, 0) * direction
+        direction = scaled.moved(torch.where(open_, new / squared, 0), direction)
         squared = torch.where(open_, new, squared)
     return change

@@ -13,9 +13,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from convlens.errors import InputError
+from convlens.transfer.known import Featured, Known
 from convlens.transfer.losses import Loss, Sigmoid, Softmax, SquaredHinge
 from convlens.transfer.newton import minimise
-from convlens.transfer.problem import Known, Problem
+from convlens.transfer.problem import Problem
 
 log = logging.getLogger(__name__)
 
@@ -32,7 +33,9 @@ condition. Beyond it the fit is done in double precision."""
 ROUGH = 1e-2
 """The tolerance of a fit to half of the images, from which that to all of them begins."""
 FEW = 400
-"""With fewer images an SVM is fitted to all of them at once."""
+"""With fewer images a probe is fitted to all of them at once; so are sigmoids, as half the images may lack a class."""
+MOST_PRODUCTS = 6_000
+"""Images of which all inner products are taken for an SVM of few dimensions: 144 MB in single precision."""
 
 CERTAIN = 30.0
 """The score of a class that all training images have or, less than 0, none: a probability of 1 in float32."""
@@ -45,7 +48,8 @@ class Linear:
     """A fitted probe.
 
     Attributes:
-        weights: a column for each class; the last row are the biases.
+        weights: a column for each class; the last row are the biases. The others belong to features or, where it was
+            fitted to images by their inner products, to these images.
         objective: the value of what is minimised.
         steps: how many steps the fit took.
         left: the share of the objective that another step would have promised.
@@ -57,8 +61,9 @@ class Linear:
     left: float
 
     def scores(self, features: Float[Tensor, "n d"]) -> Float[Tensor, "n classes"]:
-        """The higher, the more likely."""
-        return torch.addmm(self.weights[-1], features.to(self.weights), self.weights[:-1])
+        """The higher, the more likely; of features or of inner products with the images that it was fitted to."""
+        weights = self.weights.to(torch.promote_types(self.weights.dtype, features.dtype))
+        return torch.addmm(weights[-1], features.to(weights), weights[:-1])
 
 
 def class_targets(probe: str, labels: Int64[Tensor, " n"], classes: int) -> Float[Tensor, "n classes"]:
@@ -82,9 +87,10 @@ def fit(
         probe: ``softmax``, ``svm`` or ``sigmoid``.
         features: of the training images, as they are or as ``Known``, which keeps what several fits to the same images
             share; the fit is done in single precision, in double where they are that or where single is too little.
+            Where that is faster it is done with the images' inner products, which gives the same.
         targets: for softmax shares of the classes, else 1, -1 and 0 where an image does not count.
         c: how much the losses weigh against the size of the weights.
-        start: where to begin, such as the fit with another ``c``.
+        start: a fit to begin from, such as that with another ``c``; one to features is no help to a fit with products.
         tolerance: the fit ends where a step promises to lower the objective by no more than this share. Where rounding
             ends it much earlier, that is logged.
 
@@ -98,30 +104,41 @@ def fit(
         raise InputError(f"C is {c}: give a finite number above 0")
     if targets.shape[1] < 2 and probe == "softmax":
         raise InputError("one class only: there is nothing to tell apart")
-    known = features if isinstance(features, Known) else Known(features)
+    known = features if isinstance(features, Known) else Featured.of(features)
     if len(known) != len(targets):
         raise InputError(f"features of {len(known)} images and targets of {len(targets)}: give as many of each")
     if probe == "sigmoid" and not (both := (targets > 0).any(0) & (targets < 0).any(0)).all():
         return _fit_some(both, known, targets, c, start, tolerance)
-    if c * known.length * torch.finfo(known.features.dtype).eps > ILL:
+    if isinstance(known, Featured) and _better_spanned(probe, known):
+        found = fit(probe, known.spanned, targets, c, tolerance=tolerance)
+        weights = torch.cat([known.given.double().T @ found.weights[:-1].double(), found.weights[-1:].double()])
+        return Linear(weights.to(found.weights), found.objective, found.steps, found.left)
+    if c * known.length * torch.finfo(known.precision).eps > ILL:
         known = known.doubled
-    if probe == "svm" and start is None and len(known) > FEW:
-        # Which images count is found with half of them at an eighth of the cost.
+    weights = None if start is None else start.weights
+    if weights is None and len(known) > FEW and probe != "sigmoid":
+        # What matters is found with half of the images at an eighth of the cost.
         half = torch.randperm(len(known), generator=torch.Generator().manual_seed(0))[: len(known) // 2]
-        start = fit(probe, known.some(half), targets[half], c, tolerance=ROUGH)
+        weights = known.widened(fit(probe, known.some(half), targets[half], c, tolerance=ROUGH).weights, half)
     problem = Problem(LOSSES[probe], known, targets, c)
-    weights, steps, left = minimise(problem, problem.start(None if start is None else start.weights), tolerance)
+    point, steps, left = minimise(problem, problem.start(weights), tolerance)
     if left > max(UNSOLVED, tolerance):
         log.warning("%s, C = %g: ended after %d steps with %.2g of the objective to gain", probe, c, steps, left)
-    objective = float(problem.value(weights, problem.scores(weights)).sum())
-    return Linear(problem.end(weights), objective, steps, left)
+    point = problem.at(point.weights)
+    return Linear(problem.end(point).to(known.precision), float(problem.value(point).sum()), steps, left)
+
+
+def _better_spanned(probe: str, known: Featured) -> bool:
+    """Whether a fit to inner products takes less time: a step needs one of them for two of features."""
+    count, dimensions = known.given.shape
+    return count <= 2 * dimensions or (probe == "svm" and count <= MOST_PRODUCTS)
 
 
 def _fit_some(
     both: Bool[Tensor, " classes"], known: Known, targets: Tensor, c: float, start: Linear | None, tolerance: float
 ) -> Linear:
     """Sigmoids for the classes that some images have and some lack: the bias of the others would have no end."""
-    weights = known.features.new_zeros(known.features.shape[1] + 1, len(both))
+    weights = known.mean.new_zeros(len(known.mean) + 1, len(both), dtype=known.precision)
     weights[-1] = torch.where((targets > 0).any(0), CERTAIN, -CERTAIN)
     objective, steps, left = 0.0, 0, 0.0
     if both.any():

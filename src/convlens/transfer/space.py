@@ -1,11 +1,12 @@
-"""Images as a linear classifier sees them: normalised features, rotated into the span of those it is fitted on."""
+"""Images as a linear classifier sees them: normalised features, or their inner products where these are fewer."""
 
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
 from convlens.errors import InputError
-from convlens.transfer.span import coordinates, gram, unit_length
+from convlens.transfer.known import Featured, Known, Spanned
+from convlens.transfer.span import gram, unit_length
 
 NORMALISATIONS = ("l2", "standardise", "none")
 
@@ -21,7 +22,7 @@ def check_normalisation(normalise: str) -> None:
 
 
 class Space:
-    """Some images of a layer's features, as coordinates for any of them to be fitted on.
+    """Some images of a layer's features, for probes to be fitted to any of them.
 
     Args:
         features: of all images; read once.
@@ -29,7 +30,8 @@ class Space:
         normalise: ``l2`` divides each image's features by their length; ``standardise`` takes the mean of each
             dimension away and divides by its standard deviation; ``none`` leaves them.
         known: whose mean and standard deviation are taken for ``standardise``; dimensions that do not vary become 0.
-        fitted: how many images will be fitted on at most: with fewer dimensions than that nothing is rotated.
+        fitted: how many images will be fitted to at most: with twice as many as dimensions, these are kept instead of
+            inner products.
 
     Raises:
         InputError: no such normalisation.
@@ -51,7 +53,7 @@ class Space:
         if normalise == "standardise":
             features = _standardised(features, rows, known)
             rows = torch.arange(len(rows))
-        if features.shape[1] > fitted:
+        if 2 * features.shape[1] >= fitted:
             products = gram(features, rows)
             self._products = unit_length(products) if normalise == "l2" else products
             return
@@ -60,25 +62,21 @@ class Space:
             raise InputError("features are not finite: the network gives infinite values or NaN for some image")
         self._values = torch.nn.functional.normalize(values, dim=1) if normalise == "l2" else values
 
-    def coordinates(
-        self, train: Int64[Tensor, " n"], others: Int64[Tensor, " m"]
-    ) -> tuple[Float[Tensor, "n d"], Float[Tensor, "m d"]]:
-        """Coordinates of images to fit on and of others; those of fewer of the first are a part of them.
-
-        A classifier of the first k images sees ``[:k, :k]`` of the first and ``[:, :k]`` of the others where there are
-        as many coordinates as images, else all columns (``narrowed``).
-        """
-        first, second = self._place[train], self._place[others]
+    def known(self, train: Int64[Tensor, " n"]) -> Known:
+        """Images to fit probes to."""
+        rows = self._place[train]
         if self._values is not None:
-            return self._values[first], self._values[second]
-        assert self._products is not None
-        order = torch.cat([first, second])
-        found = coordinates(self._products[order[:, None], order], len(first)).float()
-        return found[: len(first)], found[len(first) :]
+            return Featured.of(self._values[rows])
+        return Spanned(self._between(rows, rows), torch.float32)
 
-    def narrowed(self, coordinates: Float[Tensor, "n d"], count: int) -> Float[Tensor, "n k"]:
-        """What of the coordinates a classifier of the first ``count`` images sees."""
-        return coordinates if self._values is not None else coordinates[:, :count]
+    def asked(self, images: Int64[Tensor, " m"], train: Int64[Tensor, " n"]) -> Float[Tensor, "m columns"]:
+        """Images for a probe that was fitted to ``known(train)``."""
+        rows = self._place[images]
+        return self._values[rows] if self._values is not None else self._between(rows, self._place[train])
+
+    def _between(self, rows: Tensor, others: Tensor) -> Tensor:
+        assert self._products is not None
+        return self._products[rows[:, None], others]
 
 
 def _standardised(features: Tensor, rows: Tensor, known: Tensor) -> Float[Tensor, "m d"]:

@@ -1,10 +1,4 @@
-"""Exact rotation of features into the span of the training images.
-
-An L2-regularised linear model never leaves the span of its training images. In an orthonormal basis of that span n
-images have n coordinates, however many dimensions their features have; fitting, and predicting, with those coordinates
-is the same as with the features. The basis is that of Gram and Schmidt, image after image, so that the first k images
-have only their first k coordinates: one rotation serves every smaller training set that it begins with.
-"""
+"""Inner products of images, which are all that a linear classifier needs to know of them."""
 
 from collections.abc import Iterator
 
@@ -12,10 +6,6 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from convlens.errors import InputError
-
-JITTER = 1e-12
-"""Smallest share of the mean squared length that is added where training images depend on each other linearly."""
 DIMENSIONS_AT_ONCE = 1024
 """So few are summed in the features' own precision, the sums in double."""
 IMAGES_AT_ONCE = 1024
@@ -29,13 +19,21 @@ def columns(features: Float[Tensor, "n d"], rows: Int64[Tensor, " m"]) -> Iterat
 
 
 def gram(features: Float[Tensor, "n d"], rows: Int64[Tensor, " m"]) -> Float[Tensor, "m m"]:
-    """Inner products of all pairs of some rows; memory does not grow with the number of dimensions."""
+    """Inner products of all pairs of some rows; memory does not grow with the number of dimensions.
+
+    What the rows share is taken away before and added after in double precision: it may be most of their length.
+    """
     products = torch.zeros(len(rows), len(rows), dtype=torch.float64)
+    shared = torch.zeros(len(rows), dtype=torch.float64)
     for part in columns(features, rows):
+        mean = part.mean(0, dtype=torch.float64)
+        own = part - mean.to(part)
+        mean = mean.to(part).double()
+        shared += own.double() @ mean + mean @ mean / 2
         for start in range(0, len(rows), IMAGES_AT_ONCE):
             block = slice(start, start + IMAGES_AT_ONCE)
-            products[block, start:] += part[block] @ part[start:].T
-    return products.triu() + products.triu(1).T
+            products[block, start:] += own[block] @ own[start:].T
+    return products.triu() + products.triu(1).T + shared + shared[:, None]
 
 
 def unit_length(products: Float[Tensor, "n n"]) -> Float[Tensor, "n n"]:
@@ -45,23 +43,7 @@ def unit_length(products: Float[Tensor, "n n"]) -> Float[Tensor, "n n"]:
     return products * inverse[:, None] * inverse
 
 
-def coordinates(products: Float[Tensor, "m m"], count: int) -> Float[Tensor, "m count"]:
-    """Coordinates of m images in the span of the first ``count``, from the inner products of all.
-
-    Those of the first k images, for any k up to ``count``, are 0 after the k-th; what of the others lies in the span of
-    the first k are their first k coordinates.
-
-    Raises:
-        InputError: the products are not finite.
-    """
-    if not products.isfinite().all():
-        raise InputError("features are not finite: the network gives infinite values or NaN for some image")
-    known, scale = products[:count, :count], products.diagonal()[:count].mean()
-    jitter = 0.0
-    while True:
-        factor, failed = torch.linalg.cholesky_ex(known + jitter * torch.eye(count, dtype=products.dtype))
-        if not failed:
-            break
-        jitter = max(10 * jitter, JITTER * float(scale), torch.finfo(products.dtype).tiny)
-    others = torch.linalg.solve_triangular(factor, products[count:, :count].T, upper=False).T
-    return torch.cat([factor, others])
+def centred(products: Float[Tensor, "n n"]) -> Float[Tensor, "n n"]:
+    """The inner products of the same vectors without their mean."""
+    mean = products.mean(0)
+    return products - mean - mean[:, None] + mean.mean()

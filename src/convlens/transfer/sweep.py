@@ -10,8 +10,8 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
+from convlens.transfer.known import Known
 from convlens.transfer.probes import Linear, fit
-from convlens.transfer.problem import Known
 from convlens.transfer.space import Space
 from convlens.transfer.truth import Scored, Truth
 
@@ -67,14 +67,14 @@ class Inner(NamedTuple):
     """A part of the training images that is tested by a fit to the others, to search C.
 
     Attributes:
-        known: coordinates of those that are fitted to.
-        asked: coordinates of the part.
+        known: those that are fitted to.
+        asked: the part, for the probes that were fitted.
         rows: numbers of those that are fitted to.
         held: numbers of the part.
     """
 
     known: Known
-    asked: Float[Tensor, "m d"]
+    asked: Float[Tensor, "m columns"]
     rows: Int64[Tensor, " n"]
     held: Int64[Tensor, " m"]
 
@@ -142,17 +142,10 @@ class _Layer:
         """Cells whose training images are the first of one list."""
         train = splits[sizes[0]][0]
         used = torch.cat([rows for size in sizes for rows in splits[size]]).unique()
-        others = used[~torch.isin(used, train)]
         space = self._space(used, train)
-        fitted, tested = space.coordinates(train, others)
-        place = torch.full((len(self.features),), -1)
-        place[torch.cat([train, others])] = torch.arange(len(used))
         for size in sizes:
             rows, test = splits[size]
-            assert torch.equal(rows, train[: len(rows)]), "a smaller training set begins a larger one"
-            known = Known(space.narrowed(fitted[: len(rows)], len(rows)))
-            at = place[test]
-            asked = space.narrowed(torch.cat([fitted, tested])[at], len(rows))
+            known, asked = space.known(rows), space.asked(test, rows)
             inner: list[Inner] | None = None
             for cell in (cell for cell in cells if cell.images_per_class == size):
                 start = time.monotonic()
@@ -183,8 +176,8 @@ class _Layer:
         found = []
         for part in range(count):
             out = rank % count == part
-            known, asked = space.coordinates(rows[~out], rows[out])
-            found.append(Inner(Known(known), asked, rows[~out], rows[out]))
+            kept, held = rows[~out], rows[out]
+            found.append(Inner(space.known(kept), space.asked(held, kept), kept, held))
         return found
 
     def _choose(self, start: float, probe: str, inner: Sequence["Inner"]) -> tuple[float, dict]:
@@ -214,8 +207,8 @@ class _Layer:
 
 def _power_of_ten(known: Known, probe: str) -> float:
     """That nearest to the mean squared length of the features, without their mean where the bias takes that up."""
-    features = known.features if probe == "svm" else known.centred
-    return 10.0 ** round(math.log10(max(float(features.square().sum(1).mean()), 1e-30)))
+    length = (known.length if probe == "svm" else known.spread) / len(known)
+    return 10.0 ** round(math.log10(max(length, 1e-30)))
 
 
 def _ranks(labels: Int64[Tensor, " n"]) -> Int64[Tensor, " n"]:
