@@ -1,7 +1,6 @@
 """``task=transfer``: linear probes on the features of each layer, for other images (section 5, Tables 4 to 7)."""
 
 import logging
-import math
 import re
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -27,6 +26,7 @@ from convlens.runs import Subject, flat
 from convlens.tasks.processes import Processes
 from convlens.tasks.settings import check_number
 from convlens.tasks.transfer_beside import runs_of
+from convlens.tasks.transfer_c import C, check_c
 from convlens.tasks.transfer_cells import Cells
 from convlens.tasks.transfer_result import write_result
 from convlens.transfer.extraction import extract_together
@@ -55,7 +55,7 @@ def run(
     cells: int | None,
     pooling: str,
     normalise: str,
-    c: float | None,
+    c: C,
     inner_folds: int,
     exclusive: str,
     average_precision: str,
@@ -73,8 +73,8 @@ def run(
             raise InputError(f"task.{name} is empty: give at least one")
     if unknown := [probe for probe in probes if probe not in LOSSES]:
         raise InputError(f"task.probes={unknown[0]!r}: choose among {', '.join(LOSSES)}")
-    if c is not None and not 0 < c < math.inf:
-        raise InputError(f"task.c={c}: give a finite number above 0, or null to search it")
+    c = dict(c) if isinstance(c, Mapping) else c
+    check_c(c)
     check_normalisation(normalise)
     with (
         Processes(cfg) as processes,

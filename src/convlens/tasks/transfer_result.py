@@ -10,6 +10,7 @@ from convlens.analysis.transfer_claims import ENOUGH, depth_claim, heads_claim, 
 from convlens.files import write_json
 from convlens.runs import RANDOM_WEIGHTS, Subject
 from convlens.tasks.transfer_beside import Beside
+from convlens.tasks.transfer_c import C, c_shown
 from convlens.tasks.transfer_cells import Cells
 from convlens.tasks.transfer_collected import Collected, shown, size_name, spread, write_csv
 from convlens.tasks.transfer_paper import PAPER_ROWS, paper_classes, paper_row, paper_score
@@ -17,8 +18,8 @@ from convlens.tasks.transfer_pictures import class_figures, curve_figures
 
 
 def write_result(
-    subject: Subject, kept: Mapping[str, Cells], folder: Path, others: Mapping[str, Beside], c: float | None,
-    drawn: int, command: str,
+    subject: Subject, kept: Mapping[str, Cells], folder: Path, others: Mapping[str, Beside],
+    c: C, drawn: int, command: str,
 ) -> None:  # fmt: skip
     """All that the report shows, and the table as csv."""
     found = Collected(kept, [name for name, _ in subject.net.named_modules()])
@@ -30,7 +31,6 @@ def write_result(
     figures = curve_figures(subject, found, others, folder, measure) + class_figures(subject, found, folder, drawn)
     claims = transfer_claims(subject, found, others)
     network = f"{subject.name} with random weights" if subject.weights == RANDOM_WEIGHTS else subject.name
-    searched = "C is searched on the training images, where each class has two" if c is None else f"C is {c:g}"
     write_csv(found, folder / "table.csv")
     best = found.best()
     top = found.scores(*best)
@@ -43,7 +43,7 @@ def write_result(
             "order": 70,
             "text": (
                 f"Linear classifiers on the features of each layer of {network}, fixed, for {protocol.title}: "
-                f"{measure}, the mean and standard deviation over folds. {searched}."
+                f"{measure}, the mean and standard deviation over folds. {c_shown(c)}."
             ),
             "numbers": [
                 {"name": f"best: {best[1]}, {best[2]}, {size_name(best[3])}", "value": float(top.mean()), "unit": "%",

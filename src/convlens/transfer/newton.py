@@ -41,6 +41,11 @@ class Point(NamedTuple):
 class Convex(Protocol):
     """A convex function of unknowns by way of scores that are linear in them."""
 
+    @property
+    def exact(self) -> bool:
+        """Whether steps are solved to the end, whatever share may be left."""
+        ...
+
     def at(self, weights: Tensor) -> Point:
         """Unknowns with their scores."""
         ...
@@ -85,7 +90,7 @@ def minimise(problem: Convex, point: Point, tolerance: float) -> Minimum:
     value, left = problem.value(point), float("inf")
     for step in range(MOST_STEPS):
         gradient = problem.gradient(point)
-        for share in (ROUGH, FINE) if tolerance < ROUGHLY else (ROUGH,):
+        for share in (ROUGH,) if problem.exact or tolerance >= ROUGHLY else (ROUGH, FINE):
             change = problem.step(point, gradient, share)
             slope = problem.inner(gradient, change)
             left = float((-slope / 2 / value.clamp_min(torch.finfo(value.dtype).tiny)).max())

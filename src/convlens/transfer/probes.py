@@ -115,13 +115,13 @@ def fit(
         return Linear(weights.to(found.weights), found.objective, found.steps, found.left)
     if c * known.length * torch.finfo(known.precision).eps > ILL:
         known = known.doubled
-    weights = None if start is None else start.weights
-    if weights is None and len(known) > FEW and probe != "sigmoid":
+    begun = None if start is None else start.weights
+    if begun is None and len(known) > FEW and probe != "sigmoid":
         # What matters is found with half of the images at an eighth of the cost.
         half = torch.randperm(len(known), generator=torch.Generator().manual_seed(0))[: len(known) // 2]
-        weights = known.widened(fit(probe, known.some(half), targets[half], c, tolerance=ROUGH).weights, half)
+        begun = known.widened(fit(probe, known.some(half), targets[half], c, tolerance=ROUGH).weights, half)
     problem = Problem(LOSSES[probe], known, targets, c)
-    point, steps, left = minimise(problem, problem.start(weights), tolerance)
+    point, steps, left = minimise(problem, problem.start(begun), tolerance)
     if left > max(UNSOLVED, tolerance):
         log.warning("%s, C = %g: ended after %d steps with %.2g of the objective to gain", probe, c, steps, left)
     point = problem.at(point.weights)

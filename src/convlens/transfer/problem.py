@@ -41,6 +41,11 @@ class Problem:
         return self._shrunk and isinstance(self.known, Spanned)
 
     @property
+    def exact(self) -> bool:
+        """Whether steps are solved to the end, whatever share may be left."""
+        return isinstance(self.loss, SquaredHinge) and isinstance(self.known, Spanned)
+
+    @property
     def features(self) -> Tensor:
         """The images, as they are seen here."""
         return self.known.seen(self._shrunk)
@@ -96,7 +101,7 @@ class Problem:
     def step(self, point: Point, gradient: Tensor, left: float) -> Point:
         """The change with which the quadratic model is smallest, solved until a share of the gradient is left."""
         bends = self.loss.bends(point.scores, self.targets)
-        if isinstance(self.loss, SquaredHinge) and isinstance(self.known, Spanned):
+        if self.exact:
             amounts = solve_active(self.features, bends > 0, self.targets, 1 / (2 * self.c))
             return self.at(torch.cat([amounts - point.weights[:-1], torch.zeros_like(point.weights[-1:])]))
         if isinstance(self.loss, SquaredHinge):

@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -85,13 +85,18 @@ class Setting:
 
     Attributes:
         normalise: see ``Space``.
-        c: C of all probes; None searches it on the training images by cross-validation.
+        c: C of all probes, or of some by their names; None, and for the others, searches it on the training images by
+            cross-validation.
         inner_folds: parts of the training images that take turns in that.
     """
 
     normalise: str = "l2"
-    c: float | None = None
+    c: float | Mapping[str, float | None] | None = None
     inner_folds: int = 3
+
+    def given(self, probe: str) -> float | None:
+        """C of a probe, where it is not to be searched."""
+        return self.c.get(probe) if isinstance(self.c, Mapping) else self.c
 
 
 def sweep(
@@ -149,9 +154,11 @@ class _Layer:
             inner: list[Inner] | None = None
             for cell in (cell for cell in cells if cell.images_per_class == size):
                 start = time.monotonic()
-                if inner is None:
-                    inner = self._inner(space, rows)
-                c, tried = self._choose(START_C[cell.probe] / _power_of_ten(known, cell.probe), cell.probe, inner)
+                tried: dict[float, float] = {}
+                c = self.setting.given(cell.probe)
+                if c is None:
+                    inner = self._inner(space, rows) if inner is None else inner
+                    c, tried = self._choose(START_C[cell.probe] / _power_of_ten(known, cell.probe), cell.probe, inner)
                 probe = fit(cell.probe, known, self.truth.wanted(cell.probe, rows), c)
                 scored = self.truth.score(cell.probe, probe.scores(asked), test)
                 yield Outcome(cell, c, tried, scored, len(rows), test, time.monotonic() - start)
@@ -167,8 +174,6 @@ class _Layer:
 
     def _inner(self, space: Space, rows: Tensor) -> list["Inner"]:
         """The parts of the training images, each tested by a fit to the others."""
-        if self.setting.c is not None:
-            return []
         rank = _ranks(self.truth.labels[rows])
         count = min(self.setting.inner_folds, int(rank.max()) + 1)
         if count < 2:
@@ -183,7 +188,7 @@ class _Layer:
     def _choose(self, start: float, probe: str, inner: Sequence["Inner"]) -> tuple[float, dict]:
         """C with the best mean score of the parts: up or down from the start as long as it gets better."""
         if not inner:
-            return start if self.setting.c is None else self.setting.c, {}
+            return start, {}
         last: list[Linear | None] = [None] * len(inner)
         tried: dict[float, float] = {}
 
