@@ -13,6 +13,7 @@ from convlens.transfer import probes as probes_module
 from convlens.transfer.known import Featured, Spanned
 from convlens.transfer.probes import LOSSES, class_targets, fit
 from convlens.transfer.problem import Problem
+from convlens.transfer.space import Space
 
 
 def literal(probe, weights, features, targets, c):
@@ -228,6 +229,21 @@ def test_features_with_a_large_mean_and_unequal_scales_are_fitted_to_the_minimum
         theirs = LogisticRegression(C=c, tol=1e-10, max_iter=100_000).fit(features.numpy(), labels.numpy())
         same = found.scores(features).argmax(1).numpy() == theirs.predict(features.numpy())
         assert same.mean() > 0.95
+
+
+@pytest.mark.parametrize("probe", ["svm", "softmax", "sigmoid"])
+@pytest.mark.parametrize("c", [1e-2, 1.0, 1e4])
+def test_features_whose_mean_is_most_of_them_are_told_apart_as_in_double_precision(probe, c):
+    generator, labels = torch.Generator().manual_seed(0), torch.arange(900) % 5
+    own = torch.randn(900, 500, generator=generator) + 0.35 * torch.randn(5, 500, generator=generator)[labels]
+    features, train, test = own + 250, torch.arange(450), torch.arange(450, 900)
+    space = Space(features, torch.arange(900), "l2", train, 450)
+    known, asked, wanted = space.known(train), space.asked(test, train), class_targets(probe, labels[train], 5)
+    found, exact = (fit(probe, known, wanted, c), fit(probe, known.doubled, wanted, c, tolerance=1e-10))
+    assert found.objective == pytest.approx(exact.objective, rel=1e-3)
+    predicted, same = (model.scores(asked).argmax(1) for model in (found, exact))
+    assert (predicted == same).double().mean() > 0.99
+    assert (same == labels[test]).double().mean() > 0.95
 
 
 def test_less_precise_features_are_fitted_in_single_precision():

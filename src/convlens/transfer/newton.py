@@ -15,6 +15,8 @@ MOST_STEPS = 100
 MOST_INNER_STEPS = 300
 SUFFICIENT = 1e-4
 MOST_HALVINGS = 30
+RESOLVED = 1e-7
+"""The least gain, as a share of the value, of which the tolerance is taken: rounding hides a smaller one."""
 ROUGH, FINE = 0.5, 0.1
 """What may be left of a step, as a share of the gradient: on the way, and of the step that says whether to end."""
 ROUGHLY = 1e-3
@@ -34,6 +36,7 @@ class Point(NamedTuple):
 
     def moved(self, length: Tensor, change: "Point") -> "Point":
         """So many times a change away."""
+        length = length.to(self.weights)
         return Point(self.weights + length * change.weights, self.scores + length * change.scores)
 
 
@@ -73,7 +76,8 @@ class Minimum(NamedTuple):
     Attributes:
         point: the unknowns.
         steps: how many steps that took.
-        left: what the next step would have promised, as a share of the value; the worst of the problems.
+        left: what the next step would have promised, as a share of the value, or of what is gained over doing nothing
+            if that is less; the worst of the problems.
     """
 
     point: Point
@@ -84,21 +88,24 @@ class Minimum(NamedTuple):
 def minimise(problem: Convex, point: Point, tolerance: float) -> Minimum:
     """The unknowns at the minimum, from a point to start at.
 
-    Ends with a step of which the quadratic model of each problem promises no more than ``tolerance`` of its value,
-    finely solved unless that is large, or where rounding allows nothing better.
+    Ends with a step of which the quadratic model of each problem promises no more than ``tolerance`` of its value and
+    of what is gained over unknowns of 0, finely solved unless that is large, or where rounding allows nothing better.
     """
     value, left = problem.value(point), float("inf")
+    nothing = problem.value(Point(torch.zeros_like(point.weights), torch.zeros_like(point.scores)))
     for step in range(MOST_STEPS):
         gradient = problem.gradient(point)
+        whole = torch.minimum(value, torch.maximum(nothing - value, RESOLVED * value))
+        whole = whole.clamp_min(torch.finfo(value.dtype).tiny)
         for share in (ROUGH,) if problem.exact or tolerance >= ROUGHLY else (ROUGH, FINE):
             change = problem.step(point, gradient, share)
             slope = problem.inner(gradient, change)
-            left = float((-slope / 2 / value.clamp_min(torch.finfo(value.dtype).tiny)).max())
+            left = float((-slope / 2 / whole).max())
             if left > tolerance:
                 break
         else:
             last = problem.value(point.moved(torch.ones_like(value), change)) < value
-            return Minimum(point.moved(last.to(value), change), step + 1, left)
+            return Minimum(point.moved(last, change), step + 1, left)
         length = torch.ones_like(value)
         for _ in range(MOST_HALVINGS):
             new = problem.value(point.moved(length, change))

@@ -21,12 +21,13 @@ from convlens.transfer.problem import Problem
 log = logging.getLogger(__name__)
 
 TOLERANCE = 1e-4
-"""The fit ends with a Newton step that promises to lower the objective by no more than this share."""
+"""The fit ends with a Newton step that promises to lower the objective by no more than this share, of what is gained
+over weights of 0 where that is less than the objective."""
 
 UNSOLVED = 1e-3
 """A fit that rounding or the number of steps ended while a step still promised more than this share is told of."""
 
-ILL = 1.0
+ILL = 0.2
 """How large C times the squared length of all features times the rounding error may be in single precision: about their
 condition. Beyond it the fit is done in double precision."""
 
@@ -91,8 +92,9 @@ def fit(
         targets: for softmax shares of the classes, else 1, -1 and 0 where an image does not count.
         c: how much the losses weigh against the size of the weights.
         start: a fit to begin from, such as that with another ``c``; one to features is no help to a fit with products.
-        tolerance: the fit ends where a step promises to lower the objective by no more than this share. Where rounding
-            ends it much earlier, that is logged.
+        tolerance: the fit ends where a step promises to lower the objective by no more than this share, of what is
+            gained where that is less. Where rounding or the number of steps ends it much earlier it goes on in double
+            precision, and what still is not solved is logged.
 
     Raises:
         InputError: no such probe, ``c`` is not above 0, softmax has only one class, or the features do not fit the
@@ -113,19 +115,31 @@ def fit(
         found = fit(probe, known.spanned, targets, c, tolerance=tolerance)
         weights = torch.cat([known.given.double().T @ found.weights[:-1].double(), found.weights[-1:].double()])
         return Linear(weights.to(found.weights), found.objective, found.steps, found.left)
-    if c * known.length * torch.finfo(known.precision).eps > ILL:
+    length = known.length if LOSSES[probe].bias_shrunk else known.spread
+    if c * length * torch.finfo(known.precision).eps > ILL:
         known = known.doubled
     begun = None if start is None else start.weights
     if begun is None and len(known) > FEW and probe != "sigmoid":
         # What matters is found with half of the images at an eighth of the cost.
-        half = torch.randperm(len(known), generator=torch.Generator().manual_seed(0))[: len(known) // 2]
+        half = _half(targets)
         begun = known.widened(fit(probe, known.some(half), targets[half], c, tolerance=ROUGH).weights, half)
     problem = Problem(LOSSES[probe], known, targets, c)
     point, steps, left = minimise(problem, problem.start(begun), tolerance)
+    if left > max(UNSOLVED, tolerance) and known.precision != torch.float64:
+        # Where little is to be gained rounding hides it.
+        known = known.doubled
+        problem = Problem(LOSSES[probe], known, targets, c)
+        point, steps, left = minimise(problem, problem.at(point.weights.double()), tolerance)
     if left > max(UNSOLVED, tolerance):
         log.warning("%s, C = %g: ended after %d steps with %.2g of the objective to gain", probe, c, steps, left)
     point = problem.at(point.weights)
     return Linear(problem.end(point).to(known.precision), float(problem.value(point).sum()), steps, left)
+
+
+def _half(targets: Float[Tensor, "n classes"]) -> Int64[Tensor, " k"]:
+    """Half of the images, of each class as many; with more of one the bias would lean to it."""
+    mixed = torch.randperm(len(targets), generator=torch.Generator().manual_seed(0))
+    return mixed[targets[mixed].argmax(1).argsort(stable=True)][::2]
 
 
 def _better_spanned(probe: str, known: Featured) -> bool:

@@ -89,7 +89,7 @@ class Problem:
 
     def value(self, point: Point) -> Tensor:
         """The objective, for each class by itself where each is a problem of its own."""
-        losses = self.loss.value(point.scores, self.targets).sum(0)
+        losses = self.loss.value(point.scores, self.targets).sum(0, dtype=torch.float64)
         sizes = self.known.inner(point.weights[:-1], point) + self.loss.bias_shrunk * point.weights[-1].square()
         values = self.c * losses + 0.5 * sizes
         return values if self.loss.separate else values.sum()
