@@ -186,8 +186,8 @@ class Spanned(Known):
         return self._lifted if shrunk else self._centred
 
     def back(self, in_scores: Float[Tensor, "n classes"], shrunk: bool) -> Float[Tensor, "n classes"]:
-        """Those amounts."""
-        return in_scores
+        """Those amounts; without the mean they add up to 0, as an equal amount of all images is nothing then."""
+        return in_scores if shrunk else in_scores - in_scores.mean(0)
 
     def inner(self, weights: Float[Tensor, "n classes"], point: Point) -> Float[Tensor, " classes"]:
         """That of the sums of images which both stand for."""

@@ -100,7 +100,7 @@ def minimise(problem: Convex, point: Point, tolerance: float) -> Minimum:
         for share in (ROUGH,) if problem.exact or tolerance >= ROUGHLY else (ROUGH, FINE):
             change = problem.step(point, gradient, share)
             slope = problem.inner(gradient, change)
-            left = float((-slope / 2 / whole).max())
+            left = float((slope.abs() / 2 / whole).max())  # a slope upwards is rounding
             if left > tolerance:
                 break
         else:
