@@ -12,6 +12,7 @@ from convlens.data.listing import FileListing
 from convlens.data.protocol import FixedSplit
 from convlens.runs import Subject
 from convlens.tasks.transfer_beside import Beside
+from convlens.tasks.transfer_c import c_shown
 from convlens.tasks.transfer_cells import Cells, Fitted
 from convlens.tasks.transfer_collected import Collected
 from convlens.tasks.transfer_paper import PRETRAINED, SCRATCH, TABLE_6, TABLE_7, paper_classes, paper_row, paper_score
@@ -173,3 +174,10 @@ def test_gains_are_of_the_best_layer_over_the_first_largest_first():
     found = two_layers()
     np.testing.assert_allclose(gain(found), HIGH - LOW)
     assert by_gain(np.array([3.0, math.nan, 7.0, 5.0])) == [2, 3, 0]
+
+
+def test_c_is_said_as_it_was_given():
+    assert c_shown(10.0) == "C is 10"
+    assert c_shown(None) == "C is searched on the training images, where each class has two"
+    some = c_shown({"svm": 10, "softmax": 100.0})
+    assert some.startswith("C is 10 for svm, 100 for softmax; for other probes it is searched on the training images")

@@ -88,6 +88,14 @@ def test_c_is_searched_on_the_training_images_alone():
     assert {10.0, 1.0} <= set(first.tried)
 
 
+def test_c_of_one_probe_is_given_and_that_of_another_searched():
+    given = Setting(c={"svm": 3.0})
+    svm, softmax = (run([Cell("low", probe, 8, 0)], given).popitem()[1] for probe in ("svm", "softmax"))
+    assert (svm.c, svm.tried) == (3.0, {})
+    assert softmax.c in softmax.tried
+    assert softmax.scored.score == run([softmax.cell], Setting())[softmax.cell].scored.score
+
+
 def test_one_image_of_each_class_is_too_few_to_search_with():
     one = Cell("high", "softmax", 1, 0)
     outcome = run([one], Setting())[one]

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from convlens.errors import InputError
 from convlens.transfer.probes import LOSSES
 
-C = float | Mapping[str, float | None] | None
+C = float | Mapping[str, float] | None
 
 
 def check_c(c: C) -> None:
@@ -28,6 +28,6 @@ def c_shown(c: C) -> str:
     """A sentence of a report."""
     searched = "searched on the training images, where each class has two"
     if isinstance(c, Mapping):
-        numbers = ", ".join(f"{number:g} for {probe}" for probe, number in c.items() if number is not None)
+        numbers = ", ".join(f"{number:g} for {probe}" for probe, number in c.items())
         return f"C is {numbers}; for other probes it is {searched}"
     return f"C is {searched}" if c is None else f"C is {c:g}"

@@ -91,7 +91,7 @@ class Setting:
     """
 
     normalise: str = "l2"
-    c: float | Mapping[str, float | None] | None = None
+    c: float | Mapping[str, float] | None = None
     inner_folds: int = 3
 
     def given(self, probe: str) -> float | None:
