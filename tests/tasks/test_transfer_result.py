@@ -177,7 +177,8 @@ def test_gains_are_of_the_best_layer_over_the_first_largest_first():
 
 
 def test_c_is_said_as_it_was_given():
-    assert c_shown(10.0) == "C is 10"
-    assert c_shown(None) == "C is searched on the training images, where each class has two"
-    some = c_shown({"svm": 10, "softmax": 100.0})
-    assert some.startswith("C is 10 for svm, 100 for softmax; for other probes it is searched on the training images")
+    probes, searched = ("svm", "softmax"), "searched on the training images, where each class has two"
+    assert c_shown(10.0, probes) == "C is 10"
+    assert c_shown(None, probes) == f"C is {searched}"
+    assert c_shown({"svm": 10, "softmax": 100.0, "sigmoid": 1}, probes) == "C is 10 for svm; 100 for softmax"
+    assert c_shown({"svm": 0.5}, probes) == f"C is 0.5 for svm; {searched}, for softmax"

@@ -1,7 +1,7 @@
 """C of the probes as it is given: a number for all, one for some by their names, or nothing."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from convlens.errors import InputError
 from convlens.transfer.probes import LOSSES
@@ -24,10 +24,11 @@ def check_c(c: C) -> None:
         raise InputError(f"task.c={c}: give a finite number above 0, or null to search it")
 
 
-def c_shown(c: C) -> str:
-    """A sentence of a report."""
+def c_shown(c: C, probes: Sequence[str]) -> str:
+    """What a report says of that of some probes."""
     searched = "searched on the training images, where each class has two"
-    if isinstance(c, Mapping):
-        numbers = ", ".join(f"{number:g} for {probe}" for probe, number in c.items())
-        return f"C is {numbers}; for other probes it is {searched}"
-    return f"C is {searched}" if c is None else f"C is {c:g}"
+    if not isinstance(c, Mapping):
+        return f"C is {searched}" if c is None else f"C is {c:g}"
+    said = [f"{c[probe]:g} for {probe}" for probe in probes if probe in c]
+    said += [f"{searched}, for {probe}" for probe in probes if probe not in c]
+    return f"C is {'; '.join(said)}"

@@ -43,7 +43,7 @@ def write_result(
             "order": 70,
             "text": (
                 f"Linear classifiers on the features of each layer of {network}, fixed, for {protocol.title}: "
-                f"{measure}, the mean and standard deviation over folds. {c_shown(c)}."
+                f"{measure}, the mean and standard deviation over folds. {c_shown(c, found.probes)}."
             ),
             "numbers": [
                 {"name": f"best: {best[1]}, {best[2]}, {size_name(best[3])}", "value": float(top.mean()), "unit": "%",
