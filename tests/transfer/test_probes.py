@@ -246,6 +246,47 @@ def test_features_whose_mean_is_most_of_them_are_told_apart_as_in_double_precisi
     assert (same == labels[test]).double().mean() > 0.95
 
 
+@pytest.mark.parametrize("scale", [1.0, 1e-2])
+@pytest.mark.parametrize("seed", range(3))
+def test_an_svm_of_large_c_is_solved_in_enough_precision(seed, scale):
+    generator, labels = torch.Generator().manual_seed(seed), torch.arange(300) % 2
+    features = torch.randn(300, 100, generator=generator) + torch.randn(2, 100, generator=generator)[labels]
+    features = (scale * torch.nn.functional.normalize(features.double(), dim=1)).float()
+    wanted = class_targets("svm", labels, 2)
+    found = fit("svm", features, wanted, 1000 / scale**2)
+    exact = fit("svm", features.double(), wanted, 1000 / scale**2, tolerance=1e-8)
+    assert found.objective == pytest.approx(exact.objective, rel=1e-3)
+
+
+@pytest.mark.parametrize("c", [1e-2, 1.0, 100.0])
+def test_softmax_with_most_images_of_one_class_is_fitted(c):
+    features, labels = torch.randn(300, 10, generator=torch.Generator().manual_seed(0)), torch.arange(300).clamp_max(24)
+    found = fit("softmax", features, class_targets("softmax", labels, 25), c)
+    theirs = LogisticRegression(C=c, tol=1e-8, max_iter=10_000).fit(features.double().numpy(), labels.numpy())
+    expected = (
+        c * 300 * -torch.from_numpy(theirs.predict_log_proba(features.double().numpy()))[range(300), labels].mean()
+    )
+    assert found.objective == pytest.approx(float(expected) + (theirs.coef_**2).sum() / 2, rel=1e-3)
+
+
+@pytest.mark.parametrize("features", [torch.zeros(100, 60), torch.ones(100, 60), torch.zeros(100, 5)])
+def test_features_that_say_nothing_leave_the_shares_of_the_classes(features):
+    counts = torch.tensor([60, 30, 10])
+    wanted = class_targets("softmax", torch.arange(3).repeat_interleave(counts), 3)
+    found = fit("softmax", features, wanted, 1.0, tolerance=1e-8)
+    assert found.objective == pytest.approx(-float((counts * (counts / 100).log()).sum()), rel=1e-4)
+    torch.testing.assert_close(found.scores(features).softmax(1), (counts / 100).expand(100, 3), rtol=1e-2, atol=1e-3)
+
+
+def test_sigmoids_of_which_one_is_sure_and_the_others_need_double_precision():
+    torch.manual_seed(0)
+    features, targets = torch.randn(100, 300), torch.randn(100, 3).sign()
+    targets[:, 2] = -1
+    found = fit("sigmoid", features, targets, 100.0)
+    assert found.weights.dtype == torch.float64
+    assert found.scores(features)[:, 2].max() == -30
+
+
 def test_less_precise_features_are_fitted_in_single_precision():
     features, labels, _ = drawn(1)
     wanted = class_targets("svm", labels, 3)
@@ -258,7 +299,7 @@ def test_less_precise_features_are_fitted_in_single_precision():
 def test_a_fit_begins_from_one_in_another_precision(probe):
     features, labels, _ = drawn(4)
     single, wanted = features.float(), class_targets(probe, labels, 3)
-    easy, hard = 1.0, 10 * probes_module.ILL / (torch.finfo(torch.float32).eps * float(single.square().sum()))
+    easy, hard = 1.0, 10 * probes_module.ILL[probe] / (torch.finfo(torch.float32).eps * float(single.square().sum()))
     first = fit(probe, single, wanted, easy)
     doubled = fit(probe, single, wanted, hard, start=first)
     back = fit(probe, single, wanted, easy, start=doubled)

@@ -11,7 +11,7 @@ from convlens.transfer import span
 from convlens.transfer.known import Spanned
 from convlens.transfer.probes import class_targets, fit
 from convlens.transfer.space import Space
-from convlens.transfer.span import centred, gram, unit_length
+from convlens.transfer.span import centred, gram, lengths_of
 
 
 def test_three_vectors_by_hand():
@@ -39,8 +39,14 @@ def test_dimensions_in_parts_are_the_same(monkeypatch):
     torch.testing.assert_close(gram(features, rows), whole)
 
 
-def test_an_image_of_length_0_stays_that():
-    assert unit_length(gram(torch.tensor([[0.0, 0.0], [0.0, 2.0]]), torch.arange(2))).tolist() == [[0, 0], [0, 1]]
+def test_short_images_get_length_1_and_those_of_length_0_stay_that():
+    features = torch.randn(60, 500).relu()
+    features[3], features[11] = 0, features[11] * 1e-6
+    every = torch.arange(60)
+    unit = torch.nn.functional.normalize(features.double(), dim=1, eps=1e-30)
+    found = gram(features, every, lengths_of(features, every))
+    torch.testing.assert_close(found, unit @ unit.T, rtol=1e-5, atol=1e-5)
+    assert found[3].abs().max() < 1e-12
 
 
 def test_damaged_features_are_said():

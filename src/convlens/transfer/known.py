@@ -170,8 +170,8 @@ class Spanned(Known):
     @cached_property
     def _typical(self) -> float:
         """The mean eigenvalue of the products, each weighted by itself, as a share of their sum."""
-        products = self._centred
-        return float(products.square().sum() / products.trace().clamp_min(torch.finfo(products.dtype).tiny) ** 2)
+        products = self._centred.double()
+        return float((products / products.trace()).square().sum()) if products.trace() > 0 else 1.0
 
     @cached_property
     def _lifted(self) -> Tensor:

@@ -100,7 +100,9 @@ def minimise(problem: Convex, point: Point, tolerance: float) -> Minimum:
         for share in (ROUGH,) if problem.exact or tolerance >= ROUGHLY else (ROUGH, FINE):
             change = problem.step(point, gradient, share)
             slope = problem.inner(gradient, change)
-            left = float((slope.abs() / 2 / whole).max())  # a slope upwards is rounding
+            left = float((slope.abs() / 2 / whole).max().nan_to_num(torch.inf))  # a slope upwards is rounding
+            if left == torch.inf:
+                return Minimum(point, step, left)
             if left > tolerance:
                 break
         else:

@@ -5,7 +5,7 @@ biases only the SVM's is shrunk, as in LIBLINEAR, where it is the weight of a fe
 """
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Bool, Float, Int64
@@ -17,6 +17,7 @@ from convlens.transfer.known import Featured, Known
 from convlens.transfer.losses import Loss, Sigmoid, Softmax, SquaredHinge
 from convlens.transfer.newton import minimise
 from convlens.transfer.problem import Problem
+from convlens.transfer.span import columns
 
 log = logging.getLogger(__name__)
 
@@ -27,9 +28,10 @@ over weights of 0 where that is less than the objective."""
 UNSOLVED = 1e-3
 """A fit that rounding or the number of steps ended while a step still promised more than this share is told of."""
 
-ILL = 0.2
-"""How large C times the squared length of all features times the rounding error may be in single precision: about their
-condition. Beyond it the fit is done in double precision."""
+ILL = {"svm": 0.01, "softmax": 0.2, "sigmoid": 0.2}
+"""How large C times the squared length of all features, with that of the bias where it is shrunk, times the rounding
+error may be in single precision: about their condition, which the exact steps of an SVM meet at once. Beyond it the fit
+is done in double precision."""
 
 ROUGH = 1e-2
 """The tolerance of a fit to half of the images, from which that to all of them begins."""
@@ -113,10 +115,12 @@ def fit(
         return _fit_some(both, known, targets, c, start, tolerance)
     if isinstance(known, Featured) and _better_spanned(probe, known):
         found = fit(probe, known.spanned, targets, c, tolerance=tolerance)
-        weights = torch.cat([known.given.double().T @ found.weights[:-1].double(), found.weights[-1:].double()])
+        amounts = found.weights.double()
+        parts = [part.double().T @ amounts[:-1] for part in columns(known.given, torch.arange(len(known)))]
+        weights = torch.cat([*parts, amounts[-1:]])
         return Linear(weights.to(found.weights), found.objective, found.steps, found.left)
-    length = known.length if LOSSES[probe].bias_shrunk else known.spread
-    if c * length * torch.finfo(known.precision).eps > ILL:
+    length = known.length + len(known) if LOSSES[probe].bias_shrunk else known.spread
+    if c * length * torch.finfo(known.precision).eps > ILL[probe]:
         known = known.doubled
     begun = None if start is None else start.weights
     if begun is None and len(known) > FEW and probe != "sigmoid":
@@ -152,11 +156,11 @@ def _fit_some(
     both: Bool[Tensor, " classes"], known: Known, targets: Tensor, c: float, start: Linear | None, tolerance: float
 ) -> Linear:
     """Sigmoids for the classes that some images have and some lack: the bias of the others would have no end."""
-    weights = known.mean.new_zeros(len(known.mean) + 1, len(both), dtype=known.precision)
-    weights[-1] = torch.where((targets > 0).any(0), CERTAIN, -CERTAIN)
-    objective, steps, left = 0.0, 0, 0.0
+    found = Linear(known.mean.new_zeros(len(known.mean) + 1, 0, dtype=known.precision), 0.0, 0, 0.0)
     if both.any():
-        begun = None if start is None else Linear(start.weights[:, both], 0.0, 0, 0.0)
+        begun = None if start is None else replace(start, weights=start.weights[:, both])
         found = fit("sigmoid", known, targets[:, both], c, start=begun, tolerance=tolerance)
-        weights[:, both], objective, steps, left = found.weights, found.objective, found.steps, found.left
-    return Linear(weights, objective, steps, left)
+    weights = found.weights.new_zeros(len(known.mean) + 1, len(both))
+    weights[-1] = torch.where((targets > 0).any(0), CERTAIN, -CERTAIN)
+    weights[:, both] = found.weights
+    return replace(found, weights=weights)

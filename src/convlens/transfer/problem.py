@@ -13,6 +13,8 @@ from convlens.transfer.newton import Point, conjugate_gradients
 
 HINGE = 0.01
 """An SVM's steps are solved as well as this: rough ones, with the mean of the images in them, lead to other margins."""
+FLAT = 1e-6
+"""The least curvature of an image in a bias: where all are told apart there is none, and no length to measure with."""
 
 
 @dataclass(frozen=True)
@@ -51,9 +53,11 @@ class Problem:
         return self.known.seen(self._shrunk)
 
     def start(self, weights: Tensor | None) -> Point:
-        """Where to begin: at weights of another fit, or all 0."""
+        """Where to begin: at weights of another fit, or at 0, with the classes' shares for the biases of softmax."""
         if weights is None:
             weights = self.features.new_zeros(self.features.shape[1] + 1, self.targets.shape[1])
+            if not self.loss.separate:
+                weights[-1] = (self.targets.sum(0) + 0.5).log()
         elif self._bias_in_products:
             weights = torch.cat([weights[:-1], torch.zeros_like(weights[-1:])])
         elif not self._shrunk:
@@ -120,7 +124,7 @@ class Problem:
         """Of the curvature in the weights; in units of this conjugate gradients measure lengths."""
         weights = 1 + self.c * self.known.squares(bends, self._shrunk)
         biases = self.c * bends.sum(0) + self.loss.bias_shrunk
-        biases = biases.clamp_min(1e-6 * float(biases.max()) + 1e-12)
+        biases = biases.clamp_min(self.c * FLAT * len(self.known))
         return torch.cat([weights.expand(self.features.shape[1], -1), biases[None]])
 
     def _back(self, in_scores: Tensor, weights: Tensor) -> Tensor:

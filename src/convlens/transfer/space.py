@@ -6,7 +6,7 @@ from torch import Tensor
 
 from convlens.errors import InputError
 from convlens.transfer.known import Featured, Known, Spanned
-from convlens.transfer.span import gram, unit_length
+from convlens.transfer.span import gram, lengths_of
 
 NORMALISATIONS = ("l2", "standardise", "none")
 
@@ -54,8 +54,7 @@ class Space:
             features = _standardised(features, rows, known)
             rows = torch.arange(len(rows))
         if 2 * features.shape[1] >= fitted:
-            products = gram(features, rows)
-            self._products = unit_length(products) if normalise == "l2" else products
+            self._products = gram(features, rows, lengths_of(features, rows) if normalise == "l2" else None)
             return
         values = features[rows].float()
         if not values.isfinite().all():

@@ -18,29 +18,44 @@ def columns(features: Float[Tensor, "n d"], rows: Int64[Tensor, " m"]) -> Iterat
         yield part if part.dtype == torch.float64 else part.float()
 
 
-def gram(features: Float[Tensor, "n d"], rows: Int64[Tensor, " m"]) -> Float[Tensor, "m m"]:
+def gram(
+    features: Float[Tensor, "n d"], rows: Int64[Tensor, " m"], lengths: Float[Tensor, " m"] | None = None
+) -> Float[Tensor, "m m"]:
     """Inner products of all pairs of some rows; memory does not grow with the number of dimensions.
 
     What the rows share is taken away before and added after in double precision: it may be most of their length.
+
+    Args:
+        features: of all images.
+        rows: which of them.
+        lengths: what they are divided by first; those of length 0 stay 0.
     """
     products = torch.zeros(len(rows), len(rows), dtype=torch.float64)
     shared = torch.zeros(len(rows), dtype=torch.float64)
+    blocks = [slice(start, start + IMAGES_AT_ONCE) for start in range(0, len(rows), IMAGES_AT_ONCE)]
+    scale = None if lengths is None else torch.where(lengths > 0, 1 / lengths, 0)[:, None]
+    for given in columns(features, rows):
+        part = given if scale is None else (given * scale).to(given)
+        mean = part.mean(0, dtype=torch.float64).to(part)
+        own = part - mean
+        shared += own.double() @ mean.double() + mean.double() @ mean.double() / 2
+        for block in blocks:
+            products[block, block.start :] += own[block] @ own[block.start :].T
+    for block in blocks:
+        products[block.stop :, block] = products[block, block.stop :].T
+    products += shared
+    products += shared[:, None]
+    if lengths is not None:  # rounding would leave something of the mean
+        products[lengths == 0], products[:, lengths == 0] = 0, 0
+    return products
+
+
+def lengths_of(features: Float[Tensor, "n d"], rows: Int64[Tensor, " m"]) -> Float[Tensor, " m"]:
+    """The lengths of some rows."""
+    squares = torch.zeros(len(rows), dtype=torch.float64)
     for part in columns(features, rows):
-        mean = part.mean(0, dtype=torch.float64)
-        own = part - mean.to(part)
-        mean = mean.to(part).double()
-        shared += own.double() @ mean + mean @ mean / 2
-        for start in range(0, len(rows), IMAGES_AT_ONCE):
-            block = slice(start, start + IMAGES_AT_ONCE)
-            products[block, start:] += own[block] @ own[start:].T
-    return products.triu() + products.triu(1).T + shared + shared[:, None]
-
-
-def unit_length(products: Float[Tensor, "n n"]) -> Float[Tensor, "n n"]:
-    """The inner products of the same vectors, each divided by its length; an image of length 0 stays 0."""
-    lengths = products.diagonal().sqrt()
-    inverse = torch.where(lengths > 0, 1 / lengths, 0)
-    return products * inverse[:, None] * inverse
+        squares += part.double().square().sum(1)
+    return squares.sqrt()
 
 
 def centred(products: Float[Tensor, "n n"]) -> Float[Tensor, "n n"]:

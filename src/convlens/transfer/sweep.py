@@ -22,7 +22,8 @@ GAIN = 0.5
 """Points that another C must gain to be taken: about the standard error of the score on 3,000 images. Softmax gets a
 little better up to very large C, which take very long."""
 FACTOR = 10.0
-BOUNDS = (1e-12, 1e5)
+BOUNDS = (1e-12, 1e4)
+"""How far from there it goes, as factors."""
 ROUGH = 1e-3
 """Tolerance of the fits that only choose C."""
 MOST_SHARED = 12_000
@@ -205,7 +206,7 @@ class _Layer:
         best = start
         attempt(best)
         for factor in (1 / FACTOR, FACTOR):
-            while BOUNDS[0] <= best * factor <= BOUNDS[1] and attempt(best * factor) > attempt(best) + GAIN:
+            while BOUNDS[0] <= best * factor / start <= BOUNDS[1] and attempt(best * factor) > attempt(best) + GAIN:
                 best *= factor
         return best, tried
 
