@@ -269,6 +269,14 @@ def test_softmax_with_most_images_of_one_class_is_fitted(c):
     assert found.objective == pytest.approx(float(expected) + (theirs.coef_**2).sum() / 2, rel=1e-3)
 
 
+def test_softmax_of_large_c_with_most_classes_absent_is_fitted():
+    features, labels = torch.randn(100, 300, generator=torch.Generator().manual_seed(0)), torch.arange(100) % 3
+    wanted = class_targets("softmax", labels, 300)
+    found = fit("softmax", features, wanted, 1000.0)
+    exact = fit("softmax", features.double(), wanted, 1000.0, tolerance=1e-9)
+    assert found.objective == pytest.approx(exact.objective, rel=1e-3)
+
+
 @pytest.mark.parametrize("features", [torch.zeros(100, 60), torch.ones(100, 60), torch.zeros(100, 5)])
 def test_features_that_say_nothing_leave_the_shares_of_the_classes(features):
     counts = torch.tensor([60, 30, 10])

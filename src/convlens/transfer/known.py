@@ -103,7 +103,7 @@ class Featured(Known):
     @cached_property
     def spanned(self) -> "Spanned":
         """The same by their inner products."""
-        return Spanned(gram(self.given, torch.arange(len(self))), self.precision)
+        return Spanned(gram(self.given.to(self.precision), torch.arange(len(self))), self.precision)
 
     @cached_property
     def length(self) -> float:

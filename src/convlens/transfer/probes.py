@@ -113,15 +113,15 @@ def fit(
         raise InputError(f"features of {len(known)} images and targets of {len(targets)}: give as many of each")
     if probe == "sigmoid" and not (both := (targets > 0).any(0) & (targets < 0).any(0)).all():
         return _fit_some(both, known, targets, c, start, tolerance)
+    length = known.length + len(known) if LOSSES[probe].bias_shrunk else known.spread
+    if c * length * torch.finfo(known.precision).eps > ILL[probe]:
+        known = known.doubled  # before the products are taken: these are in its precision, too
     if isinstance(known, Featured) and _better_spanned(probe, known):
         found = fit(probe, known.spanned, targets, c, tolerance=tolerance)
         amounts = found.weights.double()
         parts = [part.double().T @ amounts[:-1] for part in columns(known.given, torch.arange(len(known)))]
         weights = torch.cat([*parts, amounts[-1:]])
         return Linear(weights.to(found.weights), found.objective, found.steps, found.left)
-    length = known.length + len(known) if LOSSES[probe].bias_shrunk else known.spread
-    if c * length * torch.finfo(known.precision).eps > ILL[probe]:
-        known = known.doubled
     begun = None if start is None else start.weights
     if begun is None and len(known) > FEW and probe != "sigmoid":
         # What matters is found with half of the images at an eighth of the cost.
