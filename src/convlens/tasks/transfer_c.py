@@ -29,6 +29,6 @@ def c_shown(c: C, probes: Sequence[str]) -> str:
     searched = "searched on the training images, where each class has two"
     if not isinstance(c, Mapping):
         return f"C is {searched}" if c is None else f"C is {c:g}"
-    said = [f"{c[probe]:g} for {probe}" for probe in probes if c.get(probe) is not None]
-    said += [f"{searched}, for {probe}" for probe in probes if c.get(probe) is None]
+    said = [f"{c[probe]:g} for {probe}" for probe in probes if probe in c]
+    said += [f"{searched}, for {probe}" for probe in probes if probe not in c]
     return f"C is {'; '.join(said)}"

@@ -112,8 +112,7 @@ def sweep(
     Args:
         read: gives a layer's features of all images.
         truth: what the images show.
-        split: gives training and test images for a number of training images per class and a fold; a smaller number's
-            training images are the first of a larger one's.
+        split: gives training and test images for a number of training images per class and a fold.
         cells: what to fit; in any order, results come layer by layer, fold by fold.
         setting: how.
     """
@@ -145,7 +144,7 @@ class _Layer:
                 yield from self._group([cell for cell in own if cell.images_per_class in group], splits, group)
 
     def _group(self, cells: Sequence[Cell], splits: dict, sizes: Sequence[int | None]) -> Iterator[Outcome]:
-        """Cells whose training images are the first of one list."""
+        """Cells that share a space, those of most training images first."""
         train = splits[sizes[0]][0]
         used = torch.cat([rows for size in sizes for rows in splits[size]]).unique()
         space = self._space(used, train)
