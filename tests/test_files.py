@@ -8,8 +8,8 @@ import pytest
 from PIL import Image
 
 from convlens.errors import InputError
-from convlens.figures.files import save_png, write_arrays
-from convlens.files import replacing, write_bytes, write_json
+from convlens.figures.png import save_png, write_arrays
+from convlens.io.atomic import replacing, write_bytes, write_json
 
 WRITERS = {
     "json": lambda path: write_json(path, {"a": 1}),

@@ -13,10 +13,12 @@ from safetensors.torch import save_file
 from torch import nn
 
 import convlens
-from convlens import runs
+from convlens.cli.main import conf_dir, register_resolvers
 from convlens.errors import InputError
 from convlens.nets import zfnet
-from convlens.tasks.main import conf_dir, register_resolvers
+from convlens.nets.weights import load_weights
+from convlens.runs.record import check_same, clear, command_line, plain, recorded, status
+from convlens.runs.subject import checkpoint_path, load_network, open_run
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +39,7 @@ def cfg(composed, tmp_path) -> DictConfig:
 def store(cfg: DictConfig) -> Path:
     """The run's config as a run leaves it."""
     run_dir = Path(cfg.run_dir)
-    with runs.recorded(run_dir, cfg, "train", "convlens task=train"):
+    with recorded(run_dir, cfg, "train", "convlens task=train"):
         pass
     return run_dir
 
@@ -50,8 +52,8 @@ def record(run_dir: Path) -> dict:
 
 
 def test_a_run_is_continued_with_its_own_settings(cfg):
-    runs.check_same(Path(cfg.run_dir), cfg)  # there is no run yet
-    runs.check_same(store(cfg), cfg)
+    check_same(Path(cfg.run_dir), cfg)  # there is no run yet
+    check_same(store(cfg), cfg)
 
 
 @pytest.mark.parametrize(
@@ -67,7 +69,7 @@ def test_the_first_setting_that_differs_is_named(cfg, key, value, said):
     run_dir = store(cfg)
     OmegaConf.update(cfg, key, value)
     with pytest.raises(InputError) as caught:
-        runs.check_same(run_dir, cfg)
+        check_same(run_dir, cfg)
     assert said in str(caught.value)
     assert str(run_dir) in str(caught.value)
     assert "\n" not in str(caught.value)
@@ -77,7 +79,7 @@ def test_a_setting_that_is_only_on_one_side_is_named_too(cfg):
     run_dir = store(cfg)
     OmegaConf.update(cfg, "model.net.maps", {"fc6": 8}, force_add=True)
     with pytest.raises(InputError, match=r"model\.net\.maps\.fc6=None, not 8:"):
-        runs.check_same(run_dir, cfg)
+        check_same(run_dir, cfg)
 
 
 @pytest.mark.parametrize(
@@ -94,7 +96,7 @@ def test_what_does_not_change_the_result_may_differ(cfg, key, value):
     # The data read cache_dir as well: a run may be continued after its cache was moved.
     run_dir = store(cfg)
     OmegaConf.update(cfg, key, value, merge=False)
-    runs.check_same(run_dir, cfg)
+    check_same(run_dir, cfg)
 
 
 # ---- the record -------------------------------------------------------------------------------------------------
@@ -102,9 +104,9 @@ def test_what_does_not_change_the_result_may_differ(cfg, key, value):
 
 def test_a_job_that_ends_well_is_recorded(cfg):
     run_dir = Path(cfg.run_dir)
-    assert runs.status(run_dir) == "absent"
-    with runs.recorded(run_dir, cfg, "train", "convlens a b"):
-        assert runs.status(run_dir) == "running"
+    assert status(run_dir) == "absent"
+    with recorded(run_dir, cfg, "train", "convlens a b"):
+        assert status(run_dir) == "running"
     found = record(run_dir)
     assert found.pop("seconds") >= 0
     assert len(found.pop("settings")) == 16
@@ -117,7 +119,7 @@ def test_a_job_that_ends_well_is_recorded(cfg):
         "version": convlens.__version__,
         "choices": {},
     }
-    assert OmegaConf.to_container(OmegaConf.load(run_dir / "config.yaml")) == runs.plain(cfg)
+    assert OmegaConf.to_container(OmegaConf.load(run_dir / "config.yaml")) == plain(cfg)
 
 
 def test_the_kept_config_needs_no_other_file(cfg):
@@ -126,16 +128,16 @@ def test_the_kept_config_needs_no_other_file(cfg):
 
 def test_a_failure_is_recorded_in_one_line_with_its_traceback_beside(cfg):
     run_dir = Path(cfg.run_dir)
-    with pytest.raises(RuntimeError), runs.recorded(run_dir, cfg, "train", "c"):
+    with pytest.raises(RuntimeError), recorded(run_dir, cfg, "train", "c"):
         raise RuntimeError("first line\nsecond line")
     assert (record(run_dir)["status"], record(run_dir)["error"]) == ("failed", "RuntimeError: first line")
     assert "second line" in (run_dir / "traceback.txt").read_text()
-    assert runs.status(run_dir) == "failed"
+    assert status(run_dir) == "failed"
 
 
 def test_a_job_that_is_stopped_is_recorded_without_a_traceback(cfg):
     run_dir = Path(cfg.run_dir)
-    with pytest.raises(KeyboardInterrupt), runs.recorded(run_dir, cfg, "train", "c"):
+    with pytest.raises(KeyboardInterrupt), recorded(run_dir, cfg, "train", "c"):
         raise KeyboardInterrupt
     assert record(run_dir)["error"] == "stopped before the end"
     assert not (run_dir / "traceback.txt").exists()
@@ -145,19 +147,19 @@ def test_a_job_that_is_refused_leaves_nothing_where_nothing_was(cfg):
     run_dir = Path(cfg.run_dir)
     run_dir.mkdir(parents=True, exist_ok=True)
     (run_dir / "metrics.csv").write_text("epoch\n")
-    with pytest.raises(InputError), runs.recorded(run_dir, cfg, "train", "c"):
+    with pytest.raises(InputError), recorded(run_dir, cfg, "train", "c"):
         raise InputError("give another")
     assert list(run_dir.iterdir()) == []
     store(cfg)
-    with pytest.raises(InputError), runs.recorded(run_dir, cfg, "train", "c"):
+    with pytest.raises(InputError), recorded(run_dir, cfg, "train", "c"):
         raise InputError("give another")
     assert record(run_dir)["error"] == "InputError: give another"
 
 
 def test_two_processes_do_not_work_in_one_directory(cfg):
     run_dir = Path(cfg.run_dir)
-    with runs.recorded(run_dir, cfg, "train", "c"):
-        with pytest.raises(InputError, match="another process works in"), runs.recorded(run_dir, cfg, "train", "c"):
+    with recorded(run_dir, cfg, "train", "c"):
+        with pytest.raises(InputError, match="another process works in"), recorded(run_dir, cfg, "train", "c"):
             pass
         assert record(run_dir)["status"] == "running"
     assert record(run_dir)["status"] == "finished"
@@ -166,7 +168,7 @@ def test_two_processes_do_not_work_in_one_directory(cfg):
 
 def test_the_traceback_of_an_earlier_attempt_does_not_stay_beside_a_finished_run(cfg):
     run_dir = Path(cfg.run_dir)
-    with pytest.raises(RuntimeError), runs.recorded(run_dir, cfg, "train", "c"):
+    with pytest.raises(RuntimeError), recorded(run_dir, cfg, "train", "c"):
         raise RuntimeError("no")
     store(cfg)
     assert record(run_dir)["error"] is None
@@ -182,9 +184,9 @@ def test_the_seconds_of_a_continued_run_add_up(cfg):
 def test_a_damaged_record_counts_as_none(cfg):
     run_dir = store(cfg)
     (run_dir / "run.json").write_text('{"status": "fini')
-    assert runs.status(run_dir) == "absent"
+    assert status(run_dir) == "absent"
     store(cfg)
-    assert runs.status(run_dir) == "finished"
+    assert status(run_dir) == "finished"
 
 
 def test_a_full_disk_is_an_input_error_and_leaves_no_partial_files(cfg, monkeypatch):
@@ -195,7 +197,7 @@ def test_a_full_disk_is_an_input_error_and_leaves_no_partial_files(cfg, monkeypa
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(os, "replace", full)
-    with pytest.raises(InputError, match="disk is full"), runs.recorded(run_dir, cfg, "train", "c"):
+    with pytest.raises(InputError, match="disk is full"), recorded(run_dir, cfg, "train", "c"):
         pass
     assert {p.name: p.read_bytes() for p in run_dir.iterdir()} == before
 
@@ -204,17 +206,17 @@ def test_an_analysis_of_a_run_leaves_the_record_of_the_run_alone(cfg):
     run_dir = store(cfg)
     before = record(run_dir)
     cfg.run = str(run_dir)
-    with runs.analysing(cfg, ["task=project"], "project") as folder:
+    with open_run(cfg, ["task=project"], "project") as folder:
         assert folder == run_dir
     assert record(run_dir) == before
     cfg.run = None
-    with runs.analysing(cfg, ["task=project"], "project"):
+    with open_run(cfg, ["task=project"], "project"):
         pass
     assert (record(run_dir)["task"], record(run_dir)["command"]) == ("project", "convlens task=project")
 
 
 def test_the_command_can_be_typed_again():
-    assert runs.command_line(["task=train", "run_dir=my runs/a"]) == "convlens task=train 'run_dir=my runs/a'"
+    assert command_line(["task=train", "run_dir=my runs/a"]) == "convlens task=train 'run_dir=my runs/a'"
 
 
 def test_clearing_a_run_takes_what_it_computed_and_nothing_else(cfg):
@@ -222,8 +224,8 @@ def test_clearing_a_run_takes_what_it_computed_and_nothing_else(cfg):
     for name in ("checkpoints/last.ckpt", "results/test/predictions.npz", "metrics.csv", "metrics.json", "mine.txt"):
         (run_dir / name).parent.mkdir(parents=True, exist_ok=True)
         (run_dir / name).touch()
-    runs.clear(run_dir)
-    runs.clear(run_dir)
+    clear(run_dir)
+    clear(run_dir)
     assert sorted(path.name for path in run_dir.iterdir()) == ["config.yaml", "mine.txt", "run.json"]
 
 
@@ -258,14 +260,14 @@ def test_weights_are_loaded_from_each_kind_of_file(net, tmp_path, suffix):
     path = saved(net, tmp_path / f"w{suffix}")
     other = small()
     other(torch.zeros(1, 3, 6, 6))
-    runs.load_weights(other, path)
+    load_weights(other, path)
     for name, value in net.state_dict().items():
         assert torch.equal(other.state_dict()[name], value)
 
 
 def test_missing_weights_say_where_they_were_looked_for(net, tmp_path):
     with pytest.raises(InputError, match=rf"no weights at {tmp_path}/none\.ckpt: give"):
-        runs.load_weights(net, tmp_path / "none.ckpt")
+        load_weights(net, tmp_path / "none.ckpt")
 
 
 @pytest.mark.parametrize("suffix", [".ckpt", ".pth", ".safetensors"])
@@ -274,7 +276,7 @@ def test_unreadable_weights_are_one_line(net, tmp_path, suffix, content):
     path = saved(net, tmp_path / f"w{suffix}")
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2] if content == "half" else content)
     with pytest.raises(InputError, match=r"cannot read weights from .*: give a whole file") as caught:
-        runs.load_weights(net, path)
+        load_weights(net, path)
     assert "\n" not in str(caught.value)
 
 
@@ -282,13 +284,13 @@ def test_unreadable_weights_are_one_line(net, tmp_path, suffix, content):
 def test_a_file_that_holds_something_else_is_named(net, tmp_path, content):
     torch.save(content, tmp_path / "w.pth")
     with pytest.raises(InputError, match=rf"w\.pth holds a {type(content).__name__}, not weights"):
-        runs.load_weights(net, tmp_path / "w.pth")
+        load_weights(net, tmp_path / "w.pth")
 
 
 def test_weights_that_would_run_code_are_refused(net, tmp_path):
     torch.save(net, tmp_path / "whole_network.pth")
     with pytest.raises(InputError, match="cannot read weights"):
-        runs.load_weights(net, tmp_path / "whole_network.pth")
+        load_weights(net, tmp_path / "whole_network.pth")
 
 
 def test_weights_of_another_network_name_the_first_parameter_that_does_not_fit(net, tmp_path):
@@ -296,7 +298,7 @@ def test_weights_of_another_network_name_the_first_parameter_that_does_not_fit(n
     other(torch.zeros(1, 3, 6, 6))
     before = {key: value.clone() for key, value in net.state_dict().items()}
     with pytest.raises(InputError, match=r"0\.weight is \(5, 3, 3, 3\) there and \(2, 3, 3, 3\) in Sequential"):
-        runs.load_weights(net, saved(other, tmp_path / "w.ckpt"))
+        load_weights(net, saved(other, tmp_path / "w.ckpt"))
     assert all(torch.equal(net.state_dict()[key], value) for key, value in before.items())
 
 
@@ -305,15 +307,15 @@ def test_weights_with_too_few_or_too_many_parameters_name_the_first(net, tmp_pat
     torch.save({key: value for key, value in state.items() if key != "2.bias"}, tmp_path / "few.pth")
     torch.save(state | {"3.weight": torch.zeros(1)}, tmp_path / "many.pth")
     with pytest.raises(InputError, match=r"2\.bias is missing there and \(4,\) in"):
-        runs.load_weights(net, tmp_path / "few.pth")
+        load_weights(net, tmp_path / "few.pth")
     with pytest.raises(InputError, match=r"3\.weight is \(1,\) there and missing in"):
-        runs.load_weights(net, tmp_path / "many.pth")
+        load_weights(net, tmp_path / "many.pth")
 
 
 def test_what_lies_beside_the_weights_of_the_same_network_is_named(net, tmp_path):
     torch.save(net.state_dict() | {"epoch": 3}, tmp_path / "w.pth")
     with pytest.raises(InputError, match=r"epoch is of type int there and missing in Sequential"):
-        runs.load_weights(net, tmp_path / "w.pth")
+        load_weights(net, tmp_path / "w.pth")
 
 
 # ---- checkpoints and subjects -----------------------------------------------------------------------------------
@@ -332,17 +334,17 @@ def test_the_checkpoint_of_a_name(tmp_path, there, asked, found):
     (tmp_path / "checkpoints").mkdir()
     for name in there:
         (tmp_path / "checkpoints" / f"{name}.ckpt").touch()
-    assert runs.checkpoint(tmp_path, asked) == tmp_path / "checkpoints" / f"{found}.ckpt"
+    assert checkpoint_path(tmp_path, asked) == tmp_path / "checkpoints" / f"{found}.ckpt"
 
 
 def test_an_unknown_checkpoint_is_answered_with_those_there_are(tmp_path):
     with pytest.raises(InputError, match="there is none yet: let the run finish an epoch"):
-        runs.checkpoint(tmp_path)
+        checkpoint_path(tmp_path)
     (tmp_path / "checkpoints").mkdir()
     for name in ("last", "best"):
         (tmp_path / "checkpoints" / f"{name}.ckpt").touch()
     with pytest.raises(InputError, match=r"no checkpoint 'epoch_002' in .*: there is best, last"):
-        runs.checkpoint(tmp_path, "epoch_002")
+        checkpoint_path(tmp_path, "epoch_002")
 
 
 @pytest.fixture
@@ -363,7 +365,7 @@ def trained(cfg, tmp_path) -> tuple[DictConfig, nn.Module]:
 
 def test_a_run_gives_its_own_network_weights_and_data(trained):
     asked, net = trained
-    found = runs.subject(asked, [])
+    found = load_network(asked, [])
     assert (found.name, found.weights) == ("zfnet", f"{asked.run}/checkpoints/best.ckpt")
     assert not found.net.training
     assert {k: v.shape for k, v in found.net.state_dict().items()} == {k: v.shape for k, v in net.state_dict().items()}
@@ -373,23 +375,23 @@ def test_a_run_gives_its_own_network_weights_and_data(trained):
 
 def test_single_values_of_the_runs_data_can_be_changed(trained):
     asked, _ = trained
-    found = runs.subject(asked, ["run=x", "data.batch_size=3", "+data.limit=5"])
+    found = load_network(asked, ["run=x", "data.batch_size=3", "+data.limit=5"])
     assert (found.data.batch_size, found.data.limit) == (3, 5)
-    assert runs.subject(asked, []).data.batch_size == 64
+    assert load_network(asked, []).data.batch_size == 64
 
 
 def test_a_directory_that_is_no_run_says_so(cfg, tmp_path):
     cfg.run = str(tmp_path)
     with pytest.raises(InputError, match=r"is not a run directory \(no config\.yaml\)"):
-        runs.subject(cfg, [])
+        load_network(cfg, [])
 
 
 def test_without_a_run_the_model_is_looked_at_with_the_weights_it_is_given(cfg, tmp_path):
     cfg.model.net.width = 0.1
     net = zfnet(12, input_size=64, width=0.1)
     cfg.model.weights = str(saved(net, tmp_path / "w.safetensors"))
-    found = runs.subject(cfg, [])
+    found = load_network(cfg, [])
     assert found.weights == cfg.model.weights
     assert torch.equal(found.net.get_submodule("fc8").weight, net.get_submodule("fc8").weight)
     cfg.model.weights = None
-    assert runs.subject(cfg, []).weights == "random weights"
+    assert load_network(cfg, []).weights == "random weights"

@@ -58,7 +58,7 @@ def test_the_wheel_holds_the_configuration_the_templates_and_nothing_else(wheel)
 
 
 def test_the_package_comes_from_the_wheel(installed, tmp_path):
-    code = "import convlens, convlens.tasks.main as m, torch; print(convlens.__file__, m.conf_dir(), torch.__file__)"
+    code = "import convlens, convlens.cli.main as m, torch; print(convlens.__file__, m.conf_dir(), torch.__file__)"
     done = run(installed / "bin" / "python", "-c", code, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     package, conf, torch_file = (Path(path) for path in done.stdout.split())

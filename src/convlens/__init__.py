@@ -9,11 +9,11 @@ from typing import Any
 __version__ = "0.1.0"
 
 _VERBS = {
-    "correspondence": "convlens.analysis.correspondence",
-    "diagnose": "convlens.analysis.diagnose",
+    "correspondence": "convlens.analysis.correspondence.delta",
+    "diagnose": "convlens.analysis.diagnosis.diagnose",
     "extract_features": "convlens.transfer.features",
-    "invariance": "convlens.analysis.invariance",
-    "occlude": "convlens.analysis.occlusion",
+    "invariance": "convlens.analysis.invariance.curves",
+    "occlude": "convlens.analysis.occlusion.occlude",
     "InputError": "convlens.errors",
     "project": "convlens.deconv",
     "receptive_field": "convlens.deconv",

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from convlens.analysis.claims import Claim, Estimate, bootstrap, mean_of, verdict
 from convlens.errors import InputError
+from convlens.stats.claims import Claim, Estimate, bootstrap, mean_of, verdict
 
 
 def test_an_interval_is_scipys():

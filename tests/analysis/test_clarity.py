@@ -5,7 +5,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from convlens.analysis.clarity import edge_coherence, gini
+from convlens.analysis.galleries.sharpness import edge_coherence, gini
 
 
 def literal_gini(values: list[float]) -> float:

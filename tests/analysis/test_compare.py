@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binomtest
 
-from convlens.analysis.compare import PairedDifference, paired_difference, sign_test
 from convlens.errors import InputError
+from convlens.stats.paired import PairedDifference, paired_difference, sign_test
 
 
 def wrong(both: int, first: int, second: int, neither: int) -> tuple[torch.Tensor, torch.Tensor]:

@@ -4,9 +4,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from convlens.analysis.ablation_claims import Rows, claims
-from convlens.analysis.contrast import contrast, of_a_seed, quantile
+from convlens.analysis.ablation.claims import Rows, claims
 from convlens.errors import InputError
+from convlens.stats.seed_contrast import contrast, of_a_seed, quantile
 
 
 def drawn(error: float, seeds: int = 3, images: int = 400, seed: int = 0) -> dict[int, np.ndarray]:

@@ -6,9 +6,15 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import TensorDataset
 
-from convlens.analysis.chosen_maps import ChosenMaps
-from convlens.analysis.controls import OTHER, RANDOM, control_views, judge, shuffled
-from convlens.analysis.gallery import OWN, Gallery, View
+from convlens.analysis.galleries.gallery import OWN, Gallery, ProjectionVariant
+from convlens.analysis.galleries.sanity_checks import (
+    OTHER,
+    RANDOM,
+    control_variants,
+    evaluate_controls,
+    randomize_weights,
+)
+from convlens.analysis.galleries.selected_units import SelectedUnits
 from convlens.deconv import project_fields, receptive_field, top_activations
 
 SIZE = 24
@@ -38,12 +44,12 @@ def striking() -> nn.Module:
     return net.eval()
 
 
-def gallery(folder: Path, net: nn.Module, images: Tensor, layer: str = "4") -> tuple[Gallery, ChosenMaps]:
+def gallery(folder: Path, net: nn.Module, images: Tensor, layer: str = "4") -> tuple[Gallery, SelectedUnits]:
     dataset = TensorDataset(images, torch.zeros(len(images), dtype=torch.int64))
     top = top_activations(net, [images], [layer], 6, progress=False)[layer]
     field = receptive_field(net, layer, (SIZE, SIZE))
-    chosen = ChosenMaps.of(layer, top, field, torch.arange(len(top.values)))
-    views = [View(OWN, net), *control_views(net, {}, images, 3)]
+    chosen = SelectedUnits.from_top_activations(layer, top, field, torch.arange(len(top.values)))
+    views = [ProjectionVariant(OWN, net), *control_variants(net, {}, images, 3)]
     made = Gallery(dataset, [chosen], views, folder, lambda x: ((x + 4) * 32).clamp(0, 255).to(torch.uint8))
     made.prepare()
     made.make()
@@ -70,7 +76,7 @@ def test_the_views_are_the_other_rules_another_map_and_random_weights(tmp_path):
 
 def test_a_gallery_by_another_rule_is_controlled_by_the_rest():
     net = striking()
-    assert [view.name for view in control_views(net, {"rule": "gradient"}, striped(4), None)] == [
+    assert [view.name for view in control_variants(net, {"rule": "gradient"}, striped(4), None)] == [
         "deconvnet", "guided", OTHER, RANDOM,
     ]  # fmt: skip
 
@@ -78,7 +84,7 @@ def test_a_gallery_by_another_rule_is_controlled_by_the_rest():
 def test_shuffled_weights_are_the_same_numbers_in_another_order():
     net, images = striking(), striped(8)
     before = {name: tensor.clone() for name, tensor in net.state_dict().items()}
-    other = shuffled(net, images)
+    other = randomize_weights(net, images)
     assert all(torch.equal(before[name], tensor) for name, tensor in net.state_dict().items())
     assert not other.training
     for name in ("0.weight", "2.weight"):
@@ -90,12 +96,12 @@ def test_shuffled_weights_are_the_same_numbers_in_another_order():
         reaching = other[2](other[1](other[0](images)))
     torch.testing.assert_close(other[3].running_mean, reaching.mean((0, 2, 3)))
     torch.testing.assert_close(other[3].running_var, reaching.var((0, 2, 3)))
-    assert torch.equal(shuffled(net, images)[0].weight, other[0].weight)
+    assert torch.equal(randomize_weights(net, images)[0].weight, other[0].weight)
 
 
 def test_a_network_with_two_kinds_of_detectors_is_grouped(tmp_path):
     made, chosen = gallery(tmp_path, striking(), striped())
-    found = judge(made, chosen)
+    found = evaluate_controls(made, chosen)
     assert found is not None
     assert found.maps == 3
     assert found.grouping.value > 0.7
@@ -115,7 +121,7 @@ def test_the_same_projections_under_two_names_are_alike(tmp_path):
     with torch.no_grad():
         net[2].weight[2:], net[2].bias[2:] = net[2].weight[:2].clone(), net[2].bias[:2].clone()
     made, chosen = gallery(tmp_path, net, striped())
-    found = judge(made, chosen)
+    found = evaluate_controls(made, chosen)
     assert found is not None
     assert found.same_place.value == pytest.approx(1, abs=1e-3)
 
@@ -125,14 +131,14 @@ def test_dead_maps_decide_nothing(tmp_path):
     with torch.no_grad():
         net[3].bias[:] = -1e6
     made, chosen = gallery(tmp_path, net, striped())
-    assert judge(made, chosen) is None
+    assert evaluate_controls(made, chosen) is None
 
 
 def test_a_layer_too_small_for_edges_leaves_that_claim_open(tmp_path):
     torch.manual_seed(0)
     net = nn.Sequential(nn.Conv2d(3, 4, 1), nn.ReLU()).eval()
     made, chosen = gallery(tmp_path, net, striped(), layer="1")
-    found = judge(made, chosen)
+    found = evaluate_controls(made, chosen)
     assert found is not None
     assert np.isnan(found.coherence["deconvnet"].value)
     assert found.claim_3 == "can't tell"

@@ -4,7 +4,8 @@ import torch
 from torch import Tensor
 
 import convlens
-from convlens.analysis.correspondence import (
+from convlens.analysis.correspondence.claims import all_distances, correspondence_claim, draws_of_five, ratios
+from convlens.analysis.correspondence.delta import (
     NONZERO,
     THREE,
     consistency,
@@ -15,8 +16,7 @@ from convlens.analysis.correspondence import (
     random_masks,
     sign_changes,
 )
-from convlens.analysis.correspondence_claim import all_distances, correspondence_claim, draws_of_five, ratios
-from convlens.analysis.recompute import OUTPUT
+from convlens.analysis.incremental.evaluate import OUTPUT
 from convlens.errors import InputError
 from convlens.nets import zfnet
 

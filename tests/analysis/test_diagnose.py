@@ -5,11 +5,11 @@ from scipy import stats
 from torch import nn
 
 import convlens
-from convlens.analysis.diagnose import Diagnosis, diagnose
-from convlens.analysis.diagnosis import FilterHealth
-from convlens.analysis.diagnosis_claims import clipping_claim, diagnosis_claims, rank_correlation
-from convlens.analysis.shifts import ShiftError, shift_errors
-from convlens.analysis.spectra import FilterSpectra, filter_spectra, peak_at
+from convlens.analysis.diagnosis.claims import clipping_claim, diagnosis_claims, rank_correlation
+from convlens.analysis.diagnosis.diagnose import Diagnosis, diagnose
+from convlens.analysis.diagnosis.filter_health import FilterHealth
+from convlens.analysis.diagnosis.shift_error import ShiftError, shift_errors
+from convlens.analysis.diagnosis.spectra import FilterSpectra, filter_spectra, peak_at
 from convlens.deconv import ReceptiveField
 from convlens.errors import InputError
 from convlens.nets import zfnet

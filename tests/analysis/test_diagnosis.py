@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from convlens.analysis.diagnosis import FilterHealth, filter_health, silent_share
+from convlens.analysis.diagnosis.filter_health import FilterHealth, dead_map_share, filter_health
 from convlens.errors import InputError
 
 
@@ -119,21 +119,21 @@ def images() -> torch.Tensor:
     ],
 )
 def test_maps_are_silent_below_a_share_of_all_places(lookup, threshold, silent):
-    assert silent_share(lookup, "1", [images()[:3], images()[3:]], threshold) == silent
-    assert silent_share(lookup, "0", [(images(), torch.zeros(4))], threshold) == silent  # as the ReLU would see it
+    assert dead_map_share(lookup, "1", [images()[:3], images()[3:]], threshold) == silent
+    assert dead_map_share(lookup, "0", [(images(), torch.zeros(4))], threshold) == silent  # as the ReLU would see it
 
 
 def test_batches_of_different_sizes_weigh_by_their_images(lookup):
     splits = ([1, 3], [3, 1], [4])
-    assert {silent_share(lookup, "1", list(images().split(sizes)), 10.5) for sizes in splits} == {75.0}
+    assert {dead_map_share(lookup, "1", list(images().split(sizes)), 10.5) for sizes in splits} == {75.0}
 
 
 def test_the_network_is_evaluated_and_left_as_it_was(lookup):
     lookup.train()
-    assert silent_share(lookup, "2", [images()], 0.01) == 25  # dropout is off meanwhile
+    assert dead_map_share(lookup, "2", [images()], 0.01) == 25  # dropout is off meanwhile
     assert all(module.training for module in lookup.modules())
 
 
 def test_no_image_is_an_error(lookup):
     with pytest.raises(InputError, match="the loader gave no images"):
-        silent_share(lookup, "1", [])
+        dead_map_share(lookup, "1", [])

@@ -7,8 +7,7 @@ from PIL import Image
 from torch import Tensor
 
 import convlens
-from convlens.analysis.invariance import Invariance, invariance
-from convlens.analysis.invariance_claims import (
+from convlens.analysis.invariance.claims import (
     change_of_output,
     displacement,
     fit_of_a_line,
@@ -16,7 +15,8 @@ from convlens.analysis.invariance_claims import (
     invariance_claims,
     small_amount,
 )
-from convlens.analysis.transformations import amounts, transform
+from convlens.analysis.invariance.curves import Invariance, invariance
+from convlens.analysis.invariance.transforms import amounts, transform
 from convlens.errors import InputError
 from convlens.nets import zfnet
 

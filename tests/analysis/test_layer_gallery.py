@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from convlens.analysis.chosen_maps import ChosenMaps, choose_maps
-from convlens.analysis.gallery import OWN, Gallery, View, crop
+from convlens.analysis.galleries.gallery import OWN, Gallery, ProjectionVariant, crop
+from convlens.analysis.galleries.selected_units import SelectedUnits, select_units
 from convlens.deconv import TopActivations, project_fields, receptive_field, top_activations
-from convlens.deconv.recording import record
+from convlens.deconv.forward_cache import record
 
 SIZE = 12
 
@@ -46,27 +46,27 @@ def test_windows_are_the_literal_ones_wherever_they_lie(place, side):
 
 
 def test_maps_are_drawn_at_random_once_and_shown_in_order():
-    chosen = choose_maps(96, 12)
+    chosen = select_units(96, 12)
     assert chosen.tolist() == sorted(set(chosen.tolist()))
     assert len(chosen) == 12
     assert chosen.max() < 96
     assert chosen.tolist() != list(range(12))
     torch.manual_seed(5)
     before = torch.random.get_rng_state()
-    assert torch.equal(choose_maps(96, 12), chosen)
+    assert torch.equal(select_units(96, 12), chosen)
     assert torch.equal(torch.random.get_rng_state(), before)
-    assert not torch.equal(choose_maps(96, 12, seed=1), chosen)
+    assert not torch.equal(select_units(96, 12, seed=1), chosen)
 
 
 @pytest.mark.parametrize("count", [None, 4, 9])
 def test_all_maps_are_taken_where_no_more_are_there_or_none_is_named(count):
-    assert choose_maps(4, count).tolist() == [0, 1, 2, 3]
+    assert select_units(4, count).tolist() == [0, 1, 2, 3]
 
 
 def test_every_map_has_the_same_chance():
     counts = torch.zeros(10)
     for seed in range(2000):
-        counts[choose_maps(10, 3, seed)] += 1
+        counts[select_units(10, 3, seed)] += 1
     assert (counts / 600 - 1).abs().max() < 0.15  # expected 600 each, with a standard deviation of 20
 
 
@@ -119,8 +119,8 @@ def literal_projection(image: Tensor, feature_map: int, y: int, x: int) -> Tenso
 def drawn(network: nn.Module, dataset, layer: str, top, maps: list[int], folder: Path, **rules) -> SimpleNamespace:
     """A gallery made on disk and read back."""
     field = receptive_field(network, layer, input_size=(SIZE, SIZE))
-    chosen = ChosenMaps.of(layer, top, field, torch.tensor(maps))
-    view = View(OWN, network, rules)
+    chosen = SelectedUnits.from_top_activations(layer, top, field, torch.tensor(maps))
+    view = ProjectionVariant(OWN, network, rules)
     made = Gallery(dataset, [chosen], [view], folder, to_display, images_at_once=3)
     made.prepare()
     made.make()
@@ -228,8 +228,8 @@ def test_an_interrupted_gallery_is_continued_and_ends_the_same(tmp_path):
     network, dataset = net(), TensorDataset(images(), torch.arange(7))
     tops = top_activations(network, DataLoader(dataset, 2), ["1", "4"], 3, progress=False)
     fields = {layer: receptive_field(network, layer, input_size=(SIZE, SIZE)) for layer in tops}
-    chosen = [ChosenMaps.of(x, tops[x], fields[x], torch.arange(4)) for x in tops]
-    views = [View(OWN, network), View("gradient", network, {"rule": "gradient"}, maps=2)]
+    chosen = [SelectedUnits.from_top_activations(x, tops[x], fields[x], torch.arange(4)) for x in tops]
+    views = [ProjectionVariant(OWN, network), ProjectionVariant("gradient", network, {"rule": "gradient"}, maps=2)]
 
     def made(folder: Path, stops: list[int]) -> dict[str, bytes]:
         gallery = Gallery(dataset, chosen, views, folder, to_display, images_at_once=2)
@@ -259,11 +259,11 @@ def test_an_interrupted_gallery_is_continued_and_ends_the_same(tmp_path):
 def test_shares_of_several_processes_make_the_gallery_of_one(tmp_path):
     network, dataset = net(), TensorDataset(images(), torch.arange(7))
     top = top_activations(network, DataLoader(dataset, 2), ["4"], 3, progress=False)["4"]
-    chosen = [ChosenMaps.of("4", top, receptive_field(network, "4", (SIZE, SIZE)), torch.arange(4))]
+    chosen = [SelectedUnits.from_top_activations("4", top, receptive_field(network, "4", (SIZE, SIZE)), torch.arange(4))]
     found = []
     for processes in (1, 3):
         folder = tmp_path / str(processes)
-        gallery = Gallery(dataset, chosen, [View(OWN, network)], folder, to_display, images_at_once=1)
+        gallery = Gallery(dataset, chosen, [ProjectionVariant(OWN, network)], folder, to_display, images_at_once=1)
         gallery.prepare()
         for rank in range(processes):
             gallery.make((rank, processes))
@@ -274,14 +274,14 @@ def test_shares_of_several_processes_make_the_gallery_of_one(tmp_path):
 def test_an_images_forward_pass_is_shared_by_layers_and_rules(tmp_path):
     network, dataset = net(), TensorDataset(images(), torch.arange(7))
     tops = top_activations(network, DataLoader(dataset, 7), ["1", "4"], 3, progress=False)
-    chosen = [ChosenMaps.of(x, tops[x], receptive_field(network, x, (SIZE, SIZE)), torch.arange(4)) for x in tops]
-    views = [View(rule, network, {"rule": rule}) for rule in (OWN, "gradient", "guided")]
-    views[0] = View(OWN, network)
+    chosen = [SelectedUnits.from_top_activations(x, tops[x], receptive_field(network, x, (SIZE, SIZE)), torch.arange(4)) for x in tops]
+    views = [ProjectionVariant(rule, network, {"rule": rule}) for rule in (OWN, "gradient", "guided")]
+    views[0] = ProjectionVariant(OWN, network)
     gallery = Gallery(dataset, chosen, views, tmp_path, to_display, images_at_once=100)
     gallery.prepare()
     with (
-        patch("convlens.analysis.gallery.WORTH", 0.01),
-        patch("convlens.analysis.gallery.record", side_effect=record) as recorded,
+        patch("convlens.analysis.galleries.gallery.WORTH", 0.01),
+        patch("convlens.analysis.galleries.gallery.record", side_effect=record) as recorded,
     ):
         gallery.make()
     assert recorded.call_count == 1

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
 from torch import Tensor
 
-from convlens.analysis.likeness import auc_table, likeness, pairs_across, pairs_within, spectra
+from convlens.analysis.galleries.similarity import auc_table, pairs_across, pairs_within, similarity, spectra
 from convlens.errors import InputError
 
 
@@ -32,7 +32,7 @@ def test_likeness_is_the_literal_one(height, width, seed):
     torch.manual_seed(seed)
     pictures = torch.randn(2, 3, height, width, dtype=torch.float64)
     spectrum = spectra(pictures)
-    assert likeness(spectrum[:1], spectrum[1:]).item() == pytest.approx(literal_likeness(*pictures), abs=1e-9)
+    assert similarity(spectrum[:1], spectrum[1:]).item() == pytest.approx(literal_likeness(*pictures), abs=1e-9)
 
 
 def test_a_moved_picture_is_the_same_and_another_is_not():

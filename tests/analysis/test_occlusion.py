@@ -10,10 +10,17 @@ from torch.nn import functional as F
 from torchvision import models
 
 import convlens
-from convlens.analysis.faithfulness import EDGES, OTHER, faithfulness, faithfulness_claims, peak_unit, pictures
-from convlens.analysis.fillings import filling
-from convlens.analysis.localisation import box_sums, localisation_claim, localise
-from convlens.analysis.occlusion import OcclusionMaps, occlude, occlude_each, places, usual_square
+from convlens.analysis.occlusion.faithfulness import (
+    EDGES,
+    OTHER,
+    faithfulness,
+    faithfulness_claims,
+    peak_unit,
+    pictures,
+)
+from convlens.analysis.occlusion.localization import box_sums, localization_claim, localize
+from convlens.analysis.occlusion.occlude import OcclusionMaps, occlude, occlude_each, places, usual_square
+from convlens.analysis.occlusion.occluders import filling
 from convlens.deconv import project
 from convlens.errors import InputError
 from convlens.nets import zfnet
@@ -174,7 +181,7 @@ def drawn(seed: int, side: int = 20, size: int = 5) -> OcclusionMaps:
 def test_localisation_against_a_slow_twin():
     maps, thing = drawn(1), torch.zeros(20, 20, dtype=torch.bool)
     thing[4:11, 6:13] = True
-    found = localise(maps, thing)
+    found = localize(maps, thing)
     inside, outside, drops, flags = [], [], [], []
     for i, top in enumerate(maps.tops.tolist()):
         for j, left in enumerate(maps.lefts.tolist()):
@@ -194,8 +201,8 @@ def test_localisation_against_a_slow_twin():
 
 
 def test_an_object_that_is_everywhere_or_nowhere_tells_nothing():
-    assert localise(drawn(1), torch.ones(20, 20, dtype=torch.bool)) is None
-    assert localise(drawn(1), torch.zeros(20, 20, dtype=torch.bool)) is None
+    assert localize(drawn(1), torch.ones(20, 20, dtype=torch.bool)) is None
+    assert localize(drawn(1), torch.zeros(20, 20, dtype=torch.bool)) is None
 
 
 def test_box_sums_are_sums_over_boxes():
@@ -270,10 +277,10 @@ def claims_of(count: int):
         image = torch.rand(1, 24, 24, generator=torch.Generator().manual_seed(seed)) * 0.3
         image[:, 8:16, 8:16] += 1
         maps = occlude(net, image, 0, size=6, stride=2, layer="a")
-        local.append(localise(maps, thing))
+        local.append(localize(maps, thing))
         energies = {"deconvnet": image[0] ** 2, OTHER: torch.rand(24, 24), EDGES: torch.rand(24, 24)}
         faithful.append(faithfulness(maps, energies))
-    return localisation_claim(local, ""), faithfulness_claims(faithful, "a")
+    return localization_claim(local, ""), faithfulness_claims(faithful, "a")
 
 
 def test_a_network_that_looks_at_the_object_supports_the_claim_with_enough_images():

@@ -11,13 +11,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torchvision import models
 
-from convlens.analysis import change_pass
-from convlens.analysis.change_pass import ChangePass
-from convlens.analysis.changed import Changed, union
-from convlens.analysis.recompute import OUTPUT, Reading, recompute
-from convlens.deconv.geometry import Window
+from convlens.analysis.incremental import forward as change_pass
+from convlens.analysis.incremental.boxes import ChangedRegion, union
+from convlens.analysis.incremental.evaluate import OUTPUT, Reading, evaluate_incremental
+from convlens.analysis.incremental.forward import IncrementalForward
 from convlens.nets import alexnet, zfnet
-from tests.deconv.drawn import Drawn, steps
+from convlens.ops.op_table import Window
+from tests.deconv.drawn import GalleryFiles, steps
 
 
 def literal(net: nn.Module, image: Tensor, boxes: Tensor, instead: Tensor, layers: list[str]) -> dict[str, Tensor]:
@@ -78,7 +78,7 @@ def test_in_known_networks_at_corners_edges_and_inside(name, caplog):
     boxes = boxes_in(side, image.shape[-1], [(22, 22), (7, 31)])
     readings = {layer: Reading() for layer in [*layers, OUTPUT]}
     with caplog.at_level(logging.INFO), torch.no_grad():
-        ours = recompute(net, image, boxes, instead, readings)
+        ours = evaluate_incremental(net, image, boxes, instead, readings)
     assert caplog.text == ""  # nothing was computed in full
     expected = literal(net, image, boxes, instead, list(readings))
     for layer in readings:
@@ -89,7 +89,7 @@ def test_in_known_networks_at_corners_edges_and_inside(name, caplog):
 @given(steps, st.integers(9, 26), st.integers(9, 26), st.data())
 def test_in_drawn_networks(drawn, height, width, data):
     torch.manual_seed(0)
-    net, image = Drawn(drawn).double(), torch.randn(4, height, width, dtype=torch.float64)
+    net, image = GalleryFiles(drawn).double(), torch.randn(4, height, width, dtype=torch.float64)
     try:
         with torch.no_grad():
             net(image[None])
@@ -103,7 +103,7 @@ def test_in_drawn_networks(drawn, height, width, data):
     some = torch.tensor(boxes)
     instead = torch.randn(len(boxes) if data.draw(st.booleans()) else 1, 4, height, width, dtype=torch.float64)
     with patch.object(change_pass, "BLOCK", data.draw(st.sampled_from([1, 2**23]))):
-        ours = recompute(net, image, some, instead, {OUTPUT: Reading()})[OUTPUT]
+        ours = evaluate_incremental(net, image, some, instead, {OUTPUT: Reading()})[OUTPUT]
     torch.testing.assert_close(ours, literal(net, image, some, instead, [OUTPUT])[OUTPUT], rtol=1e-9, atol=1e-9)
 
 
@@ -128,7 +128,7 @@ def test_only_what_changed_is_computed():
     net = nn.Sequential(nn.Conv2d(3, 2, 3, padding=1), nn.ReLU(), nn.Conv2d(2, 2, 3, stride=2)).eval()
     image, boxes = torch.randn(3, 40, 40), torch.tensor([[10, 20, 14, 24], [0, 0, 4, 4], [36, 36, 40, 40]])
     with Work() as work:
-        recompute(net, image, boxes, torch.zeros(1, 3, 40, 40), {OUTPUT: Reading()})
+        evaluate_incremental(net, image, boxes, torch.zeros(1, 3, 40, 40), {OUTPUT: Reading()})
     # By hand: of the first layer 6 x 6, 5 x 5 and 5 x 5 places; of the second, whose windows begin at every other row,
     # rows 4 to 7 and columns 9 to 12 (4 x 4), rows and columns 0 to 2 (3 x 3), and 17 to 18 (2 x 2). Beside it one
     # pass over the image itself.
@@ -142,7 +142,7 @@ def test_what_the_images_share_is_computed_once_for_all_passes():
     image, boxes = torch.randn(3, 40, 40), torch.tensor([[10, 20, 14, 24], [0, 0, 4, 4], [36, 36, 40, 40]])
     passes: list[int] = []
     with Work() as work:
-        recompute(net, image, boxes, torch.zeros(1, 3, 40, 40), {OUTPUT: Reading(lambda maps: maps.sum((2, 3)))},
+        evaluate_incremental(net, image, boxes, torch.zeros(1, 3, 40, 40), {OUTPUT: Reading(lambda maps: maps.sum((2, 3)))},
                   values_at_once=200, step=passes.append)  # fmt: skip
     assert passes == [1, 1, 1]
     boxes_alone = 2 * (36 + 25 + 25) + 2 * (16 + 9 + 4)
@@ -154,20 +154,20 @@ def test_memory_is_bounded_by_the_knob():
     net = models.squeezenet1_0(num_classes=3).eval()
     image, boxes = torch.randn(3, 67, 67), boxes_in(67, 67, [(20, 20)])
     done, most = [], []
-    start = ChangePass.start
+    start = IncrementalForward.start
 
     def counted(self, *args):
         most.append(self)
         return start(self, *args)
 
-    with patch.object(ChangePass, "start", counted):
-        few = recompute(
+    with patch.object(IncrementalForward, "start", counted):
+        few = evaluate_incremental(
             net, image, boxes, torch.zeros(1, 3, 67, 67), {OUTPUT: Reading()}, values_at_once=10**5, step=done.append
         )
     assert len(done) > 3
     assert sum(done) == len(boxes)
     assert max(made.values for made in most) <= 10**5
-    many = recompute(net, image, boxes, torch.zeros(1, 3, 67, 67), {OUTPUT: Reading()})
+    many = evaluate_incremental(net, image, boxes, torch.zeros(1, 3, 67, 67), {OUTPUT: Reading()})
     torch.testing.assert_close(few, many)
 
 
@@ -175,8 +175,10 @@ def test_some_maps_reduced_are_those_of_all():
     net = zfnet(5, input_size=64, width=0.2, init="he").eval()
     image, boxes = torch.randn(3, 64, 64), boxes_in(64, 64, [(10, 10)])
     instead = torch.zeros(1, 3, 64, 64)
-    some = recompute(net, image, boxes, instead, {"conv2": Reading(lambda maps: maps.sum((2, 3)), [3, 1])})["conv2"]
-    every = recompute(net, image, boxes, instead, {"conv2": Reading()})["conv2"]
+    some = evaluate_incremental(net, image, boxes, instead, {"conv2": Reading(lambda maps: maps.sum((2, 3)), [3, 1])})[
+        "conv2"
+    ]
+    every = evaluate_incremental(net, image, boxes, instead, {"conv2": Reading()})["conv2"]
     torch.testing.assert_close(some, every[:, [3, 1]].sum((2, 3)))
 
 
@@ -243,7 +245,7 @@ def both(between) -> tuple[Tensor, Tensor]:
     torch.manual_seed(0)
     net, image, instead = Odd(between).eval().double(), torch.randn(3, 20, 20).double(), torch.randn(1, 3, 20, 20)
     boxes = boxes_in(20, 20, [(5, 5), (2, 9)])
-    ours = recompute(net, image, boxes, instead.double(), {OUTPUT: Reading()})[OUTPUT]
+    ours = evaluate_incremental(net, image, boxes, instead.double(), {OUTPUT: Reading()})[OUTPUT]
     return ours, literal(net, image, boxes, instead, [OUTPUT])[OUTPUT]
 
 
@@ -269,7 +271,9 @@ def test_the_network_is_left_as_it_was():
     net = models.resnet18(num_classes=3).train()
     before = {name: value.clone() for name, value in net.state_dict().items()}
     image = torch.randn(3, 40, 40)
-    recompute(net, image, boxes_in(40, 40, [(9, 9)]), image[None] * 0, {"layer1": Reading(), OUTPUT: Reading()})
+    evaluate_incremental(
+        net, image, boxes_in(40, 40, [(9, 9)]), image[None] * 0, {"layer1": Reading(), OUTPUT: Reading()}
+    )
     assert all(module.training for module in net.modules())
     assert not any(m._forward_hooks for m in net.modules())
     assert all(torch.equal(before[name], value) for name, value in net.state_dict().items())
@@ -280,7 +284,7 @@ def test_what_is_said_is_said_once_for_each_network(caplog):
     image = torch.randn(3, 12, 12)
     with caplog.at_level(logging.INFO):
         for _ in range(2):
-            recompute(net, image, boxes_in(12, 12, [(3, 3)]), image[None] * 0, {OUTPUT: Reading()})
+            evaluate_incremental(net, image, boxes_in(12, 12, [(3, 3)]), image[None] * 0, {OUTPUT: Reading()})
     assert [record.message for record in caplog.records] == [
         "Odd: transpose mixes places, so from there on whole images are computed"
     ]
@@ -298,7 +302,7 @@ def test_boxes_above_hold_the_outputs_that_see_a_changed_place(side, extent, str
     outputs = max((side + 2 * before - extent) // stride + 1, 0)
     seen = [o for o in range(outputs) if any(begin <= o * stride - before + k < end for k in range(extent))]
     window = Window((extent, 1), (stride, 1), (before, 0), (before, 0))
-    changed = Changed.of((side, 1), torch.tensor([[begin, 0, end, 1]]))
+    changed = ChangedRegion.from_bounds((side, 1), torch.tensor([[begin, 0, end, 1]]))
     top, left, bottom, right = changed.above(window, (outputs, 1))[0].tolist()
     if not seen:
         assert (top, left, bottom, right) == (0, 0, 0, 0)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import page_trend_test, rankdata, spearmanr
 
-from convlens.analysis.transfer_claims import depth_claim, heads_claim, page_test, pretraining_claim, ranks, trends
+from convlens.transfer.claims import depth_claim, heads_claim, page_test, pretraining_claim, ranks, trends
 
 
 def test_ranks_and_trends_are_scipys():

@@ -12,7 +12,7 @@ from torchvision import datasets
 from torchvision.transforms import v2
 
 from convlens.data import ImageData, ImageFolder
-from convlens.data.transforms import proportional
+from convlens.data.loading.crops import proportional
 from tests.bench.timing import row
 
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data"

@@ -13,7 +13,7 @@ from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 from torch.nn import functional as F
 
-from convlens.tasks.main import conf_dir, register_resolvers
+from convlens.cli.main import conf_dir, register_resolvers
 from tests.bench.timing import in_a_process, row
 
 STEPS, TIMES = 12, 3

@@ -10,7 +10,7 @@ import torch
 import torchvision
 from torch import Tensor, nn
 
-from convlens.analysis.occlusion import occlude, places
+from convlens.analysis.occlusion.occlude import occlude, places
 from convlens.nets import zfnet
 from tests.bench.timing import in_a_process, row
 from tests.bench.top import STATUS

@@ -8,7 +8,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 from convlens.data import ImageData, ImageFolder, ShardedData
-from convlens.data.shard_files import write_shards
+from convlens.data.shards.writer import write_shards
 from tests.bench.cache import BATCH, DATA, decoding_loader
 from tests.bench.timing import row
 

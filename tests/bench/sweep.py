@@ -12,11 +12,11 @@ from pathlib import Path
 import lightning as L
 from hydra import compose, initialize_config_dir
 
-from convlens import runs
+from convlens.cli.main import conf_dir, register_resolvers
+from convlens.runs.lightning_logging import quiet_lightning
+from convlens.runs.naming import job_name
+from convlens.runs.record import recorded
 from convlens.systems import Classifier
-from convlens.tasks.main import conf_dir, register_resolvers
-from convlens.tasks.naming import job_name
-from convlens.tasks.quiet import quiet_lightning
 from tests.bench.timing import in_a_process, row
 from tests.bench.training_step import Data, InTurn, network, sgd
 
@@ -31,7 +31,7 @@ def finished(root: Path) -> None:
         for seed in range(JOBS):
             name = job_name([*GIVEN, f"seed={seed}"])
             cfg = compose("config", [*GIVEN, f"seed={seed}", f"job_name={name}", f"run_dir={root / name}"])
-            with runs.recorded(root / name, cfg, "train", "convlens"):
+            with recorded(root / name, cfg, "train", "convlens"):
                 (root / name / "metrics.json").write_text("{}")
 
 
@@ -39,7 +39,7 @@ def resume() -> float:
     """Seconds of the command, from the shell's point of view; the median of three."""
     with tempfile.TemporaryDirectory() as folder:
         finished(Path(folder))
-        command = [sys.executable, "-m", "convlens.tasks.main", "-m", *GIVEN, f"seed=range(0,{JOBS})"]
+        command = [sys.executable, "-m", "convlens.cli.main", "-m", *GIVEN, f"seed=range(0,{JOBS})"]
         times = []
         for _ in range(3):
             start = time.perf_counter()

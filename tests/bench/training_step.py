@@ -16,10 +16,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from tqdm import tqdm
 
+from convlens.cli.main import conf_dir, register_resolvers
 from convlens.nets import zfnet
+from convlens.runs.lightning_logging import quiet_lightning
 from convlens.systems import Classifier
-from convlens.tasks.main import conf_dir, register_resolvers
-from convlens.tasks.quiet import quiet_lightning
 from tests.bench.timing import in_a_process, row
 
 STEPS, WARM_UP, BATCH, SIZE, WIDTH = 80, 5, 64, 64, 0.5

@@ -17,7 +17,8 @@ from sklearn.svm import LinearSVC
 
 from convlens.data import Caltech101, ImageData
 from convlens.nets.weights import load_weights
-from convlens.transfer import Cell, Setting, Truth, extract_features, sweep
+from convlens.transfer import Cell, Setting, Targets, extract_features
+from convlens.transfer import grid as sweep
 from tests.bench.timing import in_a_process, in_turn, row
 
 SHARED = Path(__file__).resolve().parents[3] / "shared"
@@ -74,7 +75,7 @@ def probes(layers: Sequence[str] = LAYERS) -> list[float]:
     theirs, worst, start = 0.0, 0.0, time.process_time()
     cells = [Cell(*of) for of in product(features, PROBES, SIZES, range(FOLDS))]
     found = {}
-    for outcome in sweep(features.__getitem__, Truth(labels, classes), split, cells, Setting(c=C)):
+    for outcome in sweep(features.__getitem__, Targets(labels, classes), split, cells, Setting(c=C)):
         found[outcome.cell] = outcome.scored.score
     ours = time.process_time() - start
     for layer, probe, size in product(features, PROBES, SIZES):

@@ -13,12 +13,12 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from convlens.analysis.chosen_maps import choose_maps
-from convlens.analysis.diagnosis import filter_health
-from convlens.analysis.gallery_store import read_gallery
+from convlens.analysis.diagnosis.filter_health import filter_health
+from convlens.analysis.galleries.array_store import read_gallery
+from convlens.analysis.galleries.selected_units import select_units
+from convlens.analysis.galleries.sheets import TABLE_COLUMNS
 from convlens.callbacks import FeatureEvolution, FilterHealthLog, FirstFilters, Snapshots, TopProjections
 from convlens.callbacks import evolution as evolution_module
-from convlens.callbacks.gallery_files import TABLE_COLUMNS
 from convlens.deconv import project, receptive_field
 from convlens.figures.filters import filters_sheet
 from convlens.loggers.epoch_csv import EpochCSV
@@ -182,7 +182,7 @@ def strongest(run) -> dict[str, np.ndarray]:
     """Number of each shown map's strongest training image at each drawn epoch, by looking at all of them."""
     found = {}
     for layer, count in zip(LAYERS, (6, 8), strict=True):
-        maps = choose_maps(count, 4)
+        maps = select_units(count, 4)
         found[layer] = np.stack([run.peaks(epoch, layer, "train").argmax(0)[maps].numpy() for epoch in EPOCHS], 1)
     return found
 
@@ -194,7 +194,7 @@ def test_the_evolution_takes_the_strongest_of_all_training_images_of_that_epoch(
     found = run.peaks(epoch, layer, "train")
     maps = arrays[f"{layer}/maps"]
     assert arrays["layers"].tolist() == LAYERS
-    assert maps.tolist() == choose_maps(found.shape[1], 4).tolist()
+    assert maps.tolist() == select_units(found.shape[1], 4).tolist()
     assert arrays[f"{layer}/values"][:, 0].tolist() == pytest.approx(found[:, maps].amax(0).tolist(), rel=1e-4)
     assert arrays[f"{layer}/images"][:, 0].tolist() == strongest[layer][:, EPOCHS.index(epoch)].tolist()
     alive = arrays[f"{layer}/values"][:, 0] > 0

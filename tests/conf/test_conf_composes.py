@@ -13,9 +13,9 @@ from hydra.utils import get_object
 from omegaconf import DictConfig, OmegaConf
 
 import convlens
-from convlens import runs
+from convlens.cli.main import conf_dir, register_resolvers
 from convlens.nets import ConvNet
-from convlens.tasks.main import conf_dir, register_resolvers
+from convlens.runs.subject import build_net, instantiate
 
 CONF = conf_dir()
 GROUPS = sorted(path.name for path in CONF.iterdir() if path.is_dir() and path.name != "hydra")
@@ -93,7 +93,7 @@ def test_whatever_goes_into_the_trainer_can_be_made(group, option, tmp_path, mon
         pytest.importorskip("tensorboard")
     config = composed(f"{group}={option}", f"run_dir={tmp_path}/run")
     for node in [config.trainer] if group == "trainer" else config[group].values():
-        assert type(runs.instantiate(node)) is get_object(node["_target_"])
+        assert type(instantiate(node)) is get_object(node["_target_"])
 
 
 def test_projections_go_down_by_the_librarys_own_defaults():
@@ -128,7 +128,7 @@ def ablated(model: str, ablation: str, num_classes: int, **settings: Any) -> Con
     choice = [] if model == "zfnet" else [f"model={model}"]  # the others are composed already, in another test
     config = copy.deepcopy(composed(f"ablation={ablation}", *choice))
     config.model.net.update(settings)
-    return runs.build_net(config, num_classes)
+    return build_net(config, num_classes)
 
 
 def in_eighths(maps: int, width: float) -> int:

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
-from convlens.tasks.main import conf_dir, register_resolvers
-from convlens.tasks.naming import LONGEST, job_name, run_dir
+from convlens.cli.main import conf_dir, register_resolvers
+from convlens.runs.naming import LONGEST, job_name, run_dir
 
 
 def test_a_plain_command_is_named_by_its_task_model_and_data():

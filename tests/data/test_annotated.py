@@ -4,9 +4,9 @@ import torch
 from PIL import Image
 
 from convlens.data import ImageData, PartsImages, PointedImages, VocObjects
-from convlens.data.annotated import AnnotatedListing, Box, Disc
-from convlens.data.parts import render_scene
+from convlens.data.sources.annotations import AnnotatedListing, Box, Disc
 from convlens.data.sources.voc import CLASSES
+from convlens.data.synthetic.dataset import render_scene
 from convlens.errors import InputError
 
 XML = """<annotation>{}</annotation>"""

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from convlens.data import Caltech101, Cifar10, ImageData, ImageNet, TinyImageNet, VocObjects, archives
+from convlens.data import Caltech101, Cifar10, ImageData, ImageNet, TinyImageNet, VocObjects
+from convlens.data.download import catalog as archives
 from convlens.errors import InputError
 
 

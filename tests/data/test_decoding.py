@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from convlens.data.decoding import UnreadableImage, read_square, square
+from convlens.data.decode import UnreadableImage, read_square, square
 
 
 def resize_then_crop(image: Image.Image, size: int) -> np.ndarray:

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from convlens.data.download import fetch
+from convlens.data.download.fetch import fetch
 from convlens.errors import InputError
 
 CONTENT = np.random.default_rng(0).bytes(3_000_000)

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from convlens.data.decoding import square
-from convlens.data.duplicates import ImageSet, Pair, Rule, candidates, duplicates, to_drop, vectors
+from convlens.data.decode import square
+from convlens.data.near_duplicates import ImageSet, Pair, Rule, candidates, duplicates, to_drop, vectors
 from convlens.errors import InputError
 
 

@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from convlens.data import ImageData, ImageFolder
-from convlens.data.decoding import read_square
-from convlens.data.sampler import EpochSampler
-from convlens.data.transforms import ten_crops
+from convlens.data.decode import read_square
+from convlens.data.loading.crops import ten_crops
+from convlens.data.loading.sampler import EpochSampler
 from convlens.errors import InputError
 
 SIZE, STORED = 14, 16

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from convlens.data import ImageData, ImageFolder
-from convlens.data.decoding import read_square
+from convlens.data.decode import read_square
 from convlens.errors import InputError
 
 SIZE, STORED = 12, 15

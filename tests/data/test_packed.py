@@ -17,11 +17,11 @@ import torch
 from filelock import FileLock
 from PIL import Image
 
-from convlens.data import listing as listing_module
-from convlens.data import packing
-from convlens.data.decoding import read_square
-from convlens.data.listing import FileListing
-from convlens.data.packed import cache_key, pack
+from convlens.data.cache import build as packing
+from convlens.data.cache.store import cache_key, pack
+from convlens.data.decode import read_square
+from convlens.data.splits import image_index as listing_module
+from convlens.data.splits.image_index import FileListing
 from convlens.errors import InputError
 
 SIZE = 8
@@ -113,7 +113,7 @@ def test_the_key_changes_with_the_rule(files, monkeypatch):
     before = cache_key(files, SIZE)
     assert cache_key(files.fitted("crop"), SIZE) == before
     assert cache_key(files.fitted("squeeze"), SIZE) != before
-    monkeypatch.setattr("convlens.data.decoding.RULE", "2: another way")
+    monkeypatch.setattr("convlens.data.decode.RULE", "2: another way")
     assert cache_key(files, SIZE) != before
 
 
@@ -229,7 +229,7 @@ def test_mean_by_hand(tmp_path):
 
 
 def test_the_mean_is_computed_once_for_each_set_of_rows(files, tmp_path, monkeypatch):
-    monkeypatch.setattr("convlens.data.packed._ROWS_AT_ONCE", 5)
+    monkeypatch.setattr("convlens.data.cache.store._ROWS_AT_ONCE", 5)
     packed = pack(files, SIZE, tmp_path / "cache")
     rows = np.arange(0, 23, 2)
     mean = packed.mean(rows)

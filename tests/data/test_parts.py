@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from convlens.data.parts import CLASS_NAMES, PART_NAMES, Scene, label_of, render_images, render_scene
+from convlens.data.synthetic.dataset import CLASS_NAMES, PART_NAMES, Scene, label_of, render_images, render_scene
 
 BLOCK = len(CLASS_NAMES)
 PAIRS = [(PART_NAMES.index(f"left_{part}"), PART_NAMES.index(f"right_{part}")) for part in ("eye", "ear")]
@@ -49,7 +49,7 @@ def test_images_are_those_of_the_first_day(seed, index, size, name, centre, corn
 
 def test_a_fresh_process_draws_the_same_bytes():
     program = (
-        "import hashlib; from convlens.data.parts import render_images;"
+        "import hashlib; from convlens.data.synthetic.dataset import render_images;"
         "images, labels = render_images(range(5, 30), seed=2, size=40);"
         "print(hashlib.blake2b(images.numpy().tobytes(), digest_size=8).hexdigest(), labels.tolist())"
     )

@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 import torch
 
-from convlens.data import ImageData, PartsImages, packing
-from convlens.data.packed import pack
-from convlens.data.parts import CLASS_NAMES, render_images
+from convlens.data import ImageData, PartsImages
+from convlens.data.cache import build as packing
+from convlens.data.cache.store import pack
+from convlens.data.synthetic.dataset import CLASS_NAMES, render_images
 from convlens.errors import InputError
 
 
@@ -56,7 +57,7 @@ linux = pytest.mark.skipif(sys.platform != "linux", reason="images are drawn in 
 
 @pytest.fixture
 def three_cores(monkeypatch):
-    monkeypatch.setattr("convlens.data.sources.parts.cores", lambda: 3)
+    monkeypatch.setattr("convlens.data.sources.synthetic_parts.cores", lambda: 3)
 
 
 @linux
@@ -74,7 +75,7 @@ def test_blocks_drawn_in_processes_are_those_drawn_one_by_one(three_cores):
 
 
 def test_one_core_draws_the_same_blocks_without_a_second_process(monkeypatch):
-    monkeypatch.setattr("convlens.data.sources.parts.cores", lambda: 1)
+    monkeypatch.setattr("convlens.data.sources.synthetic_parts.cores", lambda: 1)
     listing = PartsImages(seed=2, train=29, test=1).split("train").listing
     blocks = listing.blocks(RANGES, 16)
     np.testing.assert_array_equal(next(blocks).images, listing.read(RANGES[0], 16).images)

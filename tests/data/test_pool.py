@@ -6,8 +6,8 @@ import torch
 from PIL import Image
 
 from convlens.data import ImageData, ImageFolder
-from convlens.data.decoding import read_square
-from convlens.data.transforms import ten_crops
+from convlens.data.decode import read_square
+from convlens.data.loading.crops import ten_crops
 from convlens.errors import InputError
 
 SIZE, STORED = 14, 16

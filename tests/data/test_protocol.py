@@ -7,10 +7,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from convlens.data import Caltech101, ImageFolder, PartsImages, PointedImages
-from convlens.data.listing import FileListing
-from convlens.data.protocol import FixedSplit, HeldOutFolds, RandomFolds, fixed_split
-from convlens.data.split_files import write_splits
-from convlens.data.splits import Split, rank_in_class
+from convlens.data.splits.export import write_splits
+from convlens.data.splits.image_index import FileListing
+from convlens.data.splits.protocol import FixedSplit, HeldOutFolds, RandomFolds, fixed_split
+from convlens.data.splits.split import Split, rank_in_class
 from convlens.errors import InputError
 
 COUNTS = st.lists(st.integers(3, 9), min_size=2, max_size=4)

@@ -6,7 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from convlens.data.sampler import EpochSampler, draws
+from convlens.data.loading.sampler import EpochSampler, draws
 
 MASK = 2**64 - 1
 

@@ -10,9 +10,9 @@ import torch
 from PIL import Image
 
 from convlens.data import ImageData, ImageFolder, ShardedData
-from convlens.data.shard_files import write_shards
-from convlens.data.shard_loading import go_on
-from convlens.data.splits import Split
+from convlens.data.shards.reader import go_on
+from convlens.data.shards.writer import write_shards
+from convlens.data.splits.split import Split
 from convlens.errors import InputError
 
 SIZE, COUNT = 16, 150

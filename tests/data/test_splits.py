@@ -4,8 +4,8 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from convlens.data.listing import FileListing
-from convlens.data.splits import Split, balanced, held_out, rank_in_class, share_out
+from convlens.data.splits.image_index import FileListing
+from convlens.data.splits.split import Split, balanced, held_out, rank_in_class, share_out
 
 LABELS = st.lists(st.integers(0, 3), min_size=1, max_size=40)
 

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torchvision.transforms.functional import ten_crop
 
-from convlens.data.transforms import (
+from convlens.data.loading.crops import (
     centre_crop,
     crop_batch,
     fixed_positions,

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from convlens.data.unpacking import unpack
+from convlens.data.download.extract import unpack
 from convlens.errors import InputError
 
 Make = Callable[..., Path]

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 
-class Drawn(nn.Module):
+class GalleryFiles(nn.Module):
     """A network of drawn operations on four maps."""
 
     def __init__(self, steps: list[tuple]) -> None:

@@ -8,7 +8,7 @@ import torchvision
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from convlens.deconv import DownwardRules, project
+from convlens.deconv import BackwardRules, project
 from convlens.errors import InputError
 
 # ReLU calls in a forward pass, counted by hand or by peers; GoogLeNet and Inception have no nn.ReLU at all.
@@ -40,7 +40,7 @@ def build(name: str, device: str = "cpu") -> nn.Module:
 @pytest.mark.parametrize("name", RELUS)
 def test_every_relu_call_of_a_network_is_met(name):
     net = build(name, "meta")
-    with DownwardRules() as rules:
+    with BackwardRules() as rules:
         net(torch.zeros(1, 3, 224, 224, device="meta"))
     assert rules.rectified == RELUS[name]
 
@@ -109,7 +109,7 @@ def test_projections_are_those_of_relus_replaced_one_and_all_and_not_the_gradien
 
 
 def test_a_network_with_both_kinds_below_the_unit_counts_both():
-    with DownwardRules() as rules:
+    with BackwardRules() as rules:
         F.relu(F.relu6(torch.ones(1)).sigmoid())
     assert rules.rectified == 1
     assert dict(rules.others) == {"relu6": 1, "sigmoid": 1}

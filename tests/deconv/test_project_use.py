@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from convlens.deconv import DownwardRules, project, receptive_field
+from convlens.deconv import BackwardRules, project, receptive_field
 from convlens.errors import InputError
 from convlens.nets import zfnet
 
@@ -188,7 +188,7 @@ def test_a_mistake_is_answered_in_one_line(net, images, arguments, options, mess
 )
 def test_unknown_rules_are_answered_with_the_known_ones(options, message):
     with pytest.raises(InputError, match=message):
-        inspect.unwrap(DownwardRules.__init__)(DownwardRules.__new__(DownwardRules), **options)
+        inspect.unwrap(BackwardRules.__init__)(BackwardRules.__new__(BackwardRules), **options)
 
 
 def test_all_layers_of_a_large_network_are_counted_rather_than_listed():
@@ -248,6 +248,6 @@ def test_rules_by_hand_leave_the_way_up_unchanged():
     expected = net(x)
     for rule in ("deconvnet", "gradient", "guided"):
         for unpool in ("sum", "overwrite"):
-            with DownwardRules(rule, unpool) as rules:
+            with BackwardRules(rule, unpool) as rules:
                 assert torch.equal(net(x), expected)
             assert rules.rectified == 7

@@ -11,8 +11,8 @@ import torch.multiprocessing as mp
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
+from convlens.analysis.galleries.top_activations import Search, numbered
 from convlens.deconv import top_activations
-from convlens.deconv.search import Search, numbered
 from convlens.errors import InputError
 
 LAYERS = ["1", "4"]
@@ -61,7 +61,7 @@ def test_an_interrupted_search_goes_on_where_it_was(stop, tmp_path):
 
 def test_the_state_can_be_kept_along_the_way():
     search, states = Search(net(), LAYERS, 4), []
-    with patch("convlens.deconv.search.SECONDS_BETWEEN_PAUSES", 0.0):
+    with patch("convlens.analysis.galleries.top_activations.SECONDS_BETWEEN_PAUSES", 0.0):
         search.run(loader(), progress=False, pause=lambda: states.append(search.state()["done"]))
     assert states == [1, 2, 3, 4, 5, 6]
 

@@ -230,8 +230,8 @@ class Loud(Dataset):
 
 def test_a_shuffled_loader_is_read_in_the_order_of_its_set_with_nothing_dropped():
     net, data = small(), Loud(pictures(11))
-    shuffled = DataLoader(data, batch_size=4, shuffle=True, drop_last=True)
-    top = top_activations(net, shuffled, ["conv2"], k=3)["conv2"]
+    randomize_weights = DataLoader(data, batch_size=4, shuffle=True, drop_last=True)
+    top = top_activations(net, randomize_weights, ["conv2"], k=3)["conv2"]
     assert data.asked == list(range(11))
     assert_same(top, literal_top(every_output(net, data.images)["conv2"], 3))
 

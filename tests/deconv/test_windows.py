@@ -11,23 +11,25 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torchvision import models
 
-from convlens.deconv import grouping, project, project_fields, receptive_field, way_down
-from convlens.deconv.convolution import transposed_by_phases
-from convlens.deconv.grouping import groups
+from convlens.deconv import backward as way_down
+from convlens.deconv import project, project_fields, receptive_field
+from convlens.deconv import window_batching as grouping
+from convlens.deconv.backward import Projector, going_down
+from convlens.deconv.fast_conv import transposed_by_phases
+from convlens.deconv.forward_cache import record
 from convlens.deconv.project import FieldProjector, paste
-from convlens.deconv.receptive import ReceptiveField, traced_fields
-from convlens.deconv.recording import record
-from convlens.deconv.way_down import WayDown, going_down
+from convlens.deconv.window_batching import groups
 from convlens.errors import InputError
 from convlens.nets import alexnet, zfnet
-from tests.deconv.drawn import Drawn, steps
+from convlens.ops.receptive_field import ReceptiveField, traced_fields
+from tests.deconv.drawn import GalleryFiles, steps
 
 RULES = ("deconvnet", "gradient", "guided")
 
 
 def whole(net: nn.Module, images: Tensor, layer: str, units: list, rule: str, unpool: str, lrn: str) -> Tensor:
     """Projections by passes over whole images."""
-    way = WayDown.of(net, images, layer, rule, "activation", unpool, lrn, 8)
+    way = Projector.from_images(net, images, layer, rule, "activation", unpool, lrn, 8)
     assert way.field is not None
     way.field = None
     projections = torch.zeros(len(units), *images.shape[1:], dtype=images.dtype)
@@ -102,7 +104,7 @@ def test_in_known_networks_at_corners_edges_and_inside(name, caplog):
 )
 def test_in_drawn_networks(steps, height, width, rule, overwrite, adjoint, seed):
     torch.manual_seed(seed)
-    net, images = Drawn(steps).double().eval(), torch.randn(2, 4, height, width, dtype=torch.float64)
+    net, images = GalleryFiles(steps).double().eval(), torch.randn(2, 4, height, width, dtype=torch.float64)
     try:
         with torch.no_grad():
             shape = net(images).shape[1:]
@@ -113,9 +115,9 @@ def test_in_drawn_networks(steps, height, width, rule, overwrite, adjoint, seed)
     if not traced_fields(net, images, ["last"])["last"].local:
         return
     units = places(shape, 2, seed)
-    with patch("convlens.deconv.way_down.log.info") as said:
+    with patch("convlens.deconv.backward.log.info") as said:
         ours = project(net, images, "last", units, rule=rule, unpool=options[1], lrn=options[2])
-        way = WayDown.of(net, images, "last", rule, "activation", options[1], options[2], 8)
+        way = Projector.from_images(net, images, "last", rule, "activation", options[1], options[2], 8)
         recorded = torch.zeros_like(ours)
         with going_down(net):
             for rows, signals, corners in way.run(images, units, record(net, images, ["last"])):

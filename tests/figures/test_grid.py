@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from convlens.errors import InputError
-from convlens.figures.grid import fitted, panel_gain, resize, saturation, signed_to_uint8, tile, to_rgb
+from convlens.figures.image_grid import fitted, panel_gain, resize, saturation, signed_to_uint8, tile, to_rgb
 
 
 def f32(*values: float) -> np.ndarray:

@@ -4,7 +4,7 @@ from PIL import Image
 
 from convlens.errors import InputError
 from convlens.figures import evolution_sheet, filters_sheet, top9_sheet
-from convlens.figures.lettering import ACCENT, EMPTY, font, number, shorten, wrap
+from convlens.figures.text import ACCENT, EMPTY, font, number, shorten, wrap
 
 RECEPTIVE_FIELDS = {"conv1": 7, "conv2": 27, "conv3": 75, "conv4": 107, "conv5": 139, "image": 224, "large": 300}
 

@@ -22,10 +22,10 @@ from PIL import Image
 from torch.utils.data import DataLoader, TensorDataset
 from wandb.proto import wandb_internal_pb2
 
+from convlens.cli.main import conf_dir
 from convlens.loggers.epoch_wandb import EpochWandb
+from convlens.runs.training import close
 from convlens.systems import Classifier
-from convlens.tasks.main import conf_dir
-from convlens.tasks.training import close
 
 BLOCK, HEADER = 32 * 1024, struct.Struct("<IHB")
 FULL, LAST = 1, 4
@@ -121,7 +121,7 @@ def command(
 ) -> subprocess.CompletedProcess:
     own = [*overrides, f"run_dir={folder / 'run'}", f"cache_dir={folder / 'cache'}"]
     return subprocess.run(
-        [sys.executable, "-c", f"{before}\nfrom convlens.tasks.main import main\nmain()", *own],
+        [sys.executable, "-c", f"{before}\nfrom convlens.cli.main import main\nmain()", *own],
         env=environment(folder, internet),
         stdin=subprocess.DEVNULL,
         capture_output=True,

@@ -163,4 +163,4 @@ def whole(tmp_path_factory: pytest.TempPathFactory, make_study: Callable[[Path],
 @pytest.fixture
 def no_drawing(monkeypatch: pytest.MonkeyPatch) -> None:
     """Curves are chosen but drawn without their lines, which takes most of the time of a report."""
-    monkeypatch.setattr("convlens.report.pictures.curves", lambda plots, dark: Figure(figsize=(1, 1)))
+    monkeypatch.setattr("convlens.report.embed.curves", lambda plots, dark: Figure(figsize=(1, 1)))

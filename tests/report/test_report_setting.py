@@ -2,8 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from convlens.report.records import Run
-from convlens.report.setting import settings
+from convlens.report.study_record import Run
+from convlens.report.training_settings import settings
 
 
 def run(config: str) -> Run:

@@ -3,7 +3,7 @@ import math
 
 import pytest
 
-from convlens.report.wording import column, duration, listing, number, percent, plural, spread
+from convlens.report.format import column, duration, listing, number, percent, plural, spread
 
 
 @pytest.mark.parametrize(

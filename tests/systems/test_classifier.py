@@ -12,8 +12,8 @@ from torch.nn import functional as F
 from torch.optim.lr_scheduler import OneCycleLR, ReduceLROnPlateau, StepLR
 from torch.utils.data import DataLoader, TensorDataset
 
+from convlens.runs.training import checkpoints
 from convlens.systems import Classifier
-from convlens.tasks.training import checkpoints
 
 CLASSES, EPOCHS, BATCH = 7, 4, 8
 SGD = functools.partial(torch.optim.SGD, lr=0.2, momentum=0.9, weight_decay=1e-3)

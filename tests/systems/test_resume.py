@@ -95,7 +95,7 @@ def start(run_dir: Path, overrides: list[str], cut: str | None = None) -> subpro
             "import os, signal",
             "def die(): os.kill(os.getpid(), signal.SIGKILL)",
             *lines,
-            "from convlens.tasks.main import main",
+            "from convlens.cli.main import main",
             "main()",
         ]
     )

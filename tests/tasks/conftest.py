@@ -13,7 +13,7 @@ import torch
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 
-from convlens.tasks.main import main
+from convlens.cli.main import main
 
 SMALL_DATA = ("data.source.train=48", "data.source.test=24", "model.net.width=0.1", "recipe.max_epochs=2")
 

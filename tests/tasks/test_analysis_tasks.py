@@ -10,10 +10,10 @@ import torch
 from omegaconf import OmegaConf
 from PIL import Image
 
-from convlens import runs
-from convlens.analysis.occlusion import occlude
+from convlens.analysis.occlusion.occlude import occlude
+from convlens.runs.subject import LoadedNetwork, load_network
 
-FEW = ("task.images=3", "task.correct=false")
+FEW = ("task.images=3", "task.only_correct=false")
 OCCLUDE = ("task=occlude", "run=run", *FEW, "task.stride=16", "task.drawn=2", "task.others=8")
 INVARIANCE = ("task=invariance", "run=run", *FEW, "task.steps=9", "task.layers=[conv1,fc7]", "task.drawn=2")
 CORRESPOND = ("task=correspond", "run=run", "task.images=4", "task.drawn=2")
@@ -34,10 +34,10 @@ def result(run: Path, analysis: str) -> dict:
     return found
 
 
-def subject(run: Path) -> runs.Subject:
+def subject(run: Path) -> LoadedNetwork:
     config = OmegaConf.load(run / "config.yaml")
     config.run = str(run)
-    return runs.subject(config, [])
+    return load_network(config, [])
 
 
 def test_occlusion_of_a_run(convlens, run):
@@ -64,7 +64,7 @@ def test_occlusion_of_a_run(convlens, run):
 
 @pytest.mark.parametrize("fill", ["mean", "blur", "noise", "30"])
 def test_any_fill_will_do(convlens, run, fill):
-    job = ("task=occlude", "run=run", "task.images=1", "task.correct=false", "task.stride=25", "task.drawn=1")
+    job = ("task=occlude", "run=run", "task.images=1", "task.only_correct=false", "task.stride=25", "task.drawn=1")
     assert convlens(*job, f"task.fill={fill}", "task.others=0", "task.layer=conv3").code == 0
 
 
@@ -88,7 +88,7 @@ def test_other_borders(convlens, run, border):
         "task=invariance",
         "run=run",
         "task.images=1",
-        "task.correct=false",
+        "task.only_correct=false",
         "task.steps=3",
         "task.layers=[conv1,conv2]",
     )
@@ -153,7 +153,7 @@ def test_the_report_has_the_board_of_all_claims(convlens, run):
         ((*OCCLUDE, "task.target=mine"), "task.target='mine': choose label or predicted"),
         ((*OCCLUDE, "task.fill=red"), "fill 'red' is unknown: choose one of grey, mean, blur, noise"),
         ((*OCCLUDE, "task.layer=conv9"), "unknown layer 'conv9' in ConvNet"),
-        ((*OCCLUDE, "task.outputs=[1,2]"), "task.outputs has 2 numbers for 12 classes of the data"),
+        ((*OCCLUDE, "task.class_map=[1,2]"), "task.class_map has 2 numbers for 12 classes of the data"),
         ((*OCCLUDE, "task.images=0"), "task.images=0: give a whole number of at least 1"),
         ((*INVARIANCE, "task.form=cosine"), "task.form='cosine': choose one of raw, relative, unit"),
         ((*INVARIANCE, "task.kinds=[shear]"), "transformation 'shear' is unknown: choose one of translation"),
@@ -187,7 +187,7 @@ def test_a_class_that_is_never_predicted_is_said(convlens, run):
     never = min(set(range(12)) - said)  # after one epoch there is such a class
     outcome = convlens("task=occlude", "run=run", "task.images=3", f"task.label={never}", "task.others=0")
     assert outcome.code == 2
-    assert "is predicted right by zfnet: choose another task.label, or task.correct=false" in outcome.err
+    assert "is predicted right by zfnet: choose another task.label, or task.only_correct=false" in outcome.err
 
 
 def test_networks_of_other_classes_say_how_to_go_on(convlens, tmp_path):

@@ -7,10 +7,10 @@ import pytest
 from pyarrow import parquet
 
 from convlens.errors import InputError
-from convlens.tasks.averaging import averaged
+from convlens.metrics.ensemble import averaged
+from convlens.runs.freshness import finished_runs, is_collected, keep_collected
+from convlens.runs.groups import find_groups, names_of
 from convlens.tasks.collect import collect, networks
-from convlens.tasks.collected_runs import find_groups, names_of
-from convlens.tasks.finished_runs import finished_runs, is_collected, keep_collected
 
 CLASSES, IMAGES = 6, 40
 

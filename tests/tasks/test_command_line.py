@@ -12,10 +12,10 @@ import pytest
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 from PIL import Image
 
-from convlens import files
+from convlens.io import atomic as files
 from convlens.systems import Classifier
 
-COMMAND = [sys.executable, "-c", "from convlens.tasks.main import main; main()"]
+COMMAND = [sys.executable, "-c", "from convlens.cli.main import main; main()"]
 
 
 def type_in(folder: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -50,7 +50,7 @@ HEAVY = ("torch", "lightning", "torchvision", "numpy", "matplotlib", "wandb", "P
 def test_a_question_loads_nothing_heavy_and_writes_nothing(tmp_path, arguments):
     code = (
         "import sys\n"
-        "from convlens.tasks.main import main\n"
+        "from convlens.cli.main import main\n"
         "try:\n    main()\n"
         f"finally:\n    print('HEAVY', [name for name in {HEAVY} if name in sys.modules])\n"
     )

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from convlens.analysis.compare import sign_test
+from convlens.stats.paired import sign_test
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ import pytest
 import torch
 from PIL import Image
 
-from convlens.analysis.diagnosis import filter_health
+from convlens.analysis.diagnosis.filter_health import filter_health
 
 
 def numbers(result: dict) -> dict[str, float]:

@@ -11,8 +11,8 @@ import torchvision
 from PIL import Image
 from safetensors.torch import save_file
 
+from convlens.runs import training as train_task
 from convlens.systems import Classifier
-from convlens.tasks import training as train_task
 
 SMALL = ("model.net.width=0.1", "recipe.max_epochs=1", "callbacks=none", "run_dir=tuned")
 

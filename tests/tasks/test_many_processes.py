@@ -20,7 +20,7 @@ def type_in(tmp_path, cache):
     """A command as typed, which may start other processes."""
 
     def call(*arguments: str) -> subprocess.CompletedProcess:
-        command = [sys.executable, "-m", "convlens.tasks.main", *arguments, f"cache_dir={cache}"]
+        command = [sys.executable, "-m", "convlens.cli.main", *arguments, f"cache_dir={cache}"]
         environment = os.environ | {"OMP_NUM_THREADS": "1"}
         done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done
@@ -73,7 +73,7 @@ def test_two_processes_extract_the_features_that_one_does(convlens, type_in, tmp
 
 
 def test_a_batch_that_two_devices_cannot_share_is_refused(tmp_path, cache):
-    command = [sys.executable, "-m", "convlens.tasks.main", *TRAIN, *TWO, "recipe.batch_size=15", f"cache_dir={cache}"]
+    command = [sys.executable, "-m", "convlens.cli.main", *TRAIN, *TWO, "recipe.batch_size=15", f"cache_dir={cache}"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 2, done
     assert "convlens: recipe.batch_size=15 cannot be shared evenly by 2 devices: give a multiple of 2" in done.stderr

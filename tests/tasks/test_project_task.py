@@ -14,14 +14,14 @@ from omegaconf import OmegaConf
 from PIL import Image
 from torch import nn
 
-from convlens import runs
-from convlens.analysis.chosen_maps import default_layers
-from convlens.analysis.gallery import Gallery
-from convlens.analysis.gallery_store import read_gallery
-from convlens.callbacks.gallery_files import TABLE_COLUMNS
+from convlens.analysis.galleries.array_store import read_gallery
+from convlens.analysis.galleries.gallery import Gallery
+from convlens.analysis.galleries.selected_units import default_layers
+from convlens.analysis.galleries.sheets import TABLE_COLUMNS
 from convlens.deconv import project, top_activations
 from convlens.errors import InputError
 from convlens.nets import zfnet
+from convlens.runs.subject import load_network
 
 CONVS = ["conv1", "conv2", "conv3", "conv4", "conv5"]
 ANY_NET = ("task=project", "model=torchvision", "model.net.name=squeezenet1_1", "data.source.test=24")
@@ -53,7 +53,7 @@ def test_what_is_drawn_is_the_projection_of_the_strongest_activations(convlens, 
     kept = {name: torch.from_numpy(np.array(arrays[name])) for name in arrays if name != "image_ids"}
     config = OmegaConf.load(run / "config.yaml")
     config.run = str(run)
-    subject = runs.subject(config, [])
+    subject = load_network(config, [])
     loader = subject.data.plain_dataloader("test")
     top = top_activations(subject.net, loader, ["conv3"], 1)["conv3"]
     assert kept["maps"].tolist() == list(range(len(top.values)))
@@ -213,7 +213,7 @@ def test_a_gallery_stopped_at_any_time_is_continued(convlens, run):
     # Then while the files are written, with everything projected.
     with (
         patch.object(Gallery, "_block", autospec=True, side_effect=block) as blocks,
-        patch("convlens.callbacks.gallery_files.write_arrays", side_effect=KeyboardInterrupt),
+        patch("convlens.analysis.galleries.sheets.write_arrays", side_effect=KeyboardInterrupt),
     ):
         assert convlens("task=project", "run=run", *SMALL).code == 130
     with patch.object(Gallery, "_block", side_effect=AssertionError("nothing is left to project")):
@@ -275,7 +275,7 @@ def test_what_was_begun_with_other_settings_is_done_anew(convlens, run):
 
 
 def test_two_processes_make_the_gallery_of_one(run, tmp_path):
-    command = [sys.executable, "-m", "convlens.tasks.main", "task=project", "run=run", *SMALL, "data.batch_size=7"]
+    command = [sys.executable, "-m", "convlens.cli.main", "task=project", "run=run", *SMALL, "data.batch_size=7"]
     found = []
     for devices in (1, 2):
         outcome = subprocess.run(
@@ -323,7 +323,7 @@ def test_the_arrays_name_images_labels_and_boxes(convlens, run):
     assert sorted(p.suffix for p in (run / "results/projections/best").iterdir()).count(".npy") == 0
     config = OmegaConf.load(run / "config.yaml")
     config.run = str(run)
-    data = runs.subject(config, []).data
+    data = load_network(config, []).data
     for row, rank in np.argwhere(arrays["values"] > 0).tolist():
         number = int(arrays["images"][row, rank])
         assert arrays["image_ids"][row, rank] == data.image_id("test", number)

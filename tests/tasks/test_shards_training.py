@@ -73,7 +73,7 @@ def test_a_training_that_is_stopped_in_validation_measures_that_epoch(convlens, 
 
 
 def sharded(folder: Path, cache: Path, *arguments: str) -> subprocess.CompletedProcess:
-    command = [sys.executable, "-m", "convlens.tasks.main", *arguments, f"cache_dir={cache}"]
+    command = [sys.executable, "-m", "convlens.cli.main", *arguments, f"cache_dir={cache}"]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     return subprocess.run(
         command, cwd=folder, env=environment, capture_output=True, text=True, timeout=300, check=False

@@ -12,13 +12,13 @@ import pytest
 import wandb
 from hydra.errors import MissingConfigException
 
+from convlens.runs.config_errors import explain
 from convlens.systems import Classifier
 from convlens.tasks.collect import collect
-from convlens.tasks.mistakes import explain
 
 DISABLED = {"mode": "disabled"}  # W&B reads its variables once, maybe in an earlier test
 QUICK = ("recipe.max_epochs=1", "callbacks=none", "output_root=out")
-COMMAND = [sys.executable, "-m", "convlens.tasks.main", "-m"]
+COMMAND = [sys.executable, "-m", "convlens.cli.main", "-m"]
 
 
 @pytest.fixture
@@ -216,7 +216,7 @@ def test_the_second_and_the_third_job_may_not_share_a_directory_either(refused, 
 def test_a_finished_sweep_is_passed_over_without_anything_heavy(convlens, quick, tmp_path, cache):
     assert convlens("-m", *quick, "seed=0").code == 0
     code = (
-        "import sys\nfrom convlens.tasks.main import main\n"
+        "import sys\nfrom convlens.cli.main import main\n"
         "try:\n    main()\nfinally:\n    print(sorted({'torch', 'lightning', 'numpy'} & set(sys.modules)))"
     )
     command = [sys.executable, "-c", code, "-m", *quick, "seed=0", f"cache_dir={cache}"]
@@ -344,7 +344,7 @@ def test_the_runs_of_a_sweep_are_a_group_and_those_of_another_a_second(convlens,
 
 def test_a_job_of_several_devices_is_in_the_group_of_its_sweep(convlens, quick, monkeypatch):
     typed = Mock(return_value=Mock(returncode=0))
-    monkeypatch.setattr("convlens.tasks.sweep_jobs.subprocess.run", typed)
+    monkeypatch.setattr("convlens.cli.sweep_jobs.subprocess.run", typed)
     convlens("-m", *quick, "seed=0,1", "logger=wandb", "trainer.devices=2")
     groups = [word for call in typed.call_args_list for word in call.args[0] if word.startswith("logger.wandb.group=")]
     assert len(groups) == 2

@@ -11,9 +11,10 @@ import yaml
 from omegaconf import OmegaConf
 
 import convlens as package
-from convlens import runs
 from convlens.callbacks import FirstFilters
 from convlens.data import ImageData
+from convlens.nets.weights import load_weights
+from convlens.runs.subject import build_data_and_net
 
 
 def read(run: Path, name: str) -> dict:
@@ -83,8 +84,8 @@ def test_the_metrics_say_what_was_tested(trained):
 
 
 def test_seen_is_what_the_test_would_find_on_the_first_training_images(trained, cache):
-    data, net = runs.build(OmegaConf.load(trained / "config.yaml"))
-    runs.load_weights(net, trained / "checkpoints/best.ckpt")
+    data, net = build_data_and_net(OmegaConf.load(trained / "config.yaml"))
+    load_weights(net, trained / "checkpoints/best.ckpt")
     images = data.dataset("train", "ten", 24)
     with torch.no_grad():
         mean = [net.eval()(images[i][0]).softmax(1).mean(0) for i in range(24)]

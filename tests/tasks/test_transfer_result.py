@@ -8,28 +8,28 @@ import pytest
 from torch import nn
 
 from convlens.data import ImageData
-from convlens.data.listing import FileListing
-from convlens.data.protocol import FixedSplit
-from convlens.runs import Subject
-from convlens.tasks.transfer_beside import Beside
-from convlens.tasks.transfer_c import c_shown
-from convlens.tasks.transfer_cells import Cells, Fitted
-from convlens.tasks.transfer_collected import Collected
-from convlens.tasks.transfer_paper import PRETRAINED, SCRATCH, TABLE_6, TABLE_7, paper_classes, paper_row, paper_score
-from convlens.tasks.transfer_pictures import by_gain, gain, taken_for
-from convlens.tasks.transfer_result import class_tables, layer_table, positives, transfer_claims
-from convlens.transfer.sweep import Cell
+from convlens.data.splits.image_index import FileListing
+from convlens.data.splits.protocol import FixedSplit
+from convlens.runs.baselines import Baseline
+from convlens.runs.subject import LoadedNetwork
+from convlens.stats.paper_transfer import PRETRAINED, SCRATCH, TABLE_6, TABLE_7, paper_classes, paper_row, paper_score
+from convlens.transfer.fit_cache import FitCache, ProbeResult
+from convlens.transfer.grid import Cell
+from convlens.transfer.plots import by_gain, gain, taken_for
+from convlens.transfer.probes.regularization import c_shown
+from convlens.transfer.score_table import ScoreTable
+from convlens.transfer.transfer_result import class_tables, layer_table, positives, transfer_claims
 
 CLASSES = tuple("abcdefgh")
 
 
-class Kept(Cells):
+class Kept(FitCache):
     """Cells as a list."""
 
-    def __init__(self, *fitted: Fitted) -> None:
+    def __init__(self, *fitted: ProbeResult) -> None:
         self._fitted = list(fitted)
 
-    def fitted(self) -> list[Fitted]:
+    def fitted(self) -> list[ProbeResult]:
         return self._fitted
 
 
@@ -42,10 +42,10 @@ class Data(ImageData):
         self.protocol, self.class_names = protocol, CLASSES
 
 
-def cell(layer, probe, size, fold, per_class) -> Fitted:
+def cell(layer, probe, size, fold, per_class) -> ProbeResult:
     known = [value for value in per_class if not math.isnan(value)]
     score = sum(known) / len(known)
-    return Fitted(Cell(layer, probe, size, fold), score, list(per_class), [0], [0], 1.0, {}, 3, 0.1)
+    return ProbeResult(Cell(layer, probe, size, fold), score, list(per_class), [0], [0], 1.0, {}, 3, 0.1)
 
 
 def subject(targets=None, name="caltech-101"):
@@ -59,21 +59,21 @@ def subject(targets=None, name="caltech-101"):
         train=np.arange(16),
         test=np.arange(16, 32),
     )
-    return Subject(nn.Identity(), Data(protocol), "net", "file", {})
+    return LoadedNetwork(nn.Identity(), Data(protocol), "net", "file", {})
 
 
 LOW, HIGH = np.linspace(10, 40, 8), np.linspace(70, 90, 8)
 
 
-def two_layers(*more: Fitted) -> Collected:
+def two_layers(*more: ProbeResult) -> ScoreTable:
     cells = [cell("low", "softmax", 30, fold, LOW + fold) for fold in (0, 1)]
     cells += [cell("high", "softmax", 30, fold, HIGH + fold) for fold in (0, 1)]
-    return Collected({"trained": Kept(*cells, *more)}, ["low", "high"])
+    return ScoreTable({"trained": Kept(*cells, *more)}, ["low", "high"])
 
 
 def test_the_table_has_means_over_folds_and_the_papers_rows():
     found = two_layers()
-    others = {"scratch": Beside({30: np.array([20.0, 22.0])}, {30: LOW})}
+    others = {"scratch": Baseline({30: np.array([20.0, 22.0])}, {30: LOW})}
     table = layer_table(subject(), found, others, "mean accuracy")
     assert table["columns"] == ["layer", "softmax, 30 per class"]
     assert table["rows"] == [
@@ -110,19 +110,19 @@ def test_the_headline_is_of_the_size_that_most_layers_have():
 def test_the_crossing_is_the_fewest_images_with_which_the_control_is_beaten():
     few = [cell("high", "softmax", size, 0, HIGH - down) for size, down in ((1, 60), (5, 20), (10, 10))]
     found = two_layers(*few)
-    control = Beside({30: np.array([55.0])}, {30: np.full(8, 55.0)})
+    control = Baseline({30: np.array([55.0])}, {30: np.full(8, 55.0)})
     (claim,) = [claim for claim in transfer_claims(subject(), found, {"scratch": control}) if claim.number == 24]
     assert claim.controls == {"beats scratch with 30 images per class from": "5 images per class"}
     assert claim.estimate.value == pytest.approx(80.5 - 55)
     assert claim.verdict == "supports"
-    weaker = Beside({30: np.array([95.0])}, {30: np.full(8, 95.0)})
+    weaker = Baseline({30: np.array([95.0])}, {30: np.full(8, 95.0)})
     (claim,) = [claim for claim in transfer_claims(subject(), found, {"scratch": weaker}) if claim.number == 24]
     assert claim.controls == {"beats scratch with 30 images per class from": "never"}
     assert claim.verdict == "refutes"
 
 
 def test_random_weights_are_no_training_on_the_small_set():
-    found = Collected(
+    found = ScoreTable(
         {"trained": Kept(cell("high", "svm", 30, 0, HIGH)), "random weights": Kept(cell("high", "svm", 30, 0, LOW))},
         ["high"],
     )
@@ -139,7 +139,7 @@ def test_heads_are_compared_sigmoid_less_softmax_over_test_images():
     targets[16:, 0], targets[:16, 1] = 1, 1  # 16 test images show a, 2 show b
     looked = subject(targets, "voc")
     heads = [cell("high", "sigmoid", None, 0, HIGH), cell("high", "softmax", None, 0, HIGH - 5)]
-    found = Collected({"trained": Kept(*heads)}, ["high"])
+    found = ScoreTable({"trained": Kept(*heads)}, ["high"])
     assert positives(looked, found).tolist() == [16, 2, 2, 2, 2, 2, 2, 2]
     (claim,) = transfer_claims(looked, found, {})
     assert claim.number == 26
@@ -151,19 +151,19 @@ def test_heads_are_compared_sigmoid_less_softmax_over_test_images():
 
 
 def test_heads_with_enough_images(monkeypatch):
-    monkeypatch.setattr("convlens.analysis.transfer_claims.ENOUGH", 2)
+    monkeypatch.setattr("convlens.transfer.claims.ENOUGH", 2)
     targets = np.full((32, 8), -1, np.int8)
     targets[np.arange(32), np.arange(32) % 8] = 1
     heads = [cell("high", "sigmoid", None, 0, HIGH), cell("high", "softmax", None, 0, HIGH - np.linspace(4, 6, 8))]
-    (claim,) = transfer_claims(subject(targets, "voc"), Collected({"trained": Kept(*heads)}, ["high"]), {})
+    (claim,) = transfer_claims(subject(targets, "voc"), ScoreTable({"trained": Kept(*heads)}, ["high"]), {})
     assert claim.estimate.value == pytest.approx(5)
     assert claim.verdict == "supports"
 
 
 def test_confusion_has_a_row_for_each_true_class():
     folds = [
-        Fitted(Cell("l", "svm", 1, 0), 0.0, [], [1, 1, 0], [0, 1, 2], 1.0, {}, 3, 0.1),
-        Fitted(Cell("l", "svm", 1, 1), 0.0, [], [0], [0], 1.0, {}, 3, 0.1),
+        ProbeResult(Cell("l", "svm", 1, 0), 0.0, [], [1, 1, 0], [0, 1, 2], 1.0, {}, 3, 0.1),
+        ProbeResult(Cell("l", "svm", 1, 1), 0.0, [], [0], [0], 1.0, {}, 3, 0.1),
     ]
     labels = np.array([0, 1, 1, 2])
     # Class 0 is shown twice: once taken for 1, once right; class 1 twice: once right, once taken for 0; class 2 never.

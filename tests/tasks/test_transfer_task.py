@@ -17,14 +17,14 @@ from PIL import Image
 from sklearn.metrics import balanced_accuracy_score
 from sklearn.svm import LinearSVC
 
-from convlens import runs
+from convlens.cli.main import conf_dir
 from convlens.data import Protocol
 from convlens.errors import InputError
-from convlens.tasks.main import conf_dir
+from convlens.runs.baselines import score_of
+from convlens.runs.subject import instantiate, load_network
 from convlens.tasks.transfer import layer_names
-from convlens.tasks.transfer_beside import score_of
 from convlens.transfer.features import extract_features
-from convlens.transfer.truth import Truth
+from convlens.transfer.targets import Targets
 
 SMALL = ("task=transfer", "run=run", "task.layers=[1,5]", "task.images_per_class=[1,3]", "task.folds=[0,1]")
 
@@ -51,7 +51,7 @@ def test_a_cell_is_what_one_would_find_by_hand(convlens, run):
     assert len(found) == 2 * 2 * 2 * 2 * 2  # weights, layers, probes, sizes, folds
     config = OmegaConf.load(run / "config.yaml")
     config.run = str(run)
-    looked = runs.subject(config, [])
+    looked = load_network(config, [])
     features = extract_features(looked.net, looked.data.pool_dataloader(), ["layer5"])["layer5"].double()
     features /= features.norm(dim=1, keepdim=True)
     protocol = looked.data.protocol
@@ -185,11 +185,11 @@ def test_another_data_set_has_a_result_of_its_own(convlens, run, photos):
 def test_other_images_are_read_as_the_network_was_taught(convlens, run, photos):
     config = OmegaConf.load(run / "config.yaml")
     assert config.data.mean == "train"
-    trained = runs.instantiate(config.data).stored_mean
+    trained = instantiate(config.data).stored_mean
     np.testing.assert_array_equal(np.load(run / "mean.npy"), trained.numpy())
     with hydra.initialize_config_dir(str(conf_dir()), version_base="1.3"):
         cfg = hydra.compose("config", [f"run={run}", "data=caltech101", f"data.source.root={photos}"])
-    looked = runs.subject(cfg, ["data=caltech101"])
+    looked = load_network(cfg, ["data=caltech101"])
     assert torch.equal(looked.data.stored_mean, trained)
 
 
@@ -261,8 +261,8 @@ def test_a_run_on_images_of_several_classes_is_scored_by_average_precision(tmp_p
     np.savez(folder / "predictions.npz", images=np.array(names)[rows], labels=rows % 3, top5=np.argsort(-scores[rows]))
     np.savez(folder / "probabilities.npz", probabilities=scores[rows])
     protocol = mock.Mock(spec=Protocol, names=names, class_names=("a", "b", "c"))
-    monkeypatch.setattr("convlens.tasks.transfer_beside.runs.instantiate", lambda node: protocol)
-    truth = Truth(torch.zeros(40, dtype=torch.int64), 3, torch.from_numpy(targets))
+    monkeypatch.setattr("convlens.runs.baselines.runs.instantiate", lambda node: protocol)
+    truth = Targets(torch.zeros(40, dtype=torch.int64), 3, torch.from_numpy(targets))
     size, per_class = score_of(tmp_path, truth, protocol)
     known = targets[rows] != 0
     wanted = []
@@ -281,7 +281,7 @@ def test_a_run_on_images_of_several_classes_is_scored_by_average_precision(tmp_p
 
 def test_features_for_which_there_is_no_room_are_refused(refused, run, monkeypatch):
     full = mock.Mock(side_effect=OSError(errno.ENOSPC, "No space left on device"))
-    monkeypatch.setattr("convlens.transfer.store.os.posix_fallocate", full)
+    monkeypatch.setattr("convlens.transfer.feature_store.os.posix_fallocate", full)
     said = refused(*SMALL, "task.features=small")
     assert said.startswith("small/layer1.npy will take 0.0 GB and ")
     assert not list((run.parent / "small").glob("*.npy"))

@@ -7,9 +7,9 @@ from torch import nn
 from torch.nn import functional as F
 
 from convlens.errors import InputError
-from convlens.transfer.extraction import extract_to
+from convlens.transfer.extract import extract_to
+from convlens.transfer.feature_store import FeatureStore, weights_hash
 from convlens.transfer.features import extract_features
-from convlens.transfer.store import FeatureStore, weights_hash
 
 
 class Net(nn.Module):

@@ -9,11 +9,11 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.svm import LinearSVC
 
 from convlens.errors import InputError
-from convlens.transfer import probes as probes_module
-from convlens.transfer.known import Featured, Spanned
-from convlens.transfer.probes import LOSSES, class_targets, fit
-from convlens.transfer.problem import Problem
-from convlens.transfer.space import Space
+from convlens.transfer.probes import fit as probes_module
+from convlens.transfer.probes.design import Dual, Primal
+from convlens.transfer.probes.fit import LOSSES, class_targets, fit
+from convlens.transfer.probes.normalize import Space
+from convlens.transfer.probes.objective import Problem
 
 
 def literal(probe, weights, features, targets, c):
@@ -55,7 +55,7 @@ def test_value_gradient_and_step_are_those_of_the_formula(seed, probe, c):
     targets = class_targets(probe, labels, 3).double()
     if probe != "softmax":
         targets[0, 1] = 0  # an image that does not count for a class
-    problem = Problem(LOSSES[probe], Featured.of(features), targets, c)
+    problem = Problem(LOSSES[probe], Primal.from_features(features), targets, c)
     began = problem.start(weights)
     expected = weights - weights.mean(1, keepdim=True) if probe == "softmax" else weights
     torch.testing.assert_close(problem.end(began), expected)
@@ -84,8 +84,8 @@ def test_amounts_of_images_are_the_weights_that_they_add_up_to(seed, probe, c):
     targets = class_targets(probe, labels, 3).double()
     if probe != "softmax":
         targets[0, 1] = 0
-    known = Spanned(features @ features.T, torch.float64)
-    problem, full = Problem(LOSSES[probe], known, targets, c), Problem(LOSSES[probe], Featured.of(features), targets, c)
+    known = Dual(features @ features.T, torch.float64)
+    problem, full = Problem(LOSSES[probe], known, targets, c), Problem(LOSSES[probe], Primal.from_features(features), targets, c)
     generator = torch.Generator().manual_seed(seed)
     amounts = torch.randn(13, 3, generator=generator).double()
     amounts = torch.cat([amounts[:-1] - amounts[:-1].mean(0), amounts[-1:]])
@@ -133,7 +133,7 @@ def test_same_objective_and_predictions_as_scikit_learn(probe, c):
     else:
         theirs = LogisticRegression(C=c, tol=1e-8, max_iter=20_000).fit(features, labels)
     weights = torch.cat([torch.from_numpy(theirs.coef_).T, torch.from_numpy(theirs.intercept_)[None]])
-    problem = Problem(LOSSES[probe], Featured.of(x), class_targets(probe, y, 6).double(), c)
+    problem = Problem(LOSSES[probe], Primal.from_features(x), class_targets(probe, y, 6).double(), c)
     objective = float(problem.value(problem.start(weights)).sum())
     assert found.objective == pytest.approx(objective, rel=1e-3)
     others = torch.from_numpy(rng.standard_normal((500, 40)))
@@ -180,7 +180,7 @@ def test_bad_input_is_said():
     with pytest.raises(InputError, match="one class only"):
         fit("softmax", features, targets, 1.0)
     with pytest.raises(InputError, match="features of 3 images and targets of 4: give as many"):
-        fit("svm", Featured.of(features), torch.ones(4, 2), 1.0)
+        fit("svm", Primal.from_features(features), torch.ones(4, 2), 1.0)
     with pytest.raises(InputError, match="features are not finite"):
         fit("svm", torch.full((3, 2), torch.nan), targets, 1.0)
 
@@ -207,7 +207,7 @@ def test_features_with_a_large_mean_and_unequal_scales_are_fitted_to_the_minimum
     features = (torch.randn(90, 30, generator=generator) + torch.randn(3, 30, generator=generator)[labels]).double()
     features = (50 + features) * torch.logspace(-2, 1, 30).double()
     wanted = class_targets(probe, labels, 3)
-    problem = Problem(LOSSES[probe], Featured.of(features), wanted, c)
+    problem = Problem(LOSSES[probe], Primal.from_features(features), wanted, c)
     found = fit(probe, features, wanted, c)
     weights = problem.start(found.weights).weights.requires_grad_()
     reference = torch.optim.LBFGS([weights], max_iter=4000, tolerance_grad=1e-12, tolerance_change=1e-16,
@@ -331,7 +331,7 @@ def test_many_images_and_steps_in_the_span_of_the_active_ones_are_the_same(probe
 
 def test_what_was_not_solved_is_told(monkeypatch, caplog):
     features, labels, _ = drawn(2)
-    monkeypatch.setattr("convlens.transfer.newton.MOST_STEPS", 1)
+    monkeypatch.setattr("convlens.transfer.probes.newton.MOST_STEPS", 1)
     found = fit("softmax", features, class_targets("softmax", labels, 3), 1000.0)
     assert found.left > 1e-3
     assert "softmax, C = 1000: ended after 1 steps" in caplog.text

@@ -6,12 +6,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from convlens.errors import InputError
-from convlens.transfer import probes as probes_module
-from convlens.transfer import span
-from convlens.transfer.known import Spanned
-from convlens.transfer.probes import class_targets, fit
-from convlens.transfer.space import Space
-from convlens.transfer.span import centred, gram, lengths_of
+from convlens.transfer.probes import fit as probes_module
+from convlens.transfer.probes import gram as span
+from convlens.transfer.probes.design import Dual
+from convlens.transfer.probes.fit import class_targets, fit
+from convlens.transfer.probes.gram import centred, gram, lengths_of
+from convlens.transfer.probes.normalize import Space
 
 
 def test_three_vectors_by_hand():
@@ -81,7 +81,7 @@ def test_a_fit_in_the_span_predicts_as_one_in_full_dimension(probe, normalise, m
     train, test = torch.arange(0, 30), torch.arange(30, 60)
     space = Space(features, torch.arange(60), normalise, train, 30)
     known, asked = space.known(train), space.asked(test, train)
-    assert isinstance(known, Spanned)
+    assert isinstance(known, Dual)
     assert known.given.shape == asked.shape == (30, 30)
     full = features.double()
     if normalise == "l2":

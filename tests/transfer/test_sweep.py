@@ -11,10 +11,10 @@ from sklearn.svm import LinearSVC
 
 from convlens.errors import InputError
 from convlens.metrics.average_precision import average_precision
-from convlens.transfer.sweep import Cell, Setting, sweep
-from convlens.transfer.truth import Truth
+from convlens.transfer.grid import Cell, Setting, sweep
+from convlens.transfer.targets import Targets
 
-module = sys.modules["convlens.transfer.sweep"]  # the package has a function of that name
+module = sys.modules["convlens.transfer.grid"]  # the package has a function of that name
 CLASSES, EACH = 4, 12
 LABELS = torch.arange(CLASSES * EACH) % CLASSES
 FEATURES = {
@@ -42,7 +42,7 @@ def cells(**given):
 
 
 def run(wanted, setting, truth=None):
-    truth = truth or Truth(LABELS, CLASSES)
+    truth = truth or Targets(LABELS, CLASSES)
     return {outcome.cell: outcome for outcome in sweep(FEATURES.__getitem__, truth, split, wanted, setting)}
 
 
@@ -80,7 +80,7 @@ def test_c_is_searched_on_the_training_images_alone():
     test = split(8, 0)[1]
     other = LABELS.clone()
     other[test] = (other[test] + 1) % CLASSES
-    first, second = run([one], Setting())[one], run([one], Setting(), Truth(other, CLASSES))[one]
+    first, second = run([one], Setting())[one], run([one], Setting(), Targets(other, CLASSES))[one]
     assert first.c == second.c
     assert first.tried == second.tried
     assert first.scored.score != second.scored.score
@@ -108,7 +108,7 @@ def test_several_classes_an_image_are_scored_by_average_precision():
     targets = torch.where(torch.rand(len(LABELS), CLASSES) < 0.3, 1, -1).to(torch.int8)
     targets[torch.arange(len(LABELS)), LABELS] = 1
     targets[5, 3] = 0
-    truth = Truth(LABELS, CLASSES, targets)
+    truth = Targets(LABELS, CLASSES, targets)
     rows = torch.arange(20)
     scores = torch.randn(20, CLASSES)
     scored = truth.score("sigmoid", scores, rows)
@@ -127,11 +127,11 @@ def test_several_classes_an_image_are_scored_by_average_precision():
 def test_what_probes_are_to_give_for_several_classes():
     targets = torch.tensor([[1, 1, -1], [-1, 0, 1]], dtype=torch.int8)
     labels, rows = torch.tensor([1, 2]), torch.arange(2)
-    assert Truth(labels, 3, targets).wanted("softmax", rows).tolist() == [[0, 1, 0], [0, 0, 1]]
-    assert Truth(labels, 3, targets, "shares").wanted("softmax", rows).tolist() == [[0.5, 0.5, 0], [0, 0, 1]]
-    assert Truth(labels, 3, targets, "repeat").wanted("softmax", rows).tolist() == [[1, 1, 0], [0, 0, 1]]
-    assert Truth(labels, 3, targets).wanted("svm", rows).tolist() == [[1, 1, -1], [-1, 0, 1]]
+    assert Targets(labels, 3, targets).wanted("softmax", rows).tolist() == [[0, 1, 0], [0, 0, 1]]
+    assert Targets(labels, 3, targets, "shares").wanted("softmax", rows).tolist() == [[0.5, 0.5, 0], [0, 0, 1]]
+    assert Targets(labels, 3, targets, "repeat").wanted("softmax", rows).tolist() == [[1, 1, 0], [0, 0, 1]]
+    assert Targets(labels, 3, targets).wanted("svm", rows).tolist() == [[1, 1, -1], [-1, 0, 1]]
     with pytest.raises(InputError, match="exclusive='best': choose one of largest, shares, repeat"):
-        Truth(labels, 3, targets, "best")
+        Targets(labels, 3, targets, "best")
     with pytest.raises(InputError, match="one class only"):
-        Truth(labels, 1)
+        Targets(labels, 1)

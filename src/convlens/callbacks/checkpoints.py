@@ -9,7 +9,7 @@ import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
-from convlens.files import write_bytes
+from convlens.io.atomic import write_bytes
 
 
 class WholeCheckpoints(TorchCheckpointIO):

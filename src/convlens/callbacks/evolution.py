@@ -8,13 +8,13 @@ from typing import Any
 import lightning as L
 import numpy as np
 
-from convlens.analysis.chosen_maps import ChosenMaps, choose_maps, default_layers
-from convlens.analysis.gallery import OWN, Gallery, View
+from convlens.analysis.galleries.gallery import OWN, Gallery, ProjectionVariant
+from convlens.analysis.galleries.selected_units import SelectedUnits, default_layers, select_units
 from convlens.callbacks.at_epochs import AtEpochs, datamodule, log_picture, results_dir
 from convlens.deconv import find_layer, receptive_fields, top_activations
 from convlens.figures.evolution import evolution_sheet
-from convlens.figures.files import save_png, write_arrays
-from convlens.files import write_json
+from convlens.figures.png import save_png, write_arrays
+from convlens.io.atomic import write_json
 
 
 class FeatureEvolution(AtEpochs):
@@ -57,11 +57,11 @@ class FeatureEvolution(AtEpochs):
         fields = receptive_fields(net, layers, (data.image_size, data.image_size))
         arrays: dict[str, Any] = {"layers": np.array(layers)}
         chosen = [
-            ChosenMaps.of(layer, tops[layer], fields[layer], choose_maps(len(tops[layer].values), self.maps))
+            SelectedUnits.from_top_activations(layer, tops[layer], fields[layer], select_units(len(tops[layer].values), self.maps))
             for layer in layers
         ]
         with TemporaryDirectory() as scratch:
-            own = View(OWN, net, self.rules)
+            own = ProjectionVariant(OWN, net, self.rules)
             gallery = Gallery(loader.dataset, chosen, [own], Path(scratch), data.to_display)
             gallery.prepare()
             gallery.make()

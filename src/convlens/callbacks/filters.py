@@ -6,10 +6,10 @@ from typing import Any
 import lightning as L
 from torch import nn
 
-from convlens.analysis.diagnosis import filter_health
+from convlens.analysis.diagnosis.filter_health import filter_health
 from convlens.callbacks.at_epochs import AtEpochs, log_picture, results_dir
-from convlens.figures.files import save_png
 from convlens.figures.filters import filters_sheet
+from convlens.figures.png import save_png
 
 
 class FirstFilters(AtEpochs):

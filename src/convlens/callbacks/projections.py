@@ -5,15 +5,15 @@ from typing import Any
 
 import lightning as L
 
-from convlens.analysis.chosen_maps import default_layers
-from convlens.analysis.gallery import OWN, View, projectors_of
+from convlens.analysis.galleries.draw_galleries import GalleryJob, draw_galleries
+from convlens.analysis.galleries.gallery import OWN, ProjectionVariant, projectors_of
+from convlens.analysis.galleries.gallery_result import gallery_result
+from convlens.analysis.galleries.selected_units import default_layers
+from convlens.analysis.galleries.sheets import TABLE_COLUMNS
 from convlens.callbacks.at_epochs import AtEpochs, datamodule, log_picture, log_table, results_dir
-from convlens.callbacks.galleries import GalleryJob, draw_galleries
-from convlens.callbacks.gallery_files import TABLE_COLUMNS
-from convlens.callbacks.gallery_result import gallery_result
 from convlens.deconv import find_layer
 from convlens.errors import InputError
-from convlens.files import write_json
+from convlens.io.atomic import write_json
 
 
 class TopProjections(AtEpochs):
@@ -60,7 +60,7 @@ class TopProjections(AtEpochs):
         if stage == "fit" and self.epochs(trainer):
             image = datamodule(trainer).dataset(self.split)[0][0][None]
             layers = list(self.layers or default_layers(net, image.shape[-1]))
-            projectors_of([View(OWN, net, self.rules)], layers, image)
+            projectors_of([ProjectionVariant(OWN, net, self.rules)], layers, image)
 
     def act(self, trainer: L.Trainer, pl_module: Any, epoch: int) -> None:
         """Search, project, draw, log."""

@@ -1,11 +1,10 @@
 """Images: where they come from, the cache of decoded images, crops, and the DataModule."""
 
-from convlens.data.dataset import PackedImages
-from convlens.data.module import ImageData
-from convlens.data.packed import pack
-from convlens.data.protocol import FixedSplit, HeldOutFolds, Protocol, RandomFolds
-from convlens.data.sampler import EpochSampler
-from convlens.data.shards import ShardedData
+from convlens.data.cache.store import pack
+from convlens.data.datamodule import ImageData
+from convlens.data.loading.dataset import CachedImages
+from convlens.data.loading.sampler import EpochSampler
+from convlens.data.shards.datamodule import ShardedData
 from convlens.data.sources import (
     Caltech101,
     Caltech256,
@@ -19,9 +18,11 @@ from convlens.data.sources import (
     VocClassification,
     VocObjects,
 )
-from convlens.data.split_files import write_splits
+from convlens.data.splits.export import write_splits
+from convlens.data.splits.protocol import FixedSplit, HeldOutFolds, Protocol, RandomFolds
 
 __all__ = [
+    "CachedImages",
     "Caltech101",
     "Caltech256",
     "Cifar10",
@@ -31,7 +32,6 @@ __all__ = [
     "ImageData",
     "ImageFolder",
     "ImageNet",
-    "PackedImages",
     "PartsImages",
     "PointedImages",
     "Protocol",

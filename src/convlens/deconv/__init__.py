@@ -1,14 +1,14 @@
 """The deconvnet: rules for the way down, projections, receptive fields, strongest activations."""
 
-from convlens.deconv.layers import find_layer
+from convlens.analysis.galleries.top_activations import top_activations
+from convlens.analysis.galleries.top_k_metric import StrongestUnits, TopActivations
 from convlens.deconv.project import FieldProjector, project, project_fields
-from convlens.deconv.receptive import ReceptiveField, receptive_field, receptive_fields
-from convlens.deconv.rules import DownwardRules
-from convlens.deconv.search import top_activations
-from convlens.deconv.top import StrongestUnits, TopActivations
+from convlens.deconv.rules import BackwardRules
+from convlens.ops.layer_access import find_layer
+from convlens.ops.receptive_field import ReceptiveField, receptive_field, receptive_fields
 
 __all__ = [
-    "DownwardRules",
+    "BackwardRules",
     "FieldProjector",
     "ReceptiveField",
     "StrongestUnits",

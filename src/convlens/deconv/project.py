@@ -6,12 +6,12 @@ from typing import Any, Literal
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from convlens.deconv.layers import like_parameters
-from convlens.deconv.receptive import traced_fields
-from convlens.deconv.recording import Recording
+from convlens.deconv.backward import Projector, going_down
+from convlens.deconv.forward_cache import ForwardCache
 from convlens.deconv.rules import LrnRule, Rule, Unpool
-from convlens.deconv.way_down import WayDown, going_down
 from convlens.errors import InputError
+from convlens.ops.layer_access import like_parameters
+from convlens.ops.receptive_field import traced_fields
 
 Seed = Literal["activation", "one"]
 
@@ -53,7 +53,7 @@ def project(
         InputError: unknown layer or option, a unit out of range, or a network without a ReLU on the unit's way.
     """
     images = like_parameters(net, images)
-    way = WayDown.of(net, images, layer, rule, seed, unpool, lrn, batch_size)
+    way = Projector.from_images(net, images, layer, rule, seed, unpool, lrn, batch_size)
     with going_down(net):
         projections = images.new_zeros(len(units), *images.shape[1:])
         for rows, signals, corners in way.run(images, units):
@@ -95,7 +95,7 @@ class FieldProjector:
     ) -> None:
         images = like_parameters(net, images)
         self.net, self.image_shape = net, images.shape[1:]
-        self._way = WayDown.of(net, images, layer, rule, seed, unpool, lrn, batch_size)
+        self._way = Projector.from_images(net, images, layer, rule, seed, unpool, lrn, batch_size)
         # A unit competes with more than it sees where the last of overlapping windows wins.
         own = self._way.field if unpool == "sum" else None
         self.field = own or traced_fields(net, images, [layer])[layer]
@@ -109,7 +109,7 @@ class FieldProjector:
         self(image, [(0, 0, *(n // 2 for n in self._way.shape[1:]))])
 
     def __call__(
-        self, images: Float[Tensor, "n c h w"], units: Sequence[Sequence[int]], recording: Recording | None = None
+        self, images: Float[Tensor, "n c h w"], units: Sequence[Sequence[int]], recording: ForwardCache | None = None
     ) -> Float[Tensor, "units c fh fw"]:
         """The projections, with zeros where a field hangs over the image.
 

@@ -103,7 +103,7 @@ def _argument(args: tuple[Any, ...], kwargs: dict[str, Any], place: int, name: s
     return args[place] if len(args) > place else kwargs.get(name, default)
 
 
-class DownwardRules(TorchFunctionMode):
+class BackwardRules(TorchFunctionMode):
     """While active, forward passes are recorded so that their backward pass follows the rules.
 
     Values on the way up are unchanged. ``rectified`` counts the ReLUs that were intercepted and ``others`` the

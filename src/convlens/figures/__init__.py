@@ -2,11 +2,11 @@
 
 from convlens.figures.bar_plots import bars, rms_histogram
 from convlens.figures.evolution import evolution_sheet
-from convlens.figures.files import save_png
 from convlens.figures.filters import filters_sheet
-from convlens.figures.grid import MID_GREY, panel_gain, signed_to_uint8, tile
+from convlens.figures.image_grid import MID_GREY, panel_gain, signed_to_uint8, tile
 from convlens.figures.line_plots import Curve, curves
-from convlens.figures.projections import top9_sheet
+from convlens.figures.png import save_png
+from convlens.figures.top9 import top9_sheet
 
 __all__ = [
     "MID_GREY",

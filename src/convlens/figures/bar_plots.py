@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from convlens.errors import InputError
-from convlens.figures.look import INK, colour, finish, panels
+from convlens.figures.style import INK, colour, finish, panels
 
 LETTERS = 70
 """As many letters of labels fit beside each other below a plot."""

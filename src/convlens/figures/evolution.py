@@ -7,8 +7,8 @@ from jaxtyping import Bool, Float
 from PIL import Image, ImageDraw
 
 from convlens.errors import InputError
-from convlens.figures.grid import fitted, panel_gain, resize, saturation, signed_to_uint8, to_rgb
-from convlens.figures.lettering import ACCENT, INK, SOFT_INK, font, letter_size, number, titled
+from convlens.figures.image_grid import fitted, panel_gain, resize, saturation, signed_to_uint8, to_rgb
+from convlens.figures.text import ACCENT, INK, SOFT_INK, font, letter_size, number, titled
 
 MIN_WIDTH, TARGET_WIDTH, MAX_WIDTH = 600, 860, 1560
 SMALLEST_TILE, LARGEST_TILE = 40, 108

@@ -5,8 +5,8 @@ from jaxtyping import Bool, Float
 from PIL import Image, ImageDraw
 
 from convlens.errors import InputError
-from convlens.figures.grid import fitted, panel_gain, resize, saturation, signed_to_uint8, tile, to_rgb
-from convlens.figures.lettering import ACCENT, MINUS, SOFT_INK, TIMES, font, letter_size, number, titled
+from convlens.figures.image_grid import fitted, panel_gain, resize, saturation, signed_to_uint8, tile, to_rgb
+from convlens.figures.text import ACCENT, MINUS, SOFT_INK, TIMES, font, letter_size, number, titled
 
 MIN_WIDTH, TARGET_WIDTH = 600, 760
 GAP = 5

@@ -9,8 +9,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from convlens.errors import InputError
-from convlens.figures.lettering import shorten_text
-from convlens.figures.look import GRID, INK, PAPER, colour
+from convlens.figures.style import GRID, INK, PAPER, colour
+from convlens.figures.text import shorten_text
 
 AXES = {
     "translation": "vertical translation (pixels)",

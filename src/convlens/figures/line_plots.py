@@ -11,7 +11,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from convlens.errors import InputError
-from convlens.figures.look import DASHES, INK, colour, finish, line_handles, marker, panels
+from convlens.figures.style import DASHES, INK, colour, finish, line_handles, marker, panels
 
 Reals = Sequence[int | float] | np.ndarray
 

@@ -11,8 +11,8 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Rectangle
 
 from convlens.errors import InputError
-from convlens.figures.lettering import shorten_text
-from convlens.figures.look import COLOURS, INK, PAPER
+from convlens.figures.style import COLOURS, INK, PAPER
+from convlens.figures.text import shorten_text
 
 NAMED = 6
 """So many labels are named beside the map of labels; the others are one."""

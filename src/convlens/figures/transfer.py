@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Float, UInt8
 from matplotlib.figure import Figure
 
-from convlens.figures.look import DASHES, GRID, INK, PAPER, colour, finish, line_handles, marker, panels
+from convlens.figures.style import DASHES, GRID, INK, PAPER, colour, finish, line_handles, marker, panels
 
 LABELS_AT_MOST = 30
 """With more classes a confusion matrix shows every so-many-th name."""

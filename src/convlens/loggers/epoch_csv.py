@@ -11,7 +11,7 @@ from typing import Any
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities import rank_zero_only
 
-from convlens.files import write_bytes
+from convlens.io.atomic import write_bytes
 
 
 class EpochCSV(Logger):

@@ -10,7 +10,7 @@ from lightning.pytorch.loggers import WandbLogger
 from lightning.pytorch.utilities import rank_zero_only
 from PIL import Image
 
-from convlens.files import write_bytes
+from convlens.io.atomic import write_bytes
 
 
 class EpochWandb(WandbLogger):

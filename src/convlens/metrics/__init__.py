@@ -2,8 +2,8 @@
 
 from convlens.metrics.average_precision import MeanAP, VocAP, average_precision, mean_average_precision
 from convlens.metrics.class_accuracy import ClassAccuracies, ClassAccuracy, MeanClassAccuracy, mean_class_accuracy
-from convlens.metrics.error import TopKError, in_top_k
 from convlens.metrics.mean import WeightedMean
+from convlens.metrics.topk_error import TopKError, in_top_k
 
 __all__ = [
     "ClassAccuracies",

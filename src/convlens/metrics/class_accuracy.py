@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from torchmetrics import Metric
 
-from convlens.metrics.error import in_top_k
+from convlens.metrics.topk_error import in_top_k
 
 
 class ClassAccuracies(NamedTuple):

@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from convlens.report.pictures import Embedded, embed
-from convlens.report.records import Result, Run
-from convlens.report.wording import column, number, percent, spread
+from convlens.report.embed import Embedded, embed
+from convlens.report.format import column, number, percent, spread
+from convlens.report.study_record import Result, Run
 
 MANY = 3
 """With more groups of figures than this only the first two are open."""

@@ -4,9 +4,9 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from convlens.report.read import real
-from convlens.report.records import Part, Run
-from convlens.report.wording import MISSING, SPACE, duration, listing, number, percent, plural
+from convlens.report.format import MISSING, SPACE, duration, listing, number, percent, plural
+from convlens.report.load import real
+from convlens.report.study_record import Part, Run
 
 ERRORS = [f"{split}/top{k}_error" for split in ("train", "val", "test") for k in (1, 5)]
 LABELS = {"train": "training", "val": "validation", "test": "test"}

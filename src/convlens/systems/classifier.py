@@ -16,7 +16,7 @@ from torch.optim.lr_scheduler import ReduceLROnPlateau
 from convlens.errors import InputError
 from convlens.metrics import MeanClassAccuracy, TopKError, WeightedMean
 from convlens.nets import renormalize_filters
-from convlens.systems.within_epoch import WithinEpoch, share_of_step
+from convlens.systems.mid_epoch_state import MidEpochState, share_of_step
 
 
 class Classifier(L.LightningModule):
@@ -69,7 +69,7 @@ class Classifier(L.LightningModule):
         self.max_filter_rms, self.seed = max_filter_rms, seed
         self._epoch_scheduler: Any = None
         self._restored_scheduler: dict[str, Any] | None = None
-        self._within = WithinEpoch()
+        self._within = MidEpochState()
         self._resumed = False
         self.tested = "test"
         self._predicted: list[tuple[Tensor, Tensor, Tensor, Tensor]] = []
@@ -181,7 +181,7 @@ class Classifier(L.LightningModule):
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Take the per-epoch schedule up again, and what was done of an epoch."""
         self._restored_scheduler = checkpoint.get("epoch_scheduler")
-        self._within = WithinEpoch(checkpoint.get("within_epoch"))
+        self._within = MidEpochState(checkpoint.get("within_epoch"))
 
     def on_fit_start(self) -> None:
         """Put a continued run's schedule where it was."""

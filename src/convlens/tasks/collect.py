@@ -8,21 +8,21 @@ from typing import Any
 import numpy as np
 from omegaconf import DictConfig, OmegaConf
 
-from convlens import run_records
-from convlens.analysis.ablation_claims import Rows, claims, paired
-from convlens.analysis.claims import Estimate
-from convlens.analysis.contrast import Wrong, contrast
+from convlens.analysis.ablation.claims import Rows, claims, paired
 from convlens.callbacks.at_epochs import show_table
 from convlens.errors import InputError
 from convlens.figures.bar_plots import bars
-from convlens.figures.files import save_png
-from convlens.files import alone_in, write_json
-from convlens.tasks.averaging import average_runs
-from convlens.tasks.collected_runs import MEASURES, Group, find_groups, names_of
-from convlens.tasks.dashboards import loggers_of
-from convlens.tasks.finished_runs import finished_runs, keep_collected
-from convlens.tasks.table3 import AVERAGED, ORDER, TABLE3
-from convlens.tasks.tables import write_tables
+from convlens.figures.png import save_png
+from convlens.io.atomic import directory_lock, write_json
+from convlens.io.tables import write_tables
+from convlens.metrics.ensemble import average_runs
+from convlens.runs.freshness import finished_runs, keep_collected
+from convlens.runs.groups import MEASURES, Group, find_groups, names_of
+from convlens.runs.record import command_line
+from convlens.runs.task_loggers import loggers_of
+from convlens.stats.claims import Estimate
+from convlens.stats.paper_tables import AVERAGED, ORDER, TABLE3
+from convlens.stats.seed_contrast import Wrong, contrast
 
 log = logging.getLogger(__name__)
 
@@ -38,7 +38,7 @@ def run(cfg: DictConfig, overrides: list[str]) -> int:
     """Gather them."""
     if cfg.sweep is None:
         raise InputError("task=collect needs the folder of the runs: sweep=DIR, such as sweep=outputs/ablation")
-    collect_and_log(cfg, Path(cfg.sweep), run_records.command_line(overrides))
+    collect_and_log(cfg, Path(cfg.sweep), command_line(overrides))
     return 0
 
 
@@ -61,7 +61,7 @@ def collect(sweep: Path, command: str = "") -> list[dict[str, Any]]:
     """
     folder = sweep / "results" / "collect"
     find_groups(sweep)  # a folder without runs stays as it is
-    with alone_in(folder, wait=True):
+    with directory_lock(folder, wait=True):
         groups, others = find_groups(sweep)
         known = {name: place for place, name in enumerate(ORDER)}
         groups.sort(key=lambda g: (sorted(g.setting.items()), g.model, known.get(g.ablation, len(known))))

@@ -9,10 +9,11 @@ import numpy as np
 import torch
 from omegaconf import DictConfig
 
-from convlens import runs
-from convlens.analysis.compare import PairedDifference, paired_difference
 from convlens.errors import InputError
-from convlens.files import write_json
+from convlens.io.atomic import write_json
+from convlens.runs.record import read_json
+from convlens.runs.subject import open_run
+from convlens.stats.paired import PairedDifference, paired_difference
 
 log = logging.getLogger(__name__)
 
@@ -28,7 +29,7 @@ def run(cfg: DictConfig, overrides: list[str], *, runs: Sequence[str] | str) -> 
 
 def compare(cfg: DictConfig, overrides: list[str], first: Path, second: Path) -> None:
     """The work itself."""
-    with runs.analysing(cfg, overrides, "compare") as run_dir:
+    with open_run(cfg, overrides, "compare") as run_dir:
         names, images, wrong = zip(*(predictions(path) for path in (first, second)), strict=True)
         if not np.array_equal(*images):
             raise InputError(
@@ -52,7 +53,7 @@ def predictions(path: Path) -> tuple[str, np.ndarray, dict[int, torch.Tensor]]:
         raise InputError(f"no test predictions at {file}: give the directory of a finished training run")
     arrays = np.load(file)
     hits = torch.from_numpy(arrays["top5"] == arrays["labels"][:, None])
-    name = runs.read_json(path / "run.json").get("name", path.name)
+    name = read_json(path / "run.json").get("name", path.name)
     images = np.char.add(np.char.add(arrays["images"], " "), arrays["labels"].astype(str))
     return name, images, {k: ~hits[:, :k].any(1) for k in (1, 5)}
 

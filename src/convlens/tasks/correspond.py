@@ -11,22 +11,29 @@ from omegaconf import DictConfig
 from torch import Tensor
 from tqdm import tqdm
 
-from convlens import runs
-from convlens.analysis.chosen_maps import default_layers
-from convlens.analysis.claims import Claim
-from convlens.analysis.correspondence import NONZERO, THREE, PartConsistency, random_masks, sign_changes, table_rows
-from convlens.analysis.correspondence_claim import PAPER, all_distances, correspondence_claim, draws_of_five
-from convlens.analysis.fillings import filling
-from convlens.analysis.recompute import OUTPUT
-from convlens.deconv.layers import check_outputs
+from convlens.analysis.correspondence.claims import PAPER, all_distances, correspondence_claim, draws_of_five
+from convlens.analysis.correspondence.delta import (
+    NONZERO,
+    THREE,
+    PartConsistency,
+    random_masks,
+    sign_changes,
+    table_rows,
+)
+from convlens.analysis.galleries.selected_units import default_layers
+from convlens.analysis.incremental.evaluate import OUTPUT
+from convlens.analysis.occlusion.occluders import filling
 from convlens.errors import InputError
-from convlens.figures.files import save_png, write_arrays
-from convlens.figures.rows import rows_sheet
-from convlens.files import write_json
-from convlens.runs import Subject
-from convlens.tasks.invariance import in_order
-from convlens.tasks.looking import label_number
-from convlens.tasks.settings import check_number
+from convlens.figures.map_rows import rows_sheet
+from convlens.figures.png import save_png, write_arrays
+from convlens.io.atomic import write_json
+from convlens.ops.layer_access import check_outputs
+from convlens.runs.image_selection import label_number
+from convlens.runs.record import command_line
+from convlens.runs.subject import LoadedNetwork, load_network, open_run
+from convlens.runs.typed_settings import check_number
+from convlens.stats.claims import Claim
+from convlens.tasks.invariance import sort_layers
 
 log = logging.getLogger(__name__)
 
@@ -49,9 +56,9 @@ def run(
         raise InputError("task.parts is empty: give names of parts, such as nose")
     for name, value, least in (("images", images, 2), ("random", random, 1), ("drawn", drawn, 0)):
         check_number(f"task.{name}", value, least)
-    with runs.analysing(cfg, overrides, "correspond") as run_dir:
-        subject = runs.subject(cfg, overrides)
-        names = in_order(subject.net, layers or usual_layers(subject))
+    with open_run(cfg, overrides, "correspond") as run_dir:
+        subject = load_network(cfg, overrides)
+        names = sort_layers(subject.net, layers or usual_layers(subject))
         if len(names) < 2:
             raise InputError(f"task.layers={names}: the claim compares a lower with an upper layer, give two")
         chosen = with_parts(subject, split, images, label, parts)
@@ -80,7 +87,7 @@ def run(
         result = _result(signs, tables, parts, claims, len(chosen), drawn)
         write_json(
             folder / "result.json",
-            {**result, "seconds": round(seconds, 1), "command": runs.command_line(overrides)},
+            {**result, "seconds": round(seconds, 1), "command": command_line(overrides)},
         )
     log.info("%d images, %d parts, %d random places for each, %.0f s", len(chosen), len(parts), random, seconds)
     for row in result["tables"][0]["rows"]:
@@ -91,7 +98,7 @@ def run(
     return 0
 
 
-def usual_layers(subject: Subject) -> list[str]:
+def usual_layers(subject: LoadedNetwork) -> list[str]:
     """Layers 5 and 7 of our networks; else the last convolution before the classes, and the output."""
     modules = dict(subject.net.named_modules())
     upper = next((name for name in ("fc7", "fc6") if name in modules), OUTPUT)
@@ -99,7 +106,7 @@ def usual_layers(subject: Subject) -> list[str]:
 
 
 def with_parts(
-    subject: Subject, split: str, count: int, label: str | int | None, parts: Sequence[str]
+    subject: LoadedNetwork, split: str, count: int, label: str | int | None, parts: Sequence[str]
 ) -> list[tuple[int, dict[str, Tensor]]]:
     """The first images of a split in which all parts and the object are known, with their regions.
 
@@ -137,7 +144,7 @@ def _masks(regions: Mapping[str, Tensor], parts: Sequence[str], random: int, ind
 
 
 def _sheet(
-    subject: Subject, pictures: Sequence[Tensor], masks: Sequence[Sequence[Tensor]], parts: Sequence[str],
+    subject: LoadedNetwork, pictures: Sequence[Tensor], masks: Sequence[Sequence[Tensor]], parts: Sequence[str],
     fill: str | float,
 ) -> Any:  # fmt: skip
     """Each image as it is, then with each part and some random places covered (Fig 8)."""

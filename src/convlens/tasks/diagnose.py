@@ -9,18 +9,18 @@ import numpy as np
 import torch
 from omegaconf import DictConfig, OmegaConf
 
-from convlens import runs
-from convlens.analysis.claims import Claim
-from convlens.analysis.diagnose import Diagnosis, diagnose
-from convlens.analysis.diagnosis_claims import clipping_claim, diagnosis_claims
+from convlens.analysis.diagnosis.claims import clipping_claim, diagnosis_claims
+from convlens.analysis.diagnosis.diagnose import Diagnosis, diagnose
+from convlens.analysis.diagnosis.diagnosis_result import DiagnosedNetwork, diagnosis_result
 from convlens.callbacks.filters import convolutions, first_conv
 from convlens.errors import InputError
 from convlens.figures import Curve, curves, filters_sheet, rms_histogram, save_png
-from convlens.files import write_json
-from convlens.runs import Subject
-from convlens.tasks.diagnosis_result import Patient, diagnosis_result
+from convlens.io.atomic import write_json
+from convlens.runs.record import command_line, read_json
+from convlens.runs.subject import LoadedNetwork, load_network, open_run
+from convlens.runs.typed_settings import check_number
+from convlens.stats.claims import Claim
 from convlens.tasks.invariance import reader
-from convlens.tasks.settings import check_number
 
 log = logging.getLogger(__name__)
 
@@ -40,7 +40,7 @@ def examine(
     shifted: int,
 ) -> None:  # fmt: skip
     """The work itself."""
-    with runs.analysing(cfg, overrides, "diagnose") as run_dir:
+    with open_run(cfg, overrides, "diagnose") as run_dir:
         patients = []
         if directories is not None and not directories:
             raise InputError("task.runs is empty: give directories of runs, or run=DIR")
@@ -48,16 +48,16 @@ def examine(
         for number, directory in enumerate(directories or [cfg.run]):
             own = cfg.copy()
             own.run = directory
-            subject = runs.subject(own, overrides)
+            subject = load_network(own, overrides)
             name = subject.name if directories is None else names[number]
             found = _diagnosis(subject, split, images, shifted)
-            patients.append(Patient(name, subject, found, *_record(directory)))
+            patients.append(DiagnosedNetwork(name, subject, found, *_record(directory)))
         folder = run_dir / "results" / "filters"
         figures = [figure for patient in patients for figure in _draw(patient, folder, len(patients) > 1)]
         figures += _together(patients, folder)
         claims = _claims(patients)
         result = diagnosis_result(patients, figures, claims)
-        write_json(folder / "result.json", {**result, "command": runs.command_line(overrides)})
+        write_json(folder / "result.json", {**result, "command": command_line(overrides)})
     for patient in patients:
         for finding in patient.found.findings:
             log.info("%s: %s: %s; try %s", patient.name, finding.seen, finding.meaning, finding.change)
@@ -86,7 +86,7 @@ def short_names(directories: Sequence[str]) -> list[str]:
     return names if paths else []
 
 
-def _diagnosis(subject: Subject, split: str, images: int | None, shifted: int) -> Diagnosis:
+def _diagnosis(subject: LoadedNetwork, split: str, images: int | None, shifted: int) -> Diagnosis:
     data = subject.data
     loader = data.plain_dataloader(split, images)
     batches = [batch for batch, _ in loader]
@@ -111,14 +111,14 @@ def _record(directory: str | None) -> tuple[float, bool | None]:
     """A run's test error, and whether its filters were clipped."""
     if directory is None:
         return math.nan, None
-    metrics = runs.read_json(Path(directory) / "metrics.json")
+    metrics = read_json(Path(directory) / "metrics.json")
     error = metrics.get("test/top1_error", metrics.get("test/error", math.nan))
     config = Path(directory) / "config.yaml"
     clipped = OmegaConf.select(OmegaConf.load(config), "system.max_filter_rms") is not None if config.exists() else None
     return float(error) if isinstance(error, int | float) else math.nan, clipped
 
 
-def _draw(patient: Patient, folder: Path, several: bool) -> list[dict[str, str]]:
+def _draw(patient: DiagnosedNetwork, folder: Path, several: bool) -> list[dict[str, str]]:
     """Filters on one scale and each on its own."""
     found, name = patient.found, patient.name
     _, conv = first_conv(patient.subject.net)
@@ -136,7 +136,7 @@ def _draw(patient: Patient, folder: Path, several: bool) -> list[dict[str, str]]
     ]
 
 
-def _together(patients: Sequence[Patient], folder: Path) -> list[dict[str, str]]:
+def _together(patients: Sequence[DiagnosedNetwork], folder: Path) -> list[dict[str, str]]:
     """Strengths and spectra of all."""
     strengths = {patient.name: patient.found.health.rms.cpu().numpy() for patient in patients}
     save_png(rms_histogram(strengths, title="RMS of the filters"), folder / "rms.png")
@@ -156,7 +156,7 @@ def _together(patients: Sequence[Patient], folder: Path) -> list[dict[str, str]]
     return figures
 
 
-def _claims(patients: Sequence[Patient]) -> list[Claim]:
+def _claims(patients: Sequence[DiagnosedNetwork]) -> list[Claim]:
     """Of the largest and the smallest first stride, and of runs without and with clipping, where there are such."""
     claims = []
     ordered = sorted(patients, key=lambda patient: (patient.found.stride, patient.found.kernel))

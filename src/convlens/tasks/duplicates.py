@@ -13,15 +13,16 @@ import hydra
 import numpy as np
 from omegaconf import DictConfig, OmegaConf
 
-from convlens import runs
+from convlens.cli.main import conf_dir
 from convlens.data import ImageData
-from convlens.data.duplicates import ImageSet, Pair, Rule, duplicates, image_set, to_drop
+from convlens.data.near_duplicates import ImageSet, Pair, Rule, duplicates, image_set, to_drop
 from convlens.errors import InputError
-from convlens.figures.files import save_png
-from convlens.figures.rows import rows_sheet
-from convlens.files import write_bytes, write_json
-from convlens.tasks.main import conf_dir
-from convlens.tasks.settings import check_number
+from convlens.figures.map_rows import rows_sheet
+from convlens.figures.png import save_png
+from convlens.io.atomic import write_bytes, write_json
+from convlens.runs.record import command_line
+from convlens.runs.subject import instantiate, open_run
+from convlens.runs.typed_settings import check_number
 
 log = logging.getLogger(__name__)
 COLUMNS = 8
@@ -47,7 +48,7 @@ def run(
         check_number(f"task.{name}", value, 1)
     check_number("task.shown", shown, 0)
     rule = Rule(small_size, small_threshold, large_size, large_threshold, block)
-    with runs.analysing(cfg, overrides, "duplicates") as run_dir:
+    with open_run(cfg, overrides, "duplicates") as run_dir:
         data, other = data_sets(cfg, overrides, against, against_root)
         images, others = (image_set(one, splits) if one is not None else None for one in (data, other))
         assert images is not None
@@ -62,9 +63,7 @@ def run(
         if drawn := pairs[:shown]:
             save_png(_sheet(images, others, drawn, len(pairs)), folder / "pairs.png")
         result = _result(images, others, pairs, dropped, rule, bool(drawn))
-        write_json(
-            folder / "result.json", result | {"seconds": round(seconds, 1), "command": runs.command_line(overrides)}
-        )
+        write_json(folder / "result.json", result | {"seconds": round(seconds, 1), "command": command_line(overrides)})
     where = f" against {len(others.names)}" if others else " among themselves"
     log.info("%d images%s: %d pairs, %d to leave out", len(images.names), where, len(pairs), len(dropped))
     log.info("results in %s, %.0f s", folder, seconds)
@@ -88,11 +87,11 @@ def data_sets(
             raise InputError(f"{cfg.run} is not a run directory (no config.yaml): give the directory of a training run")
         theirs: DictConfig = OmegaConf.load(config).data
         if "data" not in typed:
-            return runs.instantiate(theirs), None
+            return instantiate(theirs), None
         if "fit" in theirs:
             theirs.fit = cfg.data.fit  # or copies would be cut differently
-        return runs.instantiate(cfg.data), runs.instantiate(theirs)
-    data = runs.instantiate(cfg.data)
+        return instantiate(cfg.data), instantiate(theirs)
+    data = instantiate(cfg.data)
     if against is None:
         if root is not None:
             raise InputError(f"task.against_root={root} without task.against: say what kind of data set lies there")
@@ -106,7 +105,7 @@ def data_sets(
     second.data.merge_with({key: cfg.data[key] for key in same if key in cfg.data})
     if root is not None:
         second.data.source.root = root
-    return data, runs.instantiate(second.data)
+    return data, instantiate(second.data)
 
 
 def write_lists(

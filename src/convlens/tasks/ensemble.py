@@ -8,11 +8,12 @@ from typing import Any
 import torch
 from omegaconf import DictConfig
 
-from convlens import runs as run_directories
-from convlens.analysis.compare import paired_difference
 from convlens.errors import InputError
-from convlens.files import write_json
-from convlens.tasks.averaging import Averaged, averaged
+from convlens.io.atomic import write_json
+from convlens.metrics.ensemble import Averaged, averaged
+from convlens.runs.record import command_line, read_json
+from convlens.runs.subject import open_run
+from convlens.stats.paired import paired_difference
 
 log = logging.getLogger(__name__)
 
@@ -24,10 +25,10 @@ def run(cfg: DictConfig, overrides: list[str], *, runs: Sequence[str] | str) -> 
         raise InputError(
             f"task.runs={[str(path) for path in paths]}: give the directories of at least two runs, each once"
         )
-    with run_directories.analysing(cfg, overrides, "ensemble") as run_dir:
+    with open_run(cfg, overrides, "ensemble") as run_dir:
         together, alone = averaged(paths), [averaged([path]) for path in paths]
         file = run_dir / "results" / "ensemble" / "result.json"
-        command = run_directories.command_line(overrides)
+        command = command_line(overrides)
         write_json(file, {**result(paths, alone, together), "command": command})
     log.info(
         "%d networks: top-1 error %.2f %%, top-5 error %.2f %%; results in %s",
@@ -38,7 +39,7 @@ def run(cfg: DictConfig, overrides: list[str], *, runs: Sequence[str] | str) -> 
 
 def result(paths: Sequence[Path], alone: Sequence[Averaged], together: Averaged) -> dict[str, Any]:
     """What the report reads."""
-    names = [run_directories.read_json(path / "run.json").get("name", path.name) for path in paths]
+    names = [read_json(path / "run.json").get("name", path.name) for path in paths]
     rows = [[name, f"{one.top1_error:.2f}", f"{one.top5_error:.2f}"] for name, one in zip(names, alone, strict=True)]
     rows.append([f"{len(paths)} networks", f"{together.top1_error:.2f}", f"{together.top5_error:.2f}"])
     best = min(alone, key=lambda one: one.top1_error)

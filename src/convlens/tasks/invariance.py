@@ -12,19 +12,19 @@ from omegaconf import DictConfig
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from convlens import runs
-from convlens.analysis.chosen_maps import default_layers
-from convlens.analysis.invariance import FORMS, Invariance, invariance
-from convlens.analysis.invariance_claims import flips, invariance_claims
-from convlens.analysis.recompute import OUTPUT
-from convlens.analysis.transformations import Border, amounts, transform
+from convlens.analysis.galleries.selected_units import default_layers
+from convlens.analysis.incremental.evaluate import OUTPUT
+from convlens.analysis.invariance.claims import flips, invariance_claims
+from convlens.analysis.invariance.curves import FORMS, Invariance, invariance
+from convlens.analysis.invariance.transforms import Border, amounts, transform
 from convlens.errors import InputError
-from convlens.figures.files import save_png, write_arrays
 from convlens.figures.invariance import TransformedImages, invariance_sheet, layers_sheet
-from convlens.files import write_json
-from convlens.runs import Subject
-from convlens.tasks.looking import Choice, Looked, class_namer, look
-from convlens.tasks.settings import check_number
+from convlens.figures.png import save_png, write_arrays
+from convlens.io.atomic import write_json
+from convlens.runs.image_selection import ImageSelection, SelectedImage, class_namer, select_images
+from convlens.runs.record import command_line
+from convlens.runs.subject import LoadedNetwork, load_network, open_run
+from convlens.runs.typed_settings import check_number
 
 log = logging.getLogger(__name__)
 
@@ -55,11 +55,11 @@ def run(
         raise InputError("task.kinds is empty: give translation, scale or rotation")
     if form not in FORMS:
         raise InputError(f"task.form={form!r}: choose one of {', '.join(FORMS)}")
-    chosen = Choice(**choice)
-    with runs.analysing(cfg, overrides, "invariance") as run_dir:
-        subject = runs.subject(cfg, overrides)
-        names = in_order(subject.net, [layers] if isinstance(layers, str) else list(layers or all_layers(subject)))
-        looked = look(subject, chosen)
+    chosen = ImageSelection(**choice)
+    with open_run(cfg, overrides, "invariance") as run_dir:
+        subject = load_network(cfg, overrides)
+        names = sort_layers(subject.net, [layers] if isinstance(layers, str) else list(layers or all_layers(subject)))
+        looked = select_images(subject, chosen)
         side = subject.data.image_size
         values = {kind: amounts(kind, side, steps) for kind in kinds}
         pixels = sources(subject, chosen.split, looked, border)
@@ -82,7 +82,7 @@ def run(
         result = _result(subject, found, names, border, form, seconds, drawn)
         write_json(
             folder / "result.json",
-            {**result, "claims": [claim.as_json() for claim in claims], "command": runs.command_line(overrides)},
+            {**result, "claims": [claim.as_json() for claim in claims], "command": command_line(overrides)},
         )
     log.info("%d images, %d amounts, %d layers, %.0f s", len(looked), total // len(looked), len(names), seconds)
     for claim in claims:
@@ -91,7 +91,7 @@ def run(
     return 0
 
 
-def all_layers(subject: Subject) -> list[str]:
+def all_layers(subject: LoadedNetwork) -> list[str]:
     """The convolutional layers, and in our networks the rectified vectors above them."""
     modules = dict(subject.net.named_modules())
     return [
@@ -100,13 +100,13 @@ def all_layers(subject: Subject) -> list[str]:
     ]
 
 
-def in_order(net: nn.Module, layers: Sequence[str]) -> list[str]:
+def sort_layers(net: nn.Module, layers: Sequence[str]) -> list[str]:
     """Layers from below to above, each once; the output (an empty name) is the last."""
     order = {name: number for number, (name, _) in enumerate(net.named_modules())} | {OUTPUT: len(list(net.modules()))}
     return sorted(dict.fromkeys(layers), key=lambda name: order.get(name, -1))
 
 
-def sources(subject: Subject, split: str, looked: Sequence[Looked], border: Border) -> list[Tensor]:
+def sources(subject: LoadedNetwork, split: str, looked: Sequence[SelectedImage], border: Border) -> list[Tensor]:
     """The images' pixels: what the network sees of them, or with the border ``source`` all that is stored."""
     if border == "source":
         stored = subject.data.dataset(split).stored([item.index for item in looked])
@@ -114,14 +114,14 @@ def sources(subject: Subject, split: str, looked: Sequence[Looked], border: Bord
     return [image.float() for image in subject.data.to_display(torch.stack([item.image for item in looked]))]
 
 
-def reader(subject: Subject) -> Any:
+def reader(subject: LoadedNetwork) -> Any:
     """From pixels to what the network reads."""
     mean, std = subject.data.mean, subject.data.std[:, None, None]
     return lambda pixels: (pixels - mean.to(pixels)) / std.to(pixels)
 
 
 def _write(
-    subject: Subject, choice: Choice, looked: Sequence[Looked], pixels: Sequence[Tensor], found: dict[str, Invariance],
+    subject: LoadedNetwork, choice: ImageSelection, looked: Sequence[SelectedImage], pixels: Sequence[Tensor], found: dict[str, Invariance],
     folder: Path, shown: tuple[Border, str, int],
 ) -> None:  # fmt: skip
     """Arrays and figures."""
@@ -153,7 +153,7 @@ def _write(
 
 
 def _row(
-    subject: Subject, choice: Choice, looked: Sequence[Looked], pixels: Sequence[Tensor], one: Invariance,
+    subject: LoadedNetwork, choice: ImageSelection, looked: Sequence[SelectedImage], pixels: Sequence[Tensor], one: Invariance,
     layers: tuple[str, str], label: str, shown: tuple[Border, str],
 ) -> TransformedImages:  # fmt: skip
     border, form = shown
@@ -171,7 +171,7 @@ def _row(
 
 
 def _result(
-    subject: Subject, found: dict[str, Invariance], layers: Sequence[str], border: str, form: str, seconds: float,
+    subject: LoadedNetwork, found: dict[str, Invariance], layers: Sequence[str], border: str, form: str, seconds: float,
     drawn: int,
 ) -> dict[str, Any]:  # fmt: skip
     """What the report reads."""

@@ -7,18 +7,19 @@ from typing import Any
 
 from omegaconf import DictConfig
 
-from convlens import runs
-from convlens.analysis.chosen_maps import default_layers
-from convlens.analysis.gallery_store import digest
+from convlens.analysis.galleries.array_store import digest
+from convlens.analysis.galleries.draw_galleries import GalleryFiles, GalleryJob, draw_galleries, plan_of
+from convlens.analysis.galleries.gallery_result import gallery_result
+from convlens.analysis.galleries.selected_units import default_layers
+from convlens.analysis.galleries.sheets import TABLE_COLUMNS
 from convlens.callbacks.at_epochs import show_picture, show_table
-from convlens.callbacks.galleries import Drawn, GalleryJob, draw_galleries, plan_of
-from convlens.callbacks.gallery_files import TABLE_COLUMNS
-from convlens.callbacks.gallery_result import gallery_result
 from convlens.errors import InputError
-from convlens.files import write_json
-from convlens.tasks.dashboards import loggers_of
-from convlens.tasks.processes import Processes
-from convlens.tasks.settings import check_number
+from convlens.io.atomic import write_json
+from convlens.runs.launch import Processes
+from convlens.runs.record import command_line, read_json
+from convlens.runs.subject import load_network, open_run
+from convlens.runs.task_loggers import loggers_of
+from convlens.runs.typed_settings import check_number
 
 log = logging.getLogger(__name__)
 
@@ -34,9 +35,9 @@ def run(cfg: DictConfig, overrides: list[str], *, layers: Sequence[str] | str | 
     for name, least in (("maps", 1), ("k", 1), ("images", 1), ("detailed", 0), ("controls", 0), ("images_at_once", 1)):
         check_number(f"task.{name}", settings[name], least, optional=name not in ("k", "detailed"))
     check_rules(settings["rules"])
-    with Processes(cfg) as processes, runs.analysing(cfg, overrides, "project") as run_dir, processes.of_one_mind():
-        command = runs.command_line(overrides)
-        subject = runs.subject(cfg, overrides)
+    with Processes(cfg) as processes, open_run(cfg, overrides, "project") as run_dir, processes.of_one_mind():
+        command = command_line(overrides)
+        subject = load_network(cfg, overrides)
         names = (
             [layers]
             if isinstance(layers, str)
@@ -73,7 +74,7 @@ def run(cfg: DictConfig, overrides: list[str], *, layers: Sequence[str] | str | 
 
 def is_finished(folder: Path, plan: str) -> bool:
     """Whether the gallery of that plan is there, with all of its pictures."""
-    result = runs.read_json(folder / "result.json")
+    result = read_json(folder / "result.json")
     figures = result.get("figures", [])
     return result.get("plan") == plan and all((folder / figure["file"]).is_file() for figure in figures)
 
@@ -89,7 +90,7 @@ def check_rules(rules: Any) -> None:
         raise InputError(f"task.rules={rules}: give values for {', '.join(known)}, as task.rules.rule=gradient")
 
 
-def show(cfg: DictConfig, drawn: Drawn) -> None:
+def show(cfg: DictConfig, drawn: GalleryFiles) -> None:
     """Sheets and table in the loggers that have pictures; the csv of a run's epochs is not touched."""
     with loggers_of(cfg) as loggers:
         for layer, path in drawn.sheets.items():

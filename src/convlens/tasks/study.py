@@ -12,14 +12,14 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from convlens import runs
+from convlens.cli.main import groups
 from convlens.errors import InputError
-from convlens.files import write_json
+from convlens.io.atomic import write_json
 from convlens.report import write_report
-from convlens.tasks.dispatch import dispatch
-from convlens.tasks.main import groups
-from convlens.tasks.mistakes import explain
-from convlens.tasks.naming import quotable
+from convlens.runs.config_errors import explain
+from convlens.runs.dispatch import dispatch
+from convlens.runs.naming import quotable
+from convlens.runs.record import command_line, read_json
 
 log = logging.getLogger(__name__)
 
@@ -38,7 +38,7 @@ def run(
     shared = shared_overrides(overrides, scale)
     places = {part["run"]: quotable(folder / part["run"]) for part in parts}
     parts = [{**part, "overrides": [o.format_map(places) for o in part["overrides"]]} for part in parts]
-    before = {part["name"]: part for part in runs.read_json(folder / "study.json").get("parts", [])}
+    before = {part["name"]: part for part in read_json(folder / "study.json").get("parts", [])}
     done: list[dict[str, Any]] = []
     for number, part in enumerate(parts, 1):
         log.info("[%d/%d] %s", number, len(parts), part["name"])
@@ -46,7 +46,7 @@ def run(
         # What was done before stays noted, or a study that is stopped half-way would do it again.
         later = [before[p["name"]] for p in parts[number:] if p["name"] in before]
         write_json(
-            folder / "study.json", {"title": title, "command": runs.command_line(overrides), "parts": [*done, *later]}
+            folder / "study.json", {"title": title, "command": command_line(overrides), "parts": [*done, *later]}
         )
     failed = [part["name"] for part in done if part["status"] == "failed"]
     path = write_report(folder)
@@ -79,12 +79,12 @@ def do_part(
     """One part as a job, unless the same command did it before; what became of it."""
     run_dir = folder / part["run"]
     own = [*shared, *part["overrides"], f"run_dir={quotable(run_dir)}", f"job_name={run_dir.name}"]
-    record = {"name": part["name"], "run": part["run"], "command": runs.command_line(own)}
+    record = {"name": part["name"], "run": part["run"], "command": command_line(own)}
     record |= {"status": "finished", "seconds": 0.0, "error": None, "traceback": None}
     marker = run_dir / "results" / part["result"] / "result.json" if part.get("result") else run_dir / "metrics.json"
     same = before.get("command") == record["command"] and before["status"] != "failed"
     # Somebody may have asked the run for other pictures meanwhile.
-    same = same and runs.read_json(marker).get("command", record["command"]) == record["command"]
+    same = same and read_json(marker).get("command", record["command"]) == record["command"]
     if not cfg.force and same and fresh(marker, run_dir):
         log.info("%s is finished: reused", part["name"])
         return record | {"status": "reused", "seconds": before["seconds"]}

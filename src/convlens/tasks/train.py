@@ -5,8 +5,8 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from convlens import run_records
 from convlens.errors import InputError
+from convlens.runs.record import check_same, status
 
 log = logging.getLogger(__name__)
 
@@ -24,11 +24,11 @@ def run(cfg: DictConfig, overrides: list[str]) -> int:
     if cfg.run is not None and not (run_dir / "config.yaml").exists():
         raise InputError(f"{run_dir} is not a run directory (no config.yaml): give a run's, or run_dir= for a new one")
     if not cfg.force:
-        run_records.check_same(run_dir, cfg)
-        if run_records.status(run_dir) == "finished":
+        check_same(run_dir, cfg)
+        if status(run_dir) == "finished":
             log.info("%s is finished: reused (force=true does it anew)", run_dir)
             return 0
-    from convlens.tasks.training import train
+    from convlens.runs.training import train
 
     train(cfg, overrides)
     return 0

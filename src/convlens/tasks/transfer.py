@@ -15,27 +15,27 @@ from omegaconf import DictConfig
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from convlens import runs
-from convlens.analysis.chosen_maps import default_layers, reached
-from convlens.analysis.controls import shuffled
+from convlens.analysis.galleries.sanity_checks import randomize_weights
+from convlens.analysis.galleries.selected_units import default_layers, reached
 from convlens.data import ImageData, Protocol, write_splits
 from convlens.errors import InputError
-from convlens.files import alone_in
+from convlens.io.atomic import directory_lock
 from convlens.nets import ConvNet
-from convlens.runs import Subject, flat
-from convlens.tasks.processes import Processes
-from convlens.tasks.settings import check_number
-from convlens.tasks.transfer_beside import runs_of
-from convlens.tasks.transfer_c import C, check_c
-from convlens.tasks.transfer_cells import Cells
-from convlens.tasks.transfer_result import write_result
-from convlens.transfer.extraction import extract_together
+from convlens.runs.baselines import runs_of
+from convlens.runs.launch import Processes
+from convlens.runs.record import command_line, flat
+from convlens.runs.subject import RANDOM_WEIGHTS, LoadedNetwork, load_network, open_run
+from convlens.runs.typed_settings import check_number
+from convlens.transfer.extract import extract_together
+from convlens.transfer.feature_store import FeatureStore, names_hash, weights_hash
 from convlens.transfer.features import check_pooling
-from convlens.transfer.probes import LOSSES
-from convlens.transfer.space import check_normalisation
-from convlens.transfer.store import FeatureStore, names_hash, weights_hash
-from convlens.transfer.sweep import Cell, Setting, sweep
-from convlens.transfer.truth import Truth
+from convlens.transfer.fit_cache import FitCache
+from convlens.transfer.grid import Cell, Setting, sweep
+from convlens.transfer.probes.fit import LOSSES
+from convlens.transfer.probes.normalize import check_normalisation
+from convlens.transfer.probes.regularization import C, check_c
+from convlens.transfer.targets import Targets
+from convlens.transfer.transfer_result import write_result
 
 log = logging.getLogger(__name__)
 
@@ -78,15 +78,15 @@ def run(
     check_normalisation(normalise)
     with (
         Processes(cfg) as processes,
-        runs.analysing(cfg, overrides, "transfer", shared=True) as run_dir,
+        open_run(cfg, overrides, "transfer", shared=True) as run_dir,
         processes.of_one_mind(),
     ):
-        subject = runs.subject(cfg, overrides)
+        subject = load_network(cfg, overrides)
         protocol = subject.data.protocol
         images_per_class = list(dict.fromkeys(protocol.number(size) for size in images_per_class))
         labels = torch.from_numpy(protocol.labels)
         targets = None if protocol.targets is None else torch.from_numpy(protocol.targets)
-        truth = Truth(labels, len(protocol.class_names), targets, exclusive, average_precision)
+        truth = Targets(labels, len(protocol.class_names), targets, exclusive, average_precision)
         others = {name: runs_of(paths, truth, protocol) for name, paths in beside.items()}
         names = layer_names(subject.net, layers, subject.data.image_size)
         extracted = [*names, *layer_names(subject.net, None, subject.data.image_size)] if together else names
@@ -104,12 +104,12 @@ def run(
                 split(size, fold)
         folder = run_dir / "results" / f"transfer_{slug(protocol.title)}"
         setting = Setting(normalise, c, inner_folds)
-        own = UNTRAINED if subject.weights == runs.RANDOM_WEIGHTS else TRAINED
+        own = UNTRAINED if subject.weights == RANDOM_WEIGHTS else TRAINED
         if own == UNTRAINED:
             log.warning("%s has random weights: give run=DIR or model.weights=FILE for a trained network", subject.name)
         nets = {own: subject.net}
         if random:
-            nets[RANDOM] = shuffled(subject.net, some_images(subject.data, 64))
+            nets[RANDOM] = randomize_weights(subject.net, some_images(subject.data, 64))
         kept = {}
         for weights, net in nets.items():
             given = features if weights == own else None
@@ -121,7 +121,7 @@ def run(
             about = {**store.about, "normalise": normalise, "c": c, "inner_folds": inner_folds, "exclusive": exclusive}
             if targets is not None:
                 about["average_precision"] = average_precision
-            kept[weights] = Cells(folder / "cells" / weights.replace(" ", "_"), about, digests(protocol))
+            kept[weights] = FitCache(folder / "cells" / weights.replace(" ", "_"), about, digests(protocol))
             missing = [cell for cell in wanted if cfg.force or cell not in kept[weights]]
             if len(missing) < len(wanted):
                 log.info("%s: %d of %d fits are there", weights, len(wanted) - len(missing), len(wanted))
@@ -131,8 +131,8 @@ def run(
         if processes.process[0] > 0:
             return 0
         write_splits(protocol, folder / "splits", list(images_per_class), max(folds) + 1)
-        with alone_in(folder, wait=True):
-            write_result(subject, kept, folder, others, c, drawn, runs.command_line(overrides))
+        with directory_lock(folder, wait=True):
+            write_result(subject, kept, folder, others, c, drawn, command_line(overrides))
     log.info("results in %s", folder)
     return 0
 
@@ -190,7 +190,7 @@ def stages(net: nn.Module, size: int) -> list[str]:
 
 
 def _extracted(
-    subject: Subject, net: nn.Module, layers: Sequence[str], view: str, cells: int | None, pooling: str,
+    subject: LoadedNetwork, net: nn.Module, layers: Sequence[str], view: str, cells: int | None, pooling: str,
     given: str | None, cfg: DictConfig, processes: Processes,
 ) -> FeatureStore:  # fmt: skip
     """The features of all images of the protocol."""
@@ -216,7 +216,7 @@ def _extracted(
     return store
 
 
-def _images(subject: Subject) -> dict[str, Any]:
+def _images(subject: LoadedNetwork) -> dict[str, Any]:
     """What the features of the images depend on, beside the network."""
     data = subject.data
     return {
@@ -228,7 +228,13 @@ def _images(subject: Subject) -> dict[str, Any]:
 
 
 def _fit(
-    kept: Cells, store: FeatureStore, truth: Truth, split: Any, missing: Sequence[Cell], setting: Setting, weights: str
+    kept: FitCache,
+    store: FeatureStore,
+    truth: Targets,
+    split: Any,
+    missing: Sequence[Cell],
+    setting: Setting,
+    weights: str,
 ) -> None:
     """Fit what is not fitted yet; each result is kept at once."""
     started = time.monotonic()

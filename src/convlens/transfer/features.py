@@ -8,8 +8,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from convlens.deconv.layers import check_outputs, evaluating, forward_to, like_parameters
 from convlens.errors import InputError
+from convlens.ops.layer_access import check_outputs, evaluating, forward_to, like_parameters
 
 POOLINGS = ("average", "max")
 

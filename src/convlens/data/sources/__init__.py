@@ -4,10 +4,10 @@ from convlens.data.sources.base import Source
 from convlens.data.sources.caltech101 import Caltech101
 from convlens.data.sources.caltech256 import Caltech256
 from convlens.data.sources.cifar10 import Cifar10
-from convlens.data.sources.folder import ImageFolder
+from convlens.data.sources.image_folder import ImageFolder
 from convlens.data.sources.imagenet import ImageNet
-from convlens.data.sources.parts import PartsImages
-from convlens.data.sources.pointed import PointedImages
+from convlens.data.sources.keypoint_csv import PointedImages
+from convlens.data.sources.synthetic_parts import PartsImages
 from convlens.data.sources.tiny_imagenet import TinyImageNet
 from convlens.data.sources.voc import VocClassification, VocObjects
 

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
-from convlens.data.archives import Archive, provide
-from convlens.data.listing import FileListing
-from convlens.data.protocol import Protocol, fixed_split
-from convlens.data.splits import Split
+from convlens.data.download.catalog import Archive, provide
+from convlens.data.splits.image_index import FileListing
+from convlens.data.splits.protocol import Protocol, fixed_split
+from convlens.data.splits.split import Split
 from convlens.errors import InputError
 
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm")

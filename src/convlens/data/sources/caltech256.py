@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from convlens.data.archives import CALTECH_256
+from convlens.data.download.catalog import CALTECH_256
 from convlens.data.sources.random_folds import RandomFoldsSource
 
 

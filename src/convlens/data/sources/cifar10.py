@@ -10,11 +10,11 @@ from jaxtyping import Int64, UInt8
 from PIL import Image
 from torchvision.datasets import CIFAR10
 
-from convlens.data import decoding
-from convlens.data.archives import CIFAR_10
-from convlens.data.listing import Block, Listing
+from convlens.data import decode as decoding
+from convlens.data.download.catalog import CIFAR_10
 from convlens.data.sources.base import Source
-from convlens.data.splits import Split
+from convlens.data.splits.image_index import Block, Listing
+from convlens.data.splits.split import Split
 from convlens.errors import InputError
 
 _CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")

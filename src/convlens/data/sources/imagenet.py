@@ -13,7 +13,7 @@ from convlens.data.sources.base import (
     image_files,
     subfolders,
 )
-from convlens.data.splits import Split
+from convlens.data.splits.split import Split
 from convlens.errors import InputError
 
 _ORIGIN = (

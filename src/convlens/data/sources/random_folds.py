@@ -6,10 +6,10 @@ from typing import ClassVar
 
 import numpy as np
 
-from convlens.data.listing import FileListing
-from convlens.data.protocol import RandomFolds
 from convlens.data.sources.base import Source, absent, class_folders, subfolders
-from convlens.data.splits import Split
+from convlens.data.splits.image_index import FileListing
+from convlens.data.splits.protocol import RandomFolds
+from convlens.data.splits.split import Split
 from convlens.errors import InputError
 
 WITH_BACKGROUND = " with background"

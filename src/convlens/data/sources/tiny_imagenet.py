@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from convlens.data.archives import TINY_IMAGENET
+from convlens.data.download.catalog import TINY_IMAGENET
 from convlens.data.sources.base import Source, absent, everything, file_listing, image_files, listed
 from convlens.data.sources.imagenet import first_synonyms, labelled
-from convlens.data.splits import Split
+from convlens.data.splits.split import Split
 from convlens.errors import InputError
 
 _ORIGIN = "http://cs231n.stanford.edu/tiny-imagenet-200.zip"

@@ -7,12 +7,12 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Int8
 
-from convlens.data.annotated import AnnotatedListing, Box
-from convlens.data.archives import voc
-from convlens.data.protocol import FixedSplit, fixed_split
+from convlens.data.download.catalog import voc
+from convlens.data.sources.annotations import AnnotatedListing, Box
 from convlens.data.sources.base import Source, listed
 from convlens.data.sources.voc_devkit import CLASSES, Devkit, Thing, derived_targets
-from convlens.data.splits import Split
+from convlens.data.splits.protocol import FixedSplit, fixed_split
+from convlens.data.splits.split import Split
 from convlens.errors import InputError
 
 log = logging.getLogger(__name__)

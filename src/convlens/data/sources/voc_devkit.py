@@ -8,8 +8,8 @@ from xml.etree import ElementTree
 import numpy as np
 from jaxtyping import Int8
 
-from convlens.data.annotated import Box
-from convlens.data.archives import voc
+from convlens.data.download.catalog import voc
+from convlens.data.sources.annotations import Box
 from convlens.data.sources.base import absent, listed
 from convlens.errors import InputError
 

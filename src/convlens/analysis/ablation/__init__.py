@@ -1,0 +1,1 @@
+"""Ablations (Table 3)."""

@@ -1,0 +1,1 @@
+"""Correspondence of object parts (Table 1)."""

@@ -1,0 +1,1 @@
+"""Diagnosis of the first layers (Fig 6)."""

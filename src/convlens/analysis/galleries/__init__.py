@@ -1,0 +1,1 @@
+"""Top-9 galleries of feature maps (Fig 2)."""

@@ -1,0 +1,1 @@
+"""Incremental evaluation of a changed image region."""

@@ -1,0 +1,1 @@
+"""Invariance to translation, scale and rotation (Fig 5)."""

@@ -1,0 +1,1 @@
+"""Occlusion sensitivity (Fig 7)."""
