@@ -1,42 +1,60 @@
-# Every target does its own set-up: a virtual environment in .venv, installed from pyproject.toml.
+# Every target does its own set-up: a virtual environment in .venv, installed from pyproject.toml. Its stamps carry a
+# hash of pyproject.toml, so that a checkout, which changes times, installs nothing again.
 PYTHON ?= python3
 BIN := .venv/bin
 WORKERS ?= 2
-# One thread in each of the tests' processes: more than there are cores only wait for each other.
+HASH := $(shell cksum < pyproject.toml | tr -d ' ')
+READY := .venv/.installed-dev-$(HASH)
+READY_ALL := .venv/.installed-dev-all-$(HASH)
+# One thread in each of the tests' processes: more threads than cores only wait for each other.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS)
+INSTALL := $(BIN)/python -m pip install --quiet
 
-.PHONY: study test test-all bench lint types format clean
+.PHONY: study test test-slow test-all bench lint types format map constraints clean
 
-.venv/.installed: pyproject.toml
+$(READY) $(READY_ALL): .venv/.installed-%-$(HASH):
 	@$(PYTHON) -c 'import sys; sys.exit("convlens needs Python >= 3.11, this is " + sys.version.split()[0] + "; set PYTHON=python3.11 or newer" if sys.version_info < (3, 11) else 0)'
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet -e '.[dev]'
-	@touch $@
+	$(INSTALL) --upgrade pip
+	$(INSTALL) -e '.[$*]'
+	@rm -f .venv/.installed*
+	@touch $@ .venv/.installed-dev-$(HASH)
 
-study: .venv/.installed
+study: $(READY)
 	$(BIN)/convlens task=study
 
-test: .venv/.installed lint types
+test: $(READY) lint types
 	$(PYTEST) -m 'not slow'
 
-test-all: .venv/.installed lint types
+# those slow tests that guard what the quick ones cannot: a killed process, two processes, the installed wheel
+test-slow: $(READY)
+	$(PYTEST) -m slow tests/systems tests/tasks/test_many_processes.py tests/test_wheel.py
+
+test-all: $(READY_ALL) lint types
 	$(PYTEST)
 
-bench: .venv/.installed
-	$(BIN)/python -m pip install --quiet -e '.[dev,bench]'
+bench: $(READY)
+	$(INSTALL) -e '.[dev,bench]'
 	$(BIN)/python -m tests.bench
 
-lint: .venv/.installed
+lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
-types: .venv/.installed
+types: $(READY)
 	$(BIN)/mypy
 
-format: .venv/.installed
+format: $(READY)
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+# writes the list of modules in src/convlens/README.md, from the first lines of their docstrings
+map: $(READY)
+	$(BIN)/python -m tests.module_map --write
+
+# the versions of .venv, with which the recorded numbers can be reproduced
+constraints: $(READY_ALL)
+	$(BIN)/python -m tests.constraints > .github/constraints.txt
 
 clean:
 	rm -rf .venv build dist

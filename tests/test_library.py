@@ -1,9 +1,12 @@
 """The package as it is used in a notebook: its verbs on a network that convlens knows nothing about."""
 
+import ast
 import inspect
+import pkgutil
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 import torch
@@ -13,7 +16,7 @@ from torchvision.models import squeezenet1_1
 import convlens
 from convlens.errors import InputError
 
-HEAVY = ("torch", "torchvision", "lightning", "numpy", "matplotlib", "PIL", "hydra", "wandb")
+HEAVY = ("torch", "torchvision", "lightning", "numpy", "matplotlib", "PIL", "hydra", "wandb", "scipy")
 
 
 @pytest.fixture(scope="module")
@@ -49,14 +52,31 @@ def test_a_verb_is_loaded_on_first_use_and_needs_no_trainer():
 
 
 def test_what_is_offered_is_there():
-    assert {"project", "receptive_field", "top_activations", "nets", "data", "deconv", "figures", "metrics"} <= set(
-        convlens.__all__
-    )
+    assert {"project", "receptive_field", "top_activations", "OcclusionMaps", "InputError"} <= set(convlens.__all__)
     for name in convlens.__all__:
         assert getattr(convlens, name).__doc__
+        assert getattr(convlens, name).__name__ == name
     assert set(convlens.__all__) | {"__version__"} == set(dir(convlens))
     assert callable(convlens.nets.alexnet)
-    assert callable(convlens.nets.zfnet)
+
+
+def test_the_names_for_type_checkers_are_those_that_are_imported():
+    tree = ast.parse(Path(convlens.__file__).read_text())
+    (block,) = (node for node in tree.body if isinstance(node, ast.If) and isinstance(node.body[0], ast.ImportFrom))
+    declared = {alias.asname: node.module for node in block.body for alias in node.names}
+    assert declared == convlens._NAMES
+
+
+def test_every_module_is_an_attribute_after_importing_the_package_alone():
+    modules = [module.name for module in pkgutil.walk_packages(convlens.__path__, "convlens.")]
+    code = (
+        f"import functools, convlens\nfor name in {modules}: functools.reduce(getattr, name.split('.')[1:], convlens)"
+    )
+    assert run_python(code) == ""
+
+
+def test_the_types_are_shipped():
+    assert Path(convlens.__file__).with_name("py.typed").exists()
 
 
 def test_a_wrong_name_is_answered_with_those_there_are():
@@ -68,7 +88,7 @@ def test_the_verbs_have_the_arguments_that_are_promised():
     def arguments(verb: str) -> list[str]:
         return list(inspect.signature(getattr(convlens, verb)).parameters)
 
-    assert arguments("project")[:8] == ["net", "images", "layer", "units", "rule", "seed", "unpool", "lrn"]
+    assert arguments("project")[:8] == ["net", "images", "layer", "units", "rule", "signal", "unpool", "lrn"]
     assert arguments("receptive_field")[:3] == ["net", "layer", "input_size"]
     assert arguments("top_activations")[:4] == ["net", "loader", "layers", "k"]
 

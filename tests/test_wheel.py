@@ -1,10 +1,12 @@
-"""What a user gets who installs the wheel: the command and its configuration, without this checkout."""
+"""The wheel as installed: its files and metadata, the command and its configuration, without this checkout."""
 
+import email
 import json
 import os
 import site
 import subprocess
 import sys
+import tomllib
 import zipfile
 from pathlib import Path
 
@@ -51,14 +53,28 @@ def test_the_wheel_holds_the_configuration_the_templates_and_nothing_else(wheel)
     assert conf == {name for name in names if name.endswith(".yaml")}
     sources = {f"convlens/{path.relative_to(ROOT / 'src/convlens')}" for path in (ROOT / "src").rglob("*.py")}
     assert sources == {name for name in names if name.endswith(".py")}
-    assert {"convlens/report/report.html.jinja", "convlens/report/report.css"} <= set(names)
+    assert {"convlens/report/report.html.jinja", "convlens/report/report.css", "convlens/py.typed"} <= set(names)
     rest = [name for name in names if not name.startswith("convlens/")]
     assert all(name.startswith("convlens-") and ".dist-info/" in name for name in rest)
     assert not [name for name in names if "__pycache__" in name or name.startswith("tests")]
 
 
+def test_the_wheel_says_who_made_it_under_which_licence_and_how_it_is_started(wheel):
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    with zipfile.ZipFile(wheel) as archive:
+        folder = next(name.partition("/")[0] for name in archive.namelist() if ".dist-info/" in name)
+        metadata = email.message_from_bytes(archive.read(f"{folder}/METADATA"))
+        entry_points = archive.read(f"{folder}/entry_points.txt").decode()
+        assert archive.read(f"{folder}/licenses/LICENSE") == (ROOT / "LICENSE").read_bytes()
+    assert (metadata["Version"], metadata["License-Expression"]) == (project["version"], "MIT")
+    assert metadata["Author"] == "convlens developers"
+    assert "Typing :: Typed" in metadata.get_all("Classifier")
+    assert {url.partition(",")[0] for url in metadata.get_all("Project-URL")} == set(project["urls"])
+    assert entry_points.split() == ["[console_scripts]", "convlens", "=", "convlens.cli.main:main"]
+
+
 def test_the_package_comes_from_the_wheel(installed, tmp_path):
-    code = "import convlens, convlens.cli.main as m, torch; print(convlens.__file__, m.conf_dir(), torch.__file__)"
+    code = "import convlens, convlens.runs.compose as m, torch; print(convlens.__file__, m.conf_dir(), torch.__file__)"
     done = run(installed / "bin" / "python", "-c", code, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     package, conf, torch_file = (Path(path) for path in done.stdout.split())

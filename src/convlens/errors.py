@@ -9,7 +9,7 @@ class InputError(ValueError):
 
 
 class NoReLUError(InputError):
-    """A rule for the way down needs a ReLU, and there is none."""
+    """The backward rule needs a ReLU below the unit, and the network has none."""
 
 
 class BusyError(InputError):

@@ -12,7 +12,7 @@ from torchvision import datasets
 from torchvision.transforms import v2
 
 from convlens.data import ImageData, ImageFolder
-from convlens.data.loading.crops import proportional
+from convlens.data.loading.crops import default_stored_size
 from tests.bench.timing import row
 
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
@@ -23,7 +23,7 @@ CASES = {"imagenette-224-subset": 224, "tiny-imagenet-200-subset": 56}
 def decoding_loader(train: Path, image_size: int, workers: int = 0) -> DataLoader:
     """What one writes with torchvision: open, resize, crop, mirror, to a tensor."""
     steps = [
-        v2.Resize(proportional(image_size)),
+        v2.Resize(default_stored_size(image_size)),
         v2.RandomCrop(image_size),
         v2.RandomHorizontalFlip(),
         v2.PILToTensor(),

@@ -1,4 +1,4 @@
-"""What the projections at the paper's eight epochs add to a training run at the default settings."""
+"""Time that projections at the paper's eight epochs add to a training run with default settings."""
 
 import json
 import statistics
@@ -13,7 +13,7 @@ from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 from torch.nn import functional as F
 
-from convlens.cli.main import conf_dir, register_resolvers
+from convlens.runs.compose import conf_dir, register_resolvers
 from tests.bench.timing import in_a_process, row
 
 STEPS, TIMES = 12, 3
@@ -21,7 +21,7 @@ EPOCHS_DRAWN = 8
 
 
 def measure() -> list[float]:
-    """CPU seconds of a whole run's training steps, and of that with eight drawings."""
+    """Return the CPU seconds of a run with eight galleries, and of its training steps alone."""
     register_resolvers()
     with tempfile.TemporaryDirectory() as folder:
         with initialize_config_dir(str(conf_dir()), version_base="1.3"):
@@ -54,8 +54,8 @@ def measure() -> list[float]:
 
 
 def run() -> list[dict]:
-    """One row."""
-    note = "zfnet on parts, 64 px, 10 epochs of 3600 images; 8 times 12 maps of 5 layers over 400; CPU, one thread"
+    """Return one row."""
+    note = "zfnet on parts, 64 px, 10 epochs of 3600 images; 8 times 16 maps of 5 layers over 400; CPU, one thread"
     return [row("run with projections at 8 epochs", *in_a_process(__name__), 1.10, note, less_is_better=True)]
 
 

@@ -1,4 +1,4 @@
-"""Contrast normalisation against ``nn.LocalResponseNorm``, at the sizes that AlexNet and ZFNet have."""
+"""Contrast normalization against ``nn.LocalResponseNorm`` at the sizes of AlexNet and ZFNet."""
 
 import torch
 from torch import Tensor, nn
@@ -20,7 +20,7 @@ ROUNDS = 9
 
 
 def run() -> list[dict]:
-    """Forward, and forward with backward, at each distinct size."""
+    """Time the forward pass, and forward with backward, at each distinct size."""
     torch.manual_seed(0)
     ours, reference = ContrastNorm(5, 1e-4, 0.75, 2.0), nn.LocalResponseNorm(5, 1e-4, 0.75, 2.0)
     rows = []
@@ -32,7 +32,7 @@ def run() -> list[dict]:
 
 
 def compare(name: str, x: Tensor, ours: nn.Module, reference: nn.Module, backward: bool) -> dict:
-    """One size, one direction."""
+    """Compare at one size, with or without the backward pass."""
 
     def work(module: nn.Module) -> None:
         if not backward:

@@ -1,4 +1,4 @@
-"""Occlusion of an image against Captum's `Occlusion` with as many squares at once as serve it best."""
+"""Occlusion sensitivity: ``convlens.occlude`` against Captum's ``Occlusion`` at its best batch size."""
 
 import json
 import sys
@@ -10,13 +10,13 @@ import torch
 import torchvision
 from torch import Tensor, nn
 
-from convlens.analysis.occlusion.occlude import occlude, places
+from convlens.analysis.occlusion.occlude import occlude, positions
 from convlens.nets import zfnet
 from tests.bench.timing import in_a_process, row
 from tests.bench.top import STATUS
 
 SIDE, TARGET = 224, 7
-AT_ONCE = (4, 16, 32)  # Captum's squares at once: the best one counts
+AT_ONCE = (4, 16, 32)  # Captum's occluders in one forward pass; the fastest counts
 NETWORKS: dict[str, Callable[[], nn.Module]] = {
     "zfnet": lambda: zfnet(1000, input_size=SIDE),
     "alexnet": torchvision.models.alexnet,
@@ -30,68 +30,69 @@ BOUNDS = {
 LAYER = "conv3"
 
 
-class Upto(nn.Module):
-    """What one writes for the activity of a map: a network that ends at its layer."""
+class Truncated(nn.Module):
+    """A network that ends at a layer, which is Captum's way to the activation of a map."""
 
     def __init__(self, net: nn.Module, layer: str) -> None:
         super().__init__()
         self.net, self.layer = net, layer
 
     def forward(self, images: Tensor) -> Tensor:
-        """The sum over all places of each map."""
-        kept: list[Tensor] = []
-        handle = self.net.get_submodule(self.layer).register_forward_hook(lambda *call: kept.append(call[2]) or _stop())
+        """Return the sum over space of each map."""
+        outputs: list[Tensor] = []
+        layer = self.net.get_submodule(self.layer)
+        handle = layer.register_forward_hook(lambda *call: outputs.append(call[2]) or _stop())
         try:
             self.net(images)
         except StopIteration:
             pass
         finally:
             handle.remove()
-        return kept[0].sum((2, 3))
+        return outputs[0].sum((2, 3))
 
 
 def _stop() -> None:
     raise StopIteration
 
 
-def captum(net: nn.Module, image: Tensor, target: int, square: int, stride: int, at_once: int) -> None:
-    """One attribution; Captum too has a last square that ends at the border, cut where it must be."""
+def captum(net: nn.Module, image: Tensor, target: int, size: int, stride: int, at_once: int) -> None:
+    """Compute one attribution; Captum too covers the last row and column, with a smaller occluder if necessary."""
     from captum.attr import Occlusion
 
     Occlusion(net).attribute(
         image[None],
         target=target,
-        sliding_window_shapes=(3, square, square),
+        sliding_window_shapes=(3, size, size),
         strides=(3, stride, stride),
         perturbations_per_eval=at_once,
     )
 
 
-def time_squares(name: str, square: int, stride: int, what: str) -> list[float]:
-    """CPU seconds per square, of all of ours and of a part of Captum's at its best number at once."""
+def time_positions(name: str, size: int, stride: int, what: str) -> list[float]:
+    """Return CPU seconds per position: of all positions by convlens, and of some by Captum at its fastest."""
     torch.manual_seed(0)
     net, image = NETWORKS[name]().eval(), torch.randn(3, SIDE, SIDE)
-    count = len(places(SIDE, square, stride)) ** 2
+    count = len(positions(SIDE, size, stride)) ** 2
     layer, target = (None, TARGET) if what == "probability" else (LAYER, None)
     occlude(net, image, target, size=200, stride=24, layer=layer)
     start = process_time()
-    occlude(net, image, target, size=square, stride=stride, layer=layer)
+    occlude(net, image, target, size=size, stride=stride, layer=layer)
     ours = (process_time() - start) / count
-    few = 8  # rows and columns of Captum's squares, which cost the same wherever they are
-    apart = min((SIDE - square) // (few - 1), square)  # Captum wants no gaps
+    few = 8  # rows and columns of Captum's positions, which all take the same time
+    spacing = min((SIDE - size) // (few - 1), size)  # Captum allows no gaps
     reference = []
-    model: Callable = Upto(net, LAYER) if what != "probability" else lambda images: net(images).softmax(1)
+    model: Callable = Truncated(net, LAYER) if what != "probability" else lambda images: net(images).softmax(1)
     for at_once in AT_ONCE:
         start = process_time()
         with torch.no_grad():
-            captum(model, image, TARGET, square, apart, at_once)  # type: ignore[arg-type]
-        done = (-(-(SIDE - square) // apart) + 1) ** 2 + 1
+            captum(model, image, TARGET, size, spacing, at_once)  # type: ignore[arg-type]
+        done = (-(-(SIDE - size) // spacing) + 1) ** 2 + 1
         reference.append((process_time() - start) / done)
     return [ours, min(reference)]
 
 
 def peak_memory(which: str) -> list[float]:
-    """Megabytes that a process needs at most for ZFNet."""
+    """Return the peak memory of a process that occludes an image with ZFNet, in megabytes."""
     torch.manual_seed(0)
     net, image = NETWORKS["zfnet"]().eval(), torch.randn(3, SIDE, SIDE)
     if which == "ours":
@@ -103,14 +104,14 @@ def peak_memory(which: str) -> list[float]:
 
 
 def run() -> list[dict]:
-    """A row for each network and square, one for the activity of a map, one for the memory."""
+    """Return a row for each network and occluder, one for the activation of a map, one for the peak memory."""
     rows = []
-    for (name, square, stride), bound in BOUNDS.items():
-        times = in_a_process(__name__, "time", name, str(square), str(stride), "probability")
-        note = f"per square, {SIDE} px; Captum at the best of {AT_ONCE} at once; CPU time of one thread"
-        rows.append(row(f"occlusion, {name}, {square} px at stride {stride}", *times, bound, note))
-    times = in_a_process(__name__, "time", "zfnet", "50", "6", "activity")
-    rows.append(row(f"occlusion, zfnet, activity of a map of {LAYER} alone", *times, 8.0, note))
+    for (name, size, stride), bound in BOUNDS.items():
+        times = in_a_process(__name__, "time", name, str(size), str(stride), "probability")
+        note = f"per position, {SIDE} px; Captum at the best of {AT_ONCE} at once; CPU time of one thread"
+        rows.append(row(f"occlusion, {name}, {size} px at stride {stride}", *times, bound, note))
+    times = in_a_process(__name__, "time", "zfnet", "50", "6", "activation")
+    rows.append(row(f"occlusion, zfnet, activation of a map of {LAYER} alone", *times, 8.0, note))
     if STATUS.exists():
         ours, reference = (in_a_process(__name__, "memory", which)[0] for which in ("ours", "captum"))
         memory = {"name": "occlusion, peak memory", "unit": "MB", "ours": ours, "reference": reference}
@@ -123,6 +124,6 @@ if __name__ == "__main__":
     warnings.simplefilter("ignore")
     task, *which = sys.argv[1:]
     if task == "time":
-        print(json.dumps(time_squares(which[0], int(which[1]), int(which[2]), which[3])))
+        print(json.dumps(time_positions(which[0], int(which[1]), int(which[2]), which[3])))
     else:
         print(json.dumps(peak_memory(which[0])))

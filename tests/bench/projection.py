@@ -1,4 +1,4 @@
-"""Projections of many units against Captum's `NeuronDeconvolution` with a unit of its own for each image of a batch."""
+"""Projections of many units against Captum's `NeuronDeconvolution` with one unit per image of a batch."""
 
 import json
 import sys
@@ -32,7 +32,7 @@ Unit = tuple[int, int, int, int]
 
 
 def draw(net: nn.Module, layer: str, images: Tensor, count: int) -> list[Unit]:
-    """Units of the first 64 maps at any places, nine images each as in a gallery."""
+    """Draw units of the first 64 maps at random positions and images."""
     kept: list[torch.Size] = []
     handle = net.get_submodule(layer).register_forward_hook(lambda *call: kept.append(call[2].shape))
     with torch.no_grad():
@@ -45,7 +45,7 @@ def draw(net: nn.Module, layer: str, images: Tensor, count: int) -> list[Unit]:
 
 
 def captum(net: nn.Module, layer: str, images: Tensor, units: list[Unit], batch: int) -> Tensor:
-    """The same projections but for the scale, which there is one."""
+    """Compute the same projections from a signal of one with Captum."""
     from captum.attr import NeuronDeconvolution
 
     method = NeuronDeconvolution(net, net.get_submodule(layer))
@@ -59,7 +59,7 @@ def captum(net: nn.Module, layer: str, images: Tensor, units: list[Unit], batch:
 
 
 def time_layer(name: str, layer: str) -> list[float]:
-    """CPU seconds per unit, of ours and of Captum at its better batch size."""
+    """Return CPU seconds per unit of ours and of Captum at its better batch size."""
     build, _, many, few = NETWORKS[name]
     torch.manual_seed(0)
     net, images = build().eval(), torch.randn(IMAGES, 3, SIZE, SIZE) * 60
@@ -77,7 +77,7 @@ def time_layer(name: str, layer: str) -> list[float]:
 
 
 def peak_memory(which: str) -> list[float]:
-    """Megabytes that a process needs at most for 64 units of ZFNet's third layer."""
+    """Return the peak memory of a process in megabytes for 64 units of ZFNet's third layer."""
     torch.manual_seed(0)
     net, images = zfnet(1000, input_size=SIZE).eval(), torch.randn(IMAGES, 3, SIZE, SIZE) * 60
     units = draw(net, "conv3", images, 64)
@@ -90,7 +90,7 @@ def peak_memory(which: str) -> list[float]:
 
 
 def run() -> list[dict]:
-    """A row for each layer, and the total of ZFNet, for which the bound is."""
+    """Return a row for each layer and for each network's total; the bound is for ZFNet's."""
     rows = []
     for name, (_, layers, many, few) in NETWORKS.items():
         times = [in_a_process(__name__, "time", name, layer) for layer in layers]

@@ -1,4 +1,4 @@
-"""The search for the strongest activations over a loader, against the bare forward pass over the same batches."""
+"""Time of the search for the strongest activations, against the forward pass over the same batches."""
 
 import json
 import sys
@@ -11,7 +11,7 @@ import torchvision
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from convlens.deconv import top_activations
+from convlens.analysis.galleries.top_activations import top_activations
 from convlens.nets import ConvNet, zfnet
 from tests.bench.timing import in_a_process, row
 
@@ -22,7 +22,7 @@ STATUS = Path("/proc/self/status")
 
 
 def network(name: str) -> tuple[nn.Module, list[str]]:
-    """The network, and all its convolutional layers."""
+    """Return the network and its convolutional layers."""
     torch.manual_seed(0)
     if name == "alexnet":
         return torchvision.models.alexnet(weights=None).eval(), [f"features.{i}" for i in (0, 3, 6, 8, 10)]
@@ -33,7 +33,7 @@ def network(name: str) -> tuple[nn.Module, list[str]]:
 
 @torch.no_grad()
 def forward(net: nn.Module, last: str, images: Tensor) -> None:
-    """As far as the last of the layers, without looking at anything."""
+    """Run the network up to its last searched layer."""
 
     def stop(module: nn.Module, args: object, output: Tensor) -> None:
         raise StopIteration
@@ -48,9 +48,9 @@ def forward(net: nn.Module, last: str, images: Tensor) -> None:
 
 
 def time_batches(name: str) -> list[float]:
-    """CPU seconds per batch of the search and of the forward pass; each batch goes through both before the next.
+    """Return CPU seconds per batch of the search and of the forward pass, measured alternately on each batch.
 
-    Of each batch the fastest of the rounds counts: the early ones cost the search more, since all lists still change.
+    The fastest round of each batch counts: the first ones are slower for the search, since all lists still change.
     """
     net, layers = network(name)
     batches = [torch.randn(BATCH, 3, SIZES[name], SIZES[name]) for _ in range(BATCHES)]
@@ -72,17 +72,17 @@ def time_batches(name: str) -> list[float]:
 
 
 def peak_memory(count: int) -> list[float]:
-    """Megabytes that this process has needed at most after one search in so many images."""
+    """Return the peak memory of this process in megabytes after one search in ``count`` images."""
     net = zfnet(10, input_size=64, width=0.25).eval()
     batches = ((torch.randn(BATCH, 3, 64, 64), torch.zeros(BATCH)) for _ in range(count // BATCH))
     top_activations(net, batches, ["conv1", "conv5"], k=9, progress=False)
-    # Not `ru_maxrss`: a new process takes that over from the one that started it.
+    # Not `ru_maxrss`, which a new process inherits from its parent.
     peak = next(line for line in STATUS.read_text().splitlines() if line.startswith("VmHWM"))
     return [int(peak.split()[1]) / 1024]
 
 
 def run() -> list[dict]:
-    """The time on two networks; the memory on one, where the system tells it."""
+    """Return rows of time for two networks and of memory for one, if the system has ``/proc``."""
     rows = []
     for name, size in SIZES.items():
         note = f"per batch of {BATCH}, {BATCHES * BATCH} images, all conv layers, k = 9; CPU time of one thread"

@@ -16,8 +16,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from tqdm import tqdm
 
-from convlens.cli.main import conf_dir, register_resolvers
 from convlens.nets import zfnet
+from convlens.runs.compose import conf_dir, register_resolvers
 from convlens.runs.lightning_logging import quiet_lightning
 from convlens.systems import Classifier
 from tests.bench.timing import in_a_process, row

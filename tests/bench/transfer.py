@@ -17,7 +17,7 @@ from sklearn.svm import LinearSVC
 
 from convlens.data import Caltech101, ImageData
 from convlens.nets.weights import load_weights
-from convlens.transfer import Cell, Setting, Targets, extract_features
+from convlens.transfer import GridPoint, ProbeConfig, Targets, extract_features
 from convlens.transfer import grid as sweep
 from tests.bench.timing import in_a_process, in_turn, row
 
@@ -73,9 +73,9 @@ def probes(layers: Sequence[str] = LAYERS) -> list[float]:
     """
     features, labels, classes, split = real(layers) if IMAGES.is_dir() and WEIGHTS.exists() else drawn()
     theirs, worst, start = 0.0, 0.0, time.process_time()
-    cells = [Cell(*of) for of in product(features, PROBES, SIZES, range(FOLDS))]
+    cells = [GridPoint(*of) for of in product(features, PROBES, SIZES, range(FOLDS))]
     found = {}
-    for outcome in sweep(features.__getitem__, Targets(labels, classes), split, cells, Setting(c=C)):
+    for outcome in sweep(features.__getitem__, Targets(labels, classes), split, cells, ProbeConfig(c=C)):
         found[outcome.cell] = outcome.scored.score
     ours = time.process_time() - start
     for layer, probe, size in product(features, PROBES, SIZES):
@@ -86,7 +86,7 @@ def probes(layers: Sequence[str] = LAYERS) -> list[float]:
         start = time.process_time()
         predicted = model.fit(x[train], labels[train]).predict(x[test])
         taken = time.process_time() - start
-        own, score = found[Cell(layer, probe, size, 0)], 100 * balanced_accuracy_score(labels[test], predicted)
+        own, score = found[GridPoint(layer, probe, size, 0)], 100 * balanced_accuracy_score(labels[test], predicted)
         theirs, worst = theirs + FOLDS * taken, max(worst, abs(score - own))
         print(f"{layer}, {probe}, {size}: {score:.2f} in {taken:.0f} s, ours {own:.2f}", file=sys.stderr)
     return [ours, theirs, worst]

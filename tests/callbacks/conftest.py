@@ -21,7 +21,7 @@ TABLE = (
     LayerSpec("fc6", 8),
 )
 DEAD = 3
-"""A map of conv2 that nothing excites."""
+"""A map of conv2 that no image activates."""
 
 
 class Sketchbook(Logger):

@@ -19,9 +19,10 @@ from convlens.analysis.galleries.selected_units import select_units
 from convlens.analysis.galleries.sheets import TABLE_COLUMNS
 from convlens.callbacks import FeatureEvolution, FilterHealthLog, FirstFilters, Snapshots, TopProjections
 from convlens.callbacks import evolution as evolution_module
-from convlens.deconv import project, receptive_field
+from convlens.deconv import project
 from convlens.figures.filters import filters_sheet
 from convlens.loggers.epoch_csv import EpochCSV
+from convlens.ops.receptive_field import receptive_field
 
 EPOCHS = [1, 2, 4]
 LAYERS = ["conv1", "conv2"]
@@ -127,8 +128,8 @@ def test_the_result_of_the_projections_is_that_of_the_last_drawn_epoch(run):
     assert all((folder / figure["file"]).exists() for figure in found["figures"])
     assert {path.name for path in folder.iterdir()} == {"result.json", *(f"epoch_{e:03d}" for e in EPOCHS)}
     for number, layer in zip(found["numbers"], LAYERS, strict=True):
-        silent = (run.peaks(4, layer, "val", 10).amax(0) <= 0).double().mean()
-        assert number == {"name": f"maps of {layer} that no image excites", "value": 100 * float(silent), "unit": "%"}
+        share = 100 * float((run.peaks(4, layer, "val", 10).amax(0) <= 0).double().mean())
+        assert number == {"name": f"dead maps, {layer}", "value": share, "unit": "%", "spread": None}
     assert found["numbers"][1]["value"] >= 100 / 8
 
 
@@ -209,7 +210,7 @@ def test_the_evolution_marks_where_the_strongest_image_changed(run, strongest, m
         return Image.new("RGB", (4, 4))
 
     monkeypatch.setattr(evolution_module, "evolution_sheet", sheet)
-    monkeypatch.setattr(evolution_module, "write_json", lambda *args: None)
+    monkeypatch.setattr(evolution_module.AnalysisResult, "write", lambda *args: None)
     monkeypatch.setattr(evolution_module, "save_png", lambda picture, path: path)
     evolution_module.draw_evolution(run.folder / "results" / "evolution", EPOCHS)
     assert given["epochs"] == EPOCHS
@@ -226,7 +227,12 @@ def test_the_result_of_the_evolution_says_how_often_it_changed(run, strongest):
     shares = {layer: 100 * float((images[:, 1:] != images[:, :-1]).mean()) for layer, images in strongest.items()}
     assert all(0 < share < 100 for share in shares.values()), shares  # something to tell apart
     assert found["numbers"] == [
-        {"name": f"strongest image changed between drawn epochs, {layer}", "value": shares[layer], "unit": "%"}
+        {
+            "name": f"strongest image changed between drawn epochs, {layer}",
+            "value": shares[layer],
+            "unit": "%",
+            "spread": None,
+        }
         for layer in LAYERS
     ]
     assert found["figures"] == [{"file": "evolution.png", "key": "evolution", "caption": "epochs 1, 2, 4"}]

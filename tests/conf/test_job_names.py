@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
-from convlens.cli.main import conf_dir, register_resolvers
+from convlens.runs.compose import conf_dir, register_resolvers
 from convlens.runs.naming import LONGEST, job_name, run_dir
 
 

@@ -1,5 +1,7 @@
+import inspect
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,8 +13,23 @@ SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"
 @pytest.fixture
 def shared_data() -> Path:
     if not SHARED.is_dir():
-        pytest.skip(f"no test pictures at {SHARED}")
+        sets = "Caltech-101, subsets of Tiny-ImageNet, Imagenette and VOC"
+        pytest.skip(f"needs images of {sets} in {SHARED}, which are no part of the repository")
     return SHARED
+
+
+@pytest.fixture
+def unchecked() -> Callable[..., Any]:
+    """Calls a class or function without the checks of its annotations, as a user does."""
+
+    def call(called: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        if not isinstance(called, type):
+            return inspect.unwrap(called)(*args, **kwargs)
+        made = called.__new__(called)
+        inspect.unwrap(called.__init__)(made, *args, **kwargs)
+        return made
+
+    return call
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ def test_tiny_imagenet(shared_data, tmp_path):
         image_size=56,
         limit=48,
         cache_dir=tmp_path,
-        corrupt="fatal",
+        on_corrupt="fatal",
     )
     assert data.num_classes == 24
     assert {"Chihuahua", "goldfish", "espresso"} < set(data.class_names)
@@ -26,7 +26,7 @@ def test_tiny_imagenet(shared_data, tmp_path):
 
 
 def test_imagenette_in_the_layout_of_imagenet(shared_data, tmp_path):
-    data = ImageData(ImageNet(shared_data / "imagenette-224-subset"), limit=20, cache_dir=tmp_path, corrupt="fatal")
+    data = ImageData(ImageNet(shared_data / "imagenette-224-subset"), limit=20, cache_dir=tmp_path, on_corrupt="fatal")
     assert [len(data.source.split(split).rows) for split in ("train", "test")] == [1_000, 400]
     ids = [data.image_id("test", i) for i in range(20)]
     assert sorted(path.split("/")[1] for path in ids) == sorted(2 * list(data.class_names))
@@ -38,11 +38,11 @@ def test_imagenette_in_the_layout_of_imagenet(shared_data, tmp_path):
 def test_caltech(shared_data, tmp_path, background, classes, images):
     source = Caltech101(shared_data / "caltech101", include_background=background)
     train, test = source.split("train"), source.split("test")
-    assert (len(source.class_names()), len(train.listing)) == (classes, images)
-    assert torch.from_numpy(train.listing.labels[train.rows]).bincount().tolist() == [30] * classes
-    per_class = torch.from_numpy(test.listing.labels[test.rows]).bincount()
+    assert (len(source.class_names()), len(train.image_index)) == (classes, images)
+    assert torch.from_numpy(train.image_index.labels[train.rows]).bincount().tolist() == [30] * classes
+    per_class = torch.from_numpy(test.image_index.labels[test.rows]).bincount()
     assert (per_class.min(), per_class.max()) == (1, 50)
-    data = ImageData(source, image_size=112, limit=classes, cache_dir=tmp_path, corrupt="fatal")
+    data = ImageData(source, image_size=112, limit=classes, cache_dir=tmp_path, on_corrupt="fatal")
     _, labels = next(iter(data.plain_dataloader("test")))
     assert labels.tolist() == list(range(classes))
 

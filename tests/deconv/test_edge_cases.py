@@ -36,7 +36,7 @@ def head(*weights: float) -> Callable[[Tensor], Tensor]:
 
 
 def down(net: nn.Module, image: Tensor, **options) -> list[float]:
-    return project(net, image, None, [(0, 0)], seed="one", **options).flatten().tolist()
+    return project(net, image, None, [(0, 0)], signal="one", **options).flatten().tolist()
 
 
 def test_a_skip_around_a_relu_keeps_its_own_signal():
@@ -110,7 +110,7 @@ SPELLINGS: dict[str, Callable[[Tensor], Tensor]] = {
 
 
 @pytest.mark.parametrize("spelling", SPELLINGS)
-def test_every_spelling_of_the_relu_is_rectified_on_the_way_down(spelling):
+def test_every_spelling_of_the_relu_is_rectified_in_the_backward_pass(spelling):
     net = Net(lambda x: head(1.0, -1.0, 1.0, -1.0)(SPELLINGS[spelling](x * 1)))
     image = row(1, 1, -1, -1)
     assert down(net, image) == [1, 0, 1, 0]
@@ -124,7 +124,7 @@ def test_every_spelling_of_the_relu_is_rectified_on_the_way_down(spelling):
     [lambda x: x.clamp(min=0.5), lambda x: x.clamp(0, 6), lambda x: F.threshold(x, 0, -1.0), lambda x: x.clamp(max=0)],
     ids=["floor of a half", "bounded above", "another value below", "negative part"],
 )
-def test_what_only_looks_like_a_relu_has_its_plain_gradient(function):
+def test_another_function_that_resembles_a_relu_has_its_plain_gradient(function):
     image = torch.tensor([[1.0, 1.0, -1.0, -1.0]]).view(1, 1, 1, 4)
     # A ReLU above makes the net one that has a rule.
     net = Net(lambda x: F.relu(head(1.0, -1.0, 2.0, -1.0)(function(x * 1)) + 100))
@@ -162,7 +162,7 @@ GUIDED = [[0, 1, 1, 1], [1, 3, 3, 2], [1, 3, 3, 2], [1, 2, 2, 1]]
 def test_the_one_conv_net_projects_as_published(inplace, layer, unit):
     net = OneConv(inplace)
     for rule, expected in (("deconvnet", DECONV), ("gradient", GRADIENT), ("guided", GUIDED)):
-        assert project(net, IMAGE, layer, [(0, unit)], seed="one", rule=rule)[0, 0].tolist() == expected, rule
+        assert project(net, IMAGE, layer, [(0, unit)], signal="one", rule=rule)[0, 0].tolist() == expected, rule
         # The paper's seed is the unit's own activation, here 54.
         scaled = [[54 * value for value in line] for line in expected]
         assert project(net, IMAGE, layer, [(0, unit)], rule=rule)[0, 0].tolist() == scaled, rule
@@ -175,13 +175,13 @@ def test_guided_projections_depend_on_the_image():
     net = OneConv()
     with torch.no_grad():
         net.conv1.bias.copy_(torch.tensor([1.0, -1000.0]))
-    assert project(net, both, None, [(0, 0)], seed="one", rule="guided")[0, 0].tolist() == expected
+    assert project(net, both, None, [(0, 0)], signal="one", rule="guided")[0, 0].tolist() == expected
 
 
-def test_a_dead_unit_projects_to_nothing_from_its_activation_and_to_the_filters_from_one():
+def test_an_inactive_unit_projects_to_zero_from_its_activation_and_to_the_filters_from_one():
     net, blank = OneConv(), torch.zeros(1, 1, 4, 4)
     assert project(net, blank, None, [(0, 0)]).abs().sum() == 0
-    assert project(net, blank, None, [(0, 0)], seed="one").sum() == 45
+    assert project(net, blank, None, [(0, 0)], signal="one").sum() == 45
 
 
 PEAK = torch.zeros(1, 1, 5, 5)
@@ -210,7 +210,7 @@ def test_a_peak_shared_by_four_windows_gets_their_sum_or_the_last_ones_value(wei
 
 
 @pytest.mark.parametrize("unpool", ["sum", "overwrite"])
-def test_a_pool_that_rounds_up_is_undone_at_its_switches_in_a_map_of_the_right_size(unpool):
+def test_a_pool_that_rounds_up_is_unpooled_at_its_switches_in_a_map_of_the_right_size(unpool):
     image = torch.arange(16.0).view(1, 1, 4, 4)
     net = Net(lambda x: head(1.0, 2.0, 3.0, 4.0)(F.relu(F.max_pool2d(x, 3, 2, ceil_mode=True))))
     expected = [0.0] * 16
@@ -219,7 +219,7 @@ def test_a_pool_that_rounds_up_is_undone_at_its_switches_in_a_map_of_the_right_s
 
 
 @pytest.mark.parametrize("unpool", ["sum", "overwrite"])
-def test_windows_of_zeros_are_undone_at_their_first_place(unpool):
+def test_windows_of_zeros_are_unpooled_at_their_first_position(unpool):
     net = Net(lambda x: head(1.0, 2.0, 3.0, 4.0)(F.max_pool2d(F.relu(x), 2)))
     expected = [0.0] * 16
     expected[0], expected[2], expected[8], expected[10] = 1, 2, 3, 4
@@ -227,7 +227,7 @@ def test_windows_of_zeros_are_undone_at_their_first_place(unpool):
 
 
 @pytest.mark.parametrize("unpool", ["sum", "overwrite"])
-def test_adaptive_pools_are_undone_at_their_switches(unpool):
+def test_adaptive_pools_are_unpooled_at_their_switches(unpool):
     image = torch.arange(16.0).view(1, 1, 4, 4)
     for pool in (nn.AdaptiveMaxPool2d(2), lambda x: F.adaptive_max_pool2d(x, 2, return_indices=True)[0]):
         net = Net(lambda x, pool=pool: head(1.0, 2.0, 3.0, 4.0)(F.relu(pool(x))))

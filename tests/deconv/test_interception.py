@@ -1,4 +1,4 @@
-"""Every ReLU of the usual networks is met, whatever it is spelled like, and changes what comes down."""
+"""Every ReLU of well-known networks is intercepted, in every spelling, and changes the projection."""
 
 from contextlib import contextmanager
 
@@ -38,7 +38,7 @@ def build(name: str, device: str = "cpu") -> nn.Module:
 
 
 @pytest.mark.parametrize("name", RELUS)
-def test_every_relu_call_of_a_network_is_met(name):
+def test_every_relu_call_of_a_network_is_intercepted(name):
     net = build(name, "meta")
     with BackwardRules() as rules:
         net(torch.zeros(1, 3, 224, 224, device="meta"))
@@ -87,13 +87,13 @@ def cosine(a: Tensor, b: Tensor) -> float:
         ("inception_v3", 75, "Mixed_6b"),
     ],
 )
-def test_projections_are_those_of_relus_replaced_one_and_all_and_not_the_gradient(name, size, layer):
+def test_projections_are_those_of_replaced_relus_and_not_the_gradient(name, size, layer):
     torch.manual_seed(0)
     net = build(name).double()
     image = torch.randn(1, 3, size, size, dtype=torch.float64)
     unit = (0, 1, 0, 0)
-    projection = project(net, image, layer, [unit], seed="one")
-    gradient = project(net, image, layer, [unit], seed="one", rule="gradient")
+    projection = project(net, image, layer, [unit], signal="one")
+    gradient = project(net, image, layer, [unit], signal="one", rule="gradient")
 
     x, kept = image.clone().requires_grad_(), []
     handle = net.get_submodule(layer).register_forward_hook(lambda module, args, output: kept.append(output))

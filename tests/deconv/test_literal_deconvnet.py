@@ -1,4 +1,4 @@
-"""Projections against the paper's procedure written out, layer by layer and value by value (section 2.1)."""
+"""Projections against a literal implementation of the paper's procedure, layer by layer (section 2.1)."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -191,7 +191,7 @@ def test_every_choice_changes_the_small_nets_projection():
     images = torch.randn(40, 2, 19, 13, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
     strongest = divmod(int(net(images).argmax()), 5)
     seen = {
-        (rule, unpool, lrn): project(net, images, "9", [strongest], rule=rule, seed="one", unpool=unpool, lrn=lrn)
+        (rule, unpool, lrn): project(net, images, "9", [strongest], rule=rule, signal="one", unpool=unpool, lrn=lrn)
         for rule in RULES
         for unpool in ("sum", "overwrite")
         for lrn in ("identity", "adjoint")
@@ -203,7 +203,7 @@ def test_every_choice_changes_the_small_nets_projection():
             assert not torch.allclose(seen[a], seen[b], rtol=1e-3), (a, b)
 
 
-def test_normalisation_is_left_out_by_default_but_for_the_gradient():
+def test_normalization_is_left_out_by_default_but_for_the_gradient():
     net = small_net()
     images = torch.randn(1, 2, 19, 13, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
     for rule, own in (("deconvnet", "identity"), ("guided", "identity"), ("gradient", "adjoint")):
@@ -211,13 +211,13 @@ def test_normalisation_is_left_out_by_default_but_for_the_gradient():
         assert torch.equal(default, project(net, images, "9", [(0, 3)], rule=rule, lrn=own))
 
 
-def test_torchs_own_normalisation_follows_the_same_choice():
+def test_torchs_own_normalization_follows_the_same_choice():
     net, images = small_net(), torch.randn(1, 2, 19, 13, dtype=torch.float64)
     other = small_net()
     other[3] = nn.LocalResponseNorm(NORM["size"], NORM["alpha"], NORM["beta"], NORM["k"])
     for lrn in ("identity", "adjoint"):
-        ours = project(net, images, "5", [(0, 1, 2, 1)], lrn=lrn, seed="one")
-        torch.testing.assert_close(project(other, images, "5", [(0, 1, 2, 1)], lrn=lrn, seed="one"), ours)
+        ours = project(net, images, "5", [(0, 1, 2, 1)], lrn=lrn, signal="one")
+        torch.testing.assert_close(project(other, images, "5", [(0, 1, 2, 1)], lrn=lrn, signal="one"), ours)
 
 
 @pytest.mark.parametrize("build", [alexnet, zfnet])
@@ -225,7 +225,7 @@ def test_the_gradient_rule_is_autograds_gradient_in_our_networks(build):
     torch.manual_seed(0)
     net = build(7, input_size=67, width=0.1, init="he").double().eval()
     images = torch.randn(2, 3, 67, 67, dtype=torch.float64) * 60
-    ours = project(net, images, None, [(1, 3), (0, 0)], rule="gradient", seed="one")
+    ours = project(net, images, None, [(1, 3), (0, 0)], rule="gradient", signal="one")
     for (image, unit), projection in zip([(1, 3), (0, 0)], ours, strict=True):
         x = images[image : image + 1].clone().requires_grad_()
         expected = torch.autograd.grad(net(x)[0, unit], x)[0][0]
@@ -237,7 +237,7 @@ def test_the_gradient_rule_is_autograds_gradient_in_a_residual_network():
     torch.manual_seed(0)
     net = resnet18(weights=None).eval()
     images = torch.randn(2, 3, 40, 40)
-    ours = project(net, images, None, [(1, 3), (0, 999)], rule="gradient", seed="one")
+    ours = project(net, images, None, [(1, 3), (0, 999)], rule="gradient", signal="one")
     for (image, unit), projection in zip([(1, 3), (0, 999)], ours, strict=True):
         x = images[image : image + 1].clone().requires_grad_()
         torch.testing.assert_close(projection, torch.autograd.grad(net(x)[0, unit], x)[0][0])
@@ -269,11 +269,11 @@ def test_a_unit_of_the_first_layer_projects_to_its_own_filter():
     unpool=st.sampled_from(["sum", "overwrite"]),
     unit=st.tuples(st.integers(0, 2), st.integers(0, 4), st.integers(0, 2)),
 )
-def test_the_activation_scales_what_comes_down_from_one(seed, rule, unpool, unit):
+def test_the_activation_scales_the_projection_of_one(seed, rule, unpool, unit):
     net = small_net()
     images = torch.randn(1, 2, 19, 13, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
     activation = net[:6](images)[0][unit].item()
     options = {"rule": rule, "unpool": unpool}
-    from_one = project(net, images, "5", [(0, *unit)], seed="one", **options)
+    from_one = project(net, images, "5", [(0, *unit)], signal="one", **options)
     scaled = project(net, images, "5", [(0, *unit)], **options)
     torch.testing.assert_close(scaled, activation * from_one, rtol=1e-12, atol=1e-15)

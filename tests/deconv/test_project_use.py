@@ -1,4 +1,4 @@
-"""What `project` asks of its caller, and in what state it leaves the network."""
+"""Arguments and errors of `project`, and the state of the network after it."""
 
 import copy
 import inspect
@@ -8,9 +8,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from convlens.deconv import BackwardRules, project, receptive_field
+from convlens.deconv import BackwardRules, project
 from convlens.errors import InputError
 from convlens.nets import zfnet
+from convlens.ops.receptive_field import receptive_field
 
 # The checked signature would refuse unknown options before the function sees them.
 unchecked_project = inspect.unwrap(project)
@@ -110,7 +111,7 @@ def test_a_projection_carries_no_graph(net, images):
     assert not project(net, images.requires_grad_(), "conv2", UNITS).requires_grad
 
 
-def test_each_row_is_its_units_alone_whatever_the_batch(net, images):
+def test_each_row_is_its_units_alone_for_every_batch_size(net, images):
     together = project(net, images, "conv2", UNITS)
     assert together.shape == (4, 2, 8, 9)
     for size in (1, 3):
@@ -129,12 +130,12 @@ def test_a_layer_before_an_in_place_relu_gives_its_own_activation(net, images):
     before = net.bn(net.conv1(F.relu(images)))
     place = tuple(int(i) for i in (before == before.min()).nonzero()[0])
     assert before[place] < 0
-    one = project(net, images, "bn", [place], seed="one", rule="gradient")
+    one = project(net, images, "bn", [place], signal="one", rule="gradient")
     ours = project(net, images, "bn", [place], rule="gradient")
     torch.testing.assert_close(ours, before[place].item() * one)
 
 
-def test_what_comes_down_is_computed_in_the_networks_precision(net, images):
+def test_projections_are_computed_in_the_networks_precision(net, images):
     expected = project(copy.deepcopy(net).double(), images.double(), "conv2", UNITS)
     ours = project(net.double(), images, "conv2", UNITS)
     assert ours.dtype == torch.float64
@@ -146,7 +147,7 @@ def test_a_projection_is_zero_outside_the_receptive_field():
     net = zfnet(5, input_size=99, width=0.1, init="he").eval()
     images = torch.randn(1, 3, 99, 99) * 60
     unit = (0, 3, 4, 6)
-    projection = project(net, images, "conv2", [unit], seed="one")[0].abs().sum(0)
+    projection = project(net, images, "conv2", [unit], signal="one")[0].abs().sum(0)
     top, left, bottom, right = receptive_field(net, "conv2", (99, 99)).box(4, 6)
     assert (top, left, bottom, right) == (31, 47, 58, 74)
     assert projection.sum() > 0
@@ -154,7 +155,7 @@ def test_a_projection_is_zero_outside_the_receptive_field():
     assert projection.sum() == 0
 
 
-# What the user may have meant or done wrong, and what the answer must say.
+# Arguments, options, and the error message.
 MISTAKES = [
     (("conv3", [(0, 0, 0, 0)]), {}, r"unknown layer 'conv3' in Small: did you mean conv2 or conv1"),
     (("", [(0, 0, 0, 0)]), {}, r"unknown layer '' in Small: its layers are start, conv1, bn"),
@@ -167,7 +168,7 @@ MISTAKES = [
     (("conv2", [(0, 0, 6, 0)]), {}, r"y 6 is outside 0\.\.5"),
     (("conv2", [(0, 0, 0, -1)]), {}, r"x -1 is outside 0\.\.6"),
     ((None, [(0, 3)]), {}, r"unit \(0, 3\) of the network's output: unit 3 is outside 0\.\.2"),
-    (("conv2", UNITS), {"seed": "two"}, r"seed='two' is unknown: choose activation .* or one"),
+    (("conv2", UNITS), {"signal": "two"}, r"signal='two' is unknown: choose activation .* or one"),
 ]
 
 
@@ -228,21 +229,21 @@ def test_a_network_without_relu_is_refused_unless_the_plain_gradient_is_asked_fo
     )
     image = torch.ones(1, 1, 2, 2)
     for rule in ("deconvnet", "guided"):
-        with pytest.raises(InputError, match=f"Sequential has no ReLU on the unit's way: the {rule} rule needs one"):
+        with pytest.raises(InputError, match=f"Sequential has no ReLU below the unit: the {rule} rule needs one"):
             project(linear, image, None, [(0, 1)], rule=rule)
         with pytest.raises(InputError, match="it uses gelu, for which no such rule is defined"):
             project(smooth, image, None, [(0, 1)], rule=rule)
-    gradient = project(linear, image, None, [(0, 1)], rule="gradient", seed="one")
+    gradient = project(linear, image, None, [(0, 1)], rule="gradient", signal="one")
     assert torch.equal(gradient.flatten(), linear[1].weight[1])
 
 
-def test_another_nonlinearity_on_the_units_way_is_refused_though_a_relu_follows():
+def test_another_nonlinearity_below_the_unit_is_refused_though_a_relu_follows():
     net = nn.Sequential(nn.Conv2d(1, 2, 1), nn.SiLU(), nn.Conv2d(2, 2, 1), nn.ReLU())
-    with pytest.raises(InputError, match="no ReLU on the unit's way; it uses silu"):
+    with pytest.raises(InputError, match="no ReLU below the unit; it uses silu"):
         project(net, torch.ones(1, 1, 2, 2), "2", [(0, 0, 0, 0)])
 
 
-def test_rules_by_hand_leave_the_way_up_unchanged():
+def test_rules_by_hand_leave_the_forward_pass_unchanged():
     net = zfnet(5, input_size=64, width=0.1, init="he").eval()
     x = torch.randn(2, 3, 64, 64) * 60
     expected = net(x)

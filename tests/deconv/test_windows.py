@@ -1,4 +1,4 @@
-"""What is computed in windows is what the whole images give."""
+"""Projections in windows against projections through whole images."""
 
 import logging
 from unittest.mock import patch
@@ -11,30 +11,28 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torchvision import models
 
-from convlens.deconv import backward as way_down
-from convlens.deconv import project, project_fields, receptive_field
-from convlens.deconv import window_batching as grouping
-from convlens.deconv.backward import Projector, going_down
-from convlens.deconv.fast_conv import transposed_by_phases
-from convlens.deconv.forward_cache import record
+from convlens.deconv import backward, project, project_fields, window_batching
+from convlens.deconv.backward import Projector, backward_mode
+from convlens.deconv.fast_conv import transpose_by_phases
+from convlens.deconv.forward_cache import cache_forward
 from convlens.deconv.project import FieldProjector, paste
-from convlens.deconv.window_batching import groups
+from convlens.deconv.window_batching import group_units
 from convlens.errors import InputError
 from convlens.nets import alexnet, zfnet
-from convlens.ops.receptive_field import ReceptiveField, traced_fields
-from tests.deconv.drawn import GalleryFiles, steps
+from convlens.ops.receptive_field import ReceptiveField, receptive_field, traced_fields
+from tests.deconv.random_nets import RandomNet, steps
 
 RULES = ("deconvnet", "gradient", "guided")
 
 
 def whole(net: nn.Module, images: Tensor, layer: str, units: list, rule: str, unpool: str, lrn: str) -> Tensor:
     """Projections by passes over whole images."""
-    way = Projector.from_images(net, images, layer, rule, "activation", unpool, lrn, 8)
-    assert way.field is not None
-    way.field = None
+    projector = Projector.from_images(net, images, layer, rule, "activation", unpool, lrn, 8)
+    assert projector.field is not None
+    projector.field = None
     projections = torch.zeros(len(units), *images.shape[1:], dtype=images.dtype)
-    with going_down(net):
-        for rows, signals, _ in way.run(images, units):
+    with backward_mode(net):
+        for rows, signals, _ in projector.project(images, torch.tensor(units)):
             projections[rows] = signals
     return projections
 
@@ -102,9 +100,9 @@ def test_in_known_networks_at_corners_edges_and_inside(name, caplog):
     st.booleans(),
     st.integers(0, 99),
 )
-def test_in_drawn_networks(steps, height, width, rule, overwrite, adjoint, seed):
+def test_in_random_networks(steps, height, width, rule, overwrite, adjoint, seed):
     torch.manual_seed(seed)
-    net, images = GalleryFiles(steps).double().eval(), torch.randn(2, 4, height, width, dtype=torch.float64)
+    net, images = RandomNet(steps).double().eval(), torch.randn(2, 4, height, width, dtype=torch.float64)
     try:
         with torch.no_grad():
             shape = net(images).shape[1:]
@@ -117,10 +115,12 @@ def test_in_drawn_networks(steps, height, width, rule, overwrite, adjoint, seed)
     units = places(shape, 2, seed)
     with patch("convlens.deconv.backward.log.info") as said:
         ours = project(net, images, "last", units, rule=rule, unpool=options[1], lrn=options[2])
-        way = Projector.from_images(net, images, "last", rule, "activation", options[1], options[2], 8)
+        projector = Projector.from_images(net, images, "last", rule, "activation", options[1], options[2], 8)
         recorded = torch.zeros_like(ours)
-        with going_down(net):
-            for rows, signals, corners in way.run(images, units, record(net, images, ["last"])):
+        with backward_mode(net):
+            for rows, signals, corners in projector.project(
+                images, torch.tensor(units), cache_forward(net, images, ["last"])
+            ):
                 for row, signal, corner in zip(rows, signals, corners, strict=True):
                     paste(signal, recorded[row], corner)
     said.assert_not_called()
@@ -136,11 +136,11 @@ def test_in_drawn_networks(steps, height, width, rule, overwrite, adjoint, seed)
     st.lists(st.tuples(st.integers(0, 6), st.integers(0, 6)), min_size=1, max_size=30),
     st.integers(1, 500),
 )
-def test_each_unit_is_in_one_group_whose_window_holds_what_it_sees(vertical, horizontal, places, pixels):
+def test_each_unit_is_in_one_group_whose_window_contains_its_receptive_field(vertical, horizontal, places, pixels):
     field = ReceptiveField(*((vertical[i], horizontal[i]) for i in range(3)))
     sizes = (11, 13)
-    with patch.object(grouping, "PIXELS_PER_GROUP", pixels):
-        found = list(groups(field, torch.tensor(places), sizes))
+    with patch.object(window_batching, "PIXELS_PER_GROUP", pixels):
+        found = list(group_units(field, torch.tensor(places), sizes))
     assert sorted(row for rows, _ in found for row in rows) == list(range(len(places)))
     for rows, grid in found:
         for row in rows:
@@ -149,7 +149,7 @@ def test_each_unit_is_in_one_group_whose_window_holds_what_it_sees(vertical, hor
                 seen = set(range(low, low + field.size[axis])) & set(range(sizes[axis]))
                 if not seen:
                     continue  # padding alone
-                length = grid[axis].held[1] - grid[axis].held[0]
+                length = grid[axis].bounds[1] - grid[axis].bounds[0]
                 begin = grid[axis].begin(places[row][axis])
                 assert seen <= set(range(begin, begin + length))
                 assert begin >= 0
@@ -167,7 +167,7 @@ def test_a_transposed_convolution_by_phases_is_torchs_own(kernel, stride, rest, 
     signal = torch.randn(2, 6, height, width, dtype=torch.float64)
     rest = tuple(min(rest[axis], stride[axis] - 1) for axis in (0, 1))
     expected = F.conv_transpose2d(signal, weight, stride=stride, output_padding=rest)
-    found = transposed_by_phases(signal, weight, stride, (expected.shape[2], expected.shape[3]))
+    found = transpose_by_phases(signal, weight, stride, (expected.shape[2], expected.shape[3]))
     torch.testing.assert_close(found, expected)
 
 
@@ -177,24 +177,24 @@ def test_a_forward_pass_is_shared_by_the_units_of_an_image():
     net, images = zfnet(5, input_size=67, width=0.1, init="he"), torch.randn(2, 3, 67, 67) * 50
     units = [(i % 2, i, 1, 1) for i in range(18)]
     plain = project(net, images, "conv4", units)
-    with patch.object(way_down, "record", side_effect=record) as made:
-        with patch.object(way_down, "WORTH", 1e-9):
+    with patch.object(backward, "cache_forward", side_effect=cache_forward) as made:
+        with patch.object(backward, "MIN_AREA_RATIO", 1e-9):
             shared = project(net, images, "conv4", units)
         assert made.call_count == 1
-        with patch.object(way_down, "WORTH", 1e9):
+        with patch.object(backward, "MIN_AREA_RATIO", 1e9):
             project(net, images, "conv4", units)
         assert made.call_count == 1
     close(shared, plain, 1e-5)
 
 
-def test_a_recording_of_another_pass_is_not_read():
+def test_a_cache_of_another_pass_is_not_read():
     """Convolutions that were not those of these images of this network are computed anew."""
     torch.manual_seed(0)
     net, images = zfnet(5, input_size=67, width=0.1, init="he"), torch.randn(2, 3, 67, 67) * 50
     other = zfnet(5, input_size=67, width=0.1, init="he")
     projector = FieldProjector(net, images, "conv3")
     units = [(1, 2, 2, 1), (0, 1, 0, 0)]
-    assert torch.equal(projector(images, units, record(other, images, ["conv3"])), projector(images, units))
+    assert torch.equal(projector(images, units, cache_forward(other, images, ["conv3"])), projector(images, units))
 
 
 def test_units_that_see_padding_alone_do_not_keep_the_others_from_their_windows(caplog):
@@ -205,7 +205,7 @@ def test_units_that_see_padding_alone_do_not_keep_the_others_from_their_windows(
     close(windowed(caplog, net, images, "4", units, *options), whole(net, images, "4", units, *options), 1e-6)
 
 
-def test_an_activation_that_is_not_a_number_is_said():
+def test_an_activation_that_is_not_finite_is_an_error():
     net = nn.Sequential(nn.Conv2d(3, 2, 3), nn.ReLU())
     with pytest.raises(InputError, match="layer '1' has an activation that is NaN or infinite: has the network"):
         project(net, torch.full((1, 3, 9, 9), torch.nan), "1", [(0, 0, 2, 2)])
@@ -233,7 +233,7 @@ def test_fields_are_the_projections_cut_out():
 
 
 class Odd(nn.Module):
-    """Local to look at, but not to be computed in windows."""
+    """A local layer that cannot be computed in windows."""
 
     def __init__(self, how: str) -> None:
         super().__init__()
@@ -252,7 +252,7 @@ class Odd(nn.Module):
 
 
 @pytest.mark.parametrize("how", ["places", "shape", "average"])
-def test_where_windows_do_not_work_whole_images_serve_and_that_is_said_once(how, caplog):
+def test_whole_images_are_used_if_windows_are_impossible_with_one_message(how, caplog):
     torch.manual_seed(0)
     net, images = nn.Sequential(Odd(how)).eval(), torch.randn(2, 3, 12, 12)
     units = places(torch.Size((4, 12, 12)), 2, 0)
@@ -262,7 +262,7 @@ def test_where_windows_do_not_work_whole_images_serve_and_that_is_said_once(how,
     close(ours, whole(net, images, "0", units, "deconvnet", "sum", "identity"), 1e-6)
 
 
-def test_a_network_without_a_relu_on_the_way_is_refused_in_windows_too():
+def test_a_network_without_a_relu_below_the_unit_is_refused_in_windows_too():
     net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.SiLU())
-    with pytest.raises(InputError, match="no ReLU on the unit's way; it uses silu"):
+    with pytest.raises(InputError, match="no ReLU below the unit; it uses silu"):
         project(net, torch.randn(1, 3, 9, 9), "1", [(0, 0, 2, 2)])

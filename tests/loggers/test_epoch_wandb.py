@@ -22,8 +22,8 @@ from PIL import Image
 from torch.utils.data import DataLoader, TensorDataset
 from wandb.proto import wandb_internal_pb2
 
-from convlens.cli.main import conf_dir
 from convlens.loggers.epoch_wandb import EpochWandb
+from convlens.runs.compose import conf_dir
 from convlens.runs.training import close
 from convlens.systems import Classifier
 

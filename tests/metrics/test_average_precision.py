@@ -110,7 +110,7 @@ def test_a_class_without_a_positive_is_not_in_the_mean():
         (SCORES, TRUTH, "ten", "points='ten': choose one of all, eleven"),
     ],
 )
-def test_what_cannot_be_measured_is_said(scores, truth, points, said):
+def test_impossible_values_are_errors(scores, truth, points, said):
     with pytest.raises(InputError, match=said):
         average_precision(scores, truth, points)
 

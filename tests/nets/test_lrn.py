@@ -1,4 +1,4 @@
-"""Contrast normalisation against a slow literal twin, torch's own, and numbers worked out by hand."""
+"""Contrast normalization against a literal implementation, torch's, and values computed by hand."""
 
 import pytest
 import torch

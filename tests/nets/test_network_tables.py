@@ -1,4 +1,4 @@
-"""The networks against the papers: maps, parameters, ablations. On the meta device, so that nothing is computed."""
+"""The networks against the papers: maps, parameters, ablations (on the meta device, without computation)."""
 
 import math
 
@@ -113,7 +113,7 @@ def test_groups_keep_the_halves_of_the_maps_apart():
 
 
 @pytest.mark.parametrize(("name", "order"), [("alexnet", ("norm", "pool")), ("zfnet", ("pool", "norm"))])
-def test_contrast_normalisation_stands_before_alexnets_pools_and_after_zfnets(name, order):
+def test_contrast_normalization_stands_before_alexnets_pools_and_after_zfnets(name, order):
     net = on_meta(NETWORKS[name])
     steps = {i: tuple(n for n, _ in net.get_submodule(f"layer{i}").named_children()) for i in range(1, 6)}
     assert steps == {1: order, 2: order, 3: (), 4: (), 5: ("pool",)}
@@ -327,7 +327,7 @@ def test_an_unknown_init_is_answered_with_the_known_ones():
     net = zfnet(5, input_size=64, width=0.1)
     with pytest.raises(InputError, match=r"init='xavier' is unknown: choose gaussian .* or he"):
         # The checked signature would refuse it first under pytest.
-        ConvNet.initialise.__wrapped__(net, "xavier")
+        ConvNet.init_weights.__wrapped__(net, "xavier")
 
 
 def test_filters_of_a_layer_can_be_changed():

@@ -113,7 +113,6 @@ def make_run(write: Callable[[Path, Any], Path]) -> Callable[..., Path]:
                 "analysis": "projections",
                 "title": "Top-9 projections",
                 "reproduces": "Fig 2",
-                "order": 20,
                 "text": "Look for what the nine have in common.",
                 "numbers": numbers,
                 "figures": figures,

@@ -52,14 +52,14 @@ def test_empty_cells_and_nan_are_shown_for_what_they_are(study: Path, page: Call
     found = page(write_report(study))
     # rows of one epoch are merged; epoch 2 has the lowest validation error that is a number
     assert found.row("zfnet")[1:8] == ["\N{EN DASH}", "70.0", "80.0", "\N{EN DASH}", "NaN", "\N{EN DASH}", "2 of 2"]
-    assert "1 rows without a whole number in the column 'epoch' were left out" in found.text
+    assert "skipped 1 rows without a whole number in the column 'epoch'" in found.text
 
 
 def test_a_network_without_a_test_error(study: Path, page: Callable[[Path], Any], write: Callable):
     for name in ("zfnet", "alexnet"):
         write(study / name / "metrics.json", {})
     found = page(write_report(study))
-    assert "Recorded by no run: training top-5 error, test top-1 error, test top-5 error." in found.text
+    assert "Not recorded by any run: training top-5 error, test top-1 error, test top-5 error." in found.text
     # the best epoch is read off metrics.csv
     assert found.row("zfnet") == ["zfnet", "\N{EN DASH}", "50.0", "40.2", "9.0", "2 of 3", "1 min 21 s"]
 
@@ -69,9 +69,9 @@ def test_a_study_without_any_number(study: Path, page: Callable[[Path], Any]):
         shutil.rmtree(study / name)
     found = page(write_report(study))
     assert "zfnet: no such run directory" in found.text
-    assert "No run here trained a network or recorded an error." in found.text
-    assert "There are no curves" in found.text
-    assert "No run has recorded a validation or test error." in found.text
+    assert "No run trained a network or recorded an error." in found.text
+    assert "No learning curves" in found.text
+    assert "No run recorded a validation or test error." in found.text
 
 
 @pytest.mark.parametrize("damage", ["missing", "text", "half", "outside"])

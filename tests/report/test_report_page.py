@@ -1,4 +1,5 @@
 import base64
+import json
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -52,7 +53,7 @@ def test_numbers_of_the_networks_stand_side_by_side(whole: tuple[Path, Any]):
     assert found.row("images")[1:] == ["1,400", "1,400"]
     assert found.row("conv1") == ["conv1", "12.3"]
     assert found.row("conv2") == ["conv2", "5.0"]
-    assert "Recorded by no run: training top-5 error." in found.text
+    assert "Not recorded by any run: training top-5 error." in found.text
 
 
 def test_the_best_value_is_marked(whole: tuple[Path, Any]):
@@ -63,9 +64,9 @@ def test_the_best_value_is_marked(whole: tuple[Path, Any]):
 
 def test_the_opening_says_what_was_done_and_how_long_it_took(whole: tuple[Path, Any]):
     found = whole[1]
-    assert "This report looks at 2 networks (zfnet and alexnet) by 1 analysis (Top-9 projections)." in found.text
+    assert "This report covers 2 networks (zfnet and alexnet) and 1 analysis (Top-9 projections)." in found.text
     assert "The lowest test top-1 error is 12.3 %, by zfnet (alexnet: 14.0 %)." in found.text
-    assert "4 parts took 3 min 22 s in all (1 failed, 1 taken over from before)." in found.text  # 100 + 100 + 1.5
+    assert "4 parts took 3 min 22 s in total (1 failed, 1 reused)." in found.text  # 100 + 100 + 1.5
     assert re.search(r"Written on \d{1,2} [A-Z][a-z]+ \d{4}, \d\d:\d\d UTC by convlens 0\.1\.0", found.text)
 
 
@@ -103,21 +104,24 @@ def test_text_from_files_is_escaped(study: Path, page: Callable[[Path], Any], wr
 
 
 @pytest.mark.usefixtures("no_drawing")
-def test_analyses_come_in_the_order_they_ask_for(study: Path, page: Callable[[Path], Any], write: Callable):
-    for name, order in (("late", 90), ("early", 15), ("gathered", 5), ("whenever", None)):
-        write(study / "zfnet" / "results" / name / "result.json", {"analysis": name, "title": name, "order": order})
+def test_analyses_come_in_the_order_of_the_list_whatever_an_old_file_asks_for(
+    study: Path, page: Callable[[Path], Any], write: Callable
+):
+    for name, order in (("transfer_voc", 15), ("compare", 90), ("collect", 99), ("unknown", 0), ("occlusion", None)):
+        result = {"analysis": name, "title": name} | ({} if order is None else {"order": order})
+        write(study / "zfnet" / "results" / name / "result.json", result)
     found = page(write_report(study))
     titles = [data.strip() for tag, data in found.texts if tag == "h2" and data.strip()]
     assert titles == [
-        *("gathered", "Networks side by side", "Learning curves", "early", "Top-9 projections", "late", "whenever"),
-        "Commands and configurations",
+        *("collect", "Networks side by side", "Learning curves", "compare", "Top-9 projections", "occlusion"),
+        *("transfer_voc", "unknown", "Commands and configurations"),
     ]
 
 
 @pytest.mark.usefixtures("no_drawing")
 def test_many_layers_are_folded_away(study: Path, page: Callable[[Path], Any], write: Callable[[Path, Any], Path]):
     figures = [{"file": f"{key}.png", "key": key} for key in ("conv1", "conv2", "conv3", "conv4")]
-    write(study / "zfnet" / "results" / "many" / "result.json", {"analysis": "many", "order": 1, "figures": figures})
+    write(study / "zfnet" / "results" / "many" / "result.json", {"analysis": "compare", "figures": figures})
     groups = page(write_report(study)).find("details", **{"class": "group"})
     # four groups of which two are open, then the two of the projections
     assert ["open" in group for group in groups] == [True, True, False, False, True, True]
@@ -163,6 +167,23 @@ def test_runs_without_a_study(tmp_path: Path, make_run: Callable[..., Path], pag
     one = page(report_runs(runs[:1], tmp_path / "one.html"))
     assert 'class="num best"' not in one.source
     assert "The test top-1 error is 11.0 %, by zfnet." in one.text
+
+
+@pytest.mark.usefixtures("no_drawing")
+def test_runs_of_a_sweep_are_named_by_the_settings_in_which_they_differ(
+    tmp_path: Path, make_run: Callable[..., Path], write: Callable[[Path, Any], Path], page: Callable[[Path], Any]
+):
+    # the same network at the same width, however the commands spell it, at two widths and three seeds
+    for seed, width in ((0, 0.5), (1, 0.5), (2, 0.5), (0, 1.0), (1, 1.0)):
+        folder = make_run(tmp_path / f"seed{seed}-{width}", "a_long_name", 10.0)
+        about = json.loads((folder / "run.json").read_text()) | {"choices": {"model": "zfnet", "ablation": "none"}}
+        write(folder / "run.json", about | {"command": f"convlens model.net.width={width:g}"})
+        config = {"seed": seed, "run_dir": str(folder), "data": {"seed": seed}, "model": {"net": {"width": width}}}
+        write(folder / "config.yaml", json.dumps(config))
+    found = page(write_report(tmp_path))
+    for name in ("seed=0, model.net.width=0.5", "seed=2, model.net.width=0.5"):
+        assert found.row(name)[1] == "62,357,608"
+    assert found.row("seed=1, model.net.width=1.0")
 
 
 @pytest.mark.usefixtures("no_drawing")

@@ -394,3 +394,12 @@ def test_a_compiled_network_keeps_the_names_of_its_weights():
     net = small_net()
     names = set(net.state_dict())
     assert set(Classifier(net, SGD, compile=True).net.state_dict()) == names
+
+
+def test_the_epochs_loss_is_weighted_by_images_and_a_nan_is_not_hidden():
+    metric = Classifier(small_net(), SGD).metrics["val_split"]["loss"]
+    metric.update(torch.tensor(2.0), 3)
+    metric.update(torch.tensor(6.0), 1)
+    assert metric.compute() == 3.0
+    metric.update(torch.tensor(math.nan), 2)
+    assert metric.compute().isnan()

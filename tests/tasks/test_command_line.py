@@ -150,7 +150,7 @@ def test_hydras_own_account_is_there_for_who_asks(tmp_path):
         (["run=nowhere"], "nowhere is not a run directory (no config.yaml): "),
         (["task=project", "run=nowhere"], "nowhere is not a run directory (no config.yaml): "),
         (["task=diagnose", "run=nowhere"], "nowhere is not a run directory (no config.yaml): "),
-        (["task=report"], "nothing to report: give run=DIR, or task.runs=[DIR,DIR] for several side by side"),
+        (["task=report"], "task=report: give run=DIR (a run or a study), or task.run_dirs=[DIR,DIR] to compare runs"),
         (["task=report", "run=nowhere"], "nowhere: found neither a study.json nor a run directory"),
         (["task=study", "model=alexnet"], "task=study trains alexnet and zfnet itself: leave out model="),
     ],
@@ -249,14 +249,14 @@ def test_a_folder_that_is_no_run_is_refused_and_left_as_it_is(refused, tmp_path)
 @pytest.mark.parametrize(
     ("runs", "said"),
     [
-        ("[]", "task.runs=[]: give the directories of two finished runs"),
-        ("[run]", "task.runs=['run']: give the directories of two finished runs"),
-        ("run", "task.runs=['run']: give the directories of two finished runs"),
+        ("[]", "task.run_dirs=[]: give the directories of two finished runs"),
+        ("[run]", "task.run_dirs=[run]: give the directories of two finished runs"),
+        ("run", "task.run_dirs=[run]: give the directories of two finished runs"),
         ("[run,nowhere]", "no test predictions at nowhere/results/test/predictions.npz: give the directory of a "),
     ],
 )
 def test_a_comparison_needs_two_runs(refused, copied, runs, said):
-    assert refused("task=compare", f"task.runs={runs}").startswith(said)
+    assert refused("task=compare", f"task.run_dirs={runs}").startswith(said)
 
 
 # ---- the disk ---------------------------------------------------------------------------------------------------

@@ -15,7 +15,7 @@ def numbers(result: dict) -> dict[str, float]:
 def test_the_first_filters_of_a_run_are_drawn_and_measured(convlens, trained, tmp_path):
     run = tmp_path / "run"
     shutil.copytree(trained, run)
-    # One filter four times as strong as it was and one flat one: what the diagnosis is there to find.
+    # One filter four times as strong as it was and one dead one: what the diagnosis is there to find.
     file = run / "checkpoints" / "best.ckpt"
     content = torch.load(file, weights_only=True)
     weight = content["state_dict"]["net.conv1.filter.weight"]
@@ -30,10 +30,12 @@ def test_the_first_filters_of_a_run_are_drawn_and_measured(convlens, trained, tm
     health = filter_health(weight)
     assert numbers(result)["strongest filter's RMS over the median"] == pytest.approx(health.spread, rel=1e-6)
     assert health.spread > 2
-    assert numbers(result)["flat filters"] == 12.5  # one of eight
-    said = outcome.out.splitlines()[-1]
-    assert said.startswith(f"conv1 of zfnet: strongest filter {health.spread:.1f} times the median, 12.5 % flat, ")
-    assert said.endswith("pictures in run/results/filters")
+    assert numbers(result)["dead filters"] == 12.5  # one of eight
+    answer, place = outcome.out.splitlines()[-2:]
+    strongest = f"conv1 of zfnet: strongest filter {health.spread:.1f} times the median"
+    assert answer.startswith(f"{strongest}, 12.5 % dead filters, ")
+    assert answer.endswith(" % dead maps")
+    assert place == "results in run/results/filters"
     for figure in result["figures"]:
         with Image.open(folder / figure["file"]) as picture:
             assert min(picture.size) > 10
@@ -44,5 +46,5 @@ def test_any_network_is_diagnosed_by_the_convolution_that_reads_the_image(convle
     options = ("model=torchvision", "model.net.name=squeezenet1_1", "data.source.train=48", "data.source.test=24")
     outcome = convlens("task=diagnose", *options, "task.images=3", "run_dir=here")
     assert outcome.code == 0, outcome
-    assert outcome.out.splitlines()[-1].startswith("features.0 of squeezenet1_1: strongest filter ")
+    assert outcome.out.splitlines()[-2].startswith("features.0 of squeezenet1_1: strongest filter ")
     assert json.loads((tmp_path / "here" / "run.json").read_text())["task"] == "diagnose"

@@ -12,15 +12,12 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 from PIL import Image
-from torch import nn
 
 from convlens.analysis.galleries.array_store import read_gallery
 from convlens.analysis.galleries.gallery import Gallery
-from convlens.analysis.galleries.selected_units import default_layers
 from convlens.analysis.galleries.sheets import TABLE_COLUMNS
-from convlens.deconv import project, top_activations
-from convlens.errors import InputError
-from convlens.nets import zfnet
+from convlens.analysis.galleries.top_activations import top_activations
+from convlens.deconv import project
 from convlens.runs.subject import load_network
 
 CONVS = ["conv1", "conv2", "conv3", "conv4", "conv5"]
@@ -38,7 +35,7 @@ def test_a_runs_convolutional_layers_are_drawn_into_the_run(convlens, run):
     outcome = convlens("task=project", "run=run", "task.maps=2", "task.k=3")
     assert (outcome.code, outcome.err) == (0, ""), outcome
     folder = run / "results" / "projections"
-    assert outcome.out.splitlines()[-1] == f"sheets of {', '.join(CONVS)} in run/results/projections/best"
+    assert outcome.out.splitlines()[-1] == "results in run/results/projections"
     result = json.loads((folder / "result.json").read_text())
     keys = [figure["key"] for figure in result["figures"]]
     assert keys == [*CONVS, *(f"{x}: where in the images" for x in CONVS), *(f"{x}: controls" for x in CONVS)]
@@ -125,38 +122,12 @@ def test_any_network_is_projected_in_a_directory_of_its_own(convlens, tmp_path):
     result = json.loads((folder / "results/projections/result.json").read_text())
     layers = [figure["key"] for figure in result["figures"] if ":" not in figure["key"]]
     assert layers[:2] == ["features.0", "features.3"]
-    assert [number["name"] for number in result["numbers"]] == [f"maps of {x} that no image excites" for x in layers]
+    assert [number["name"] for number in result["numbers"]] == [f"dead maps, {x}" for x in layers]
     with np.load(folder / "results/projections/best/features.3.npz") as arrays:
         assert arrays["images"].shape == (1, 2)
         assert arrays["images"].max() < 6
     with Image.open(folder / "results/projections/best/features.3.png") as picture:
         assert min(picture.size) > 10
-
-
-# ---- the layers that are drawn when none are named --------------------------------------------------------------
-
-
-def test_our_networks_default_to_their_convolutional_layers():
-    assert default_layers(zfnet(10, input_size=64, width=0.1)) == CONVS
-    assert default_layers(zfnet(10, input_size=64, width=0.1, removed=[3, 4])) == ["conv1", "conv2", "conv5"]
-
-
-class Residual(nn.Module):
-    def __init__(self) -> None:
-        super().__init__()
-        self.stem = nn.Conv2d(3, 4, 3)
-        self.relu = nn.ReLU()
-        self.layer1 = nn.Sequential(nn.Sequential(nn.Conv2d(4, 4, 3), nn.ReLU()), nn.Conv2d(4, 4, 1), nn.MaxPool2d(2))
-        self.head = nn.Linear(4, 2)
-
-
-def test_other_networks_default_to_the_outermost_blocks_that_hold_a_convolution():
-    assert default_layers(Residual()) == ["stem", "layer1.0", "layer1.1"]
-
-
-def test_a_network_without_a_convolution_is_answered_with_what_to_do():
-    with pytest.raises(InputError, match=r"Sequential has no convolution: name the layers with task\.layers="):
-        default_layers(nn.Sequential(nn.Flatten(), nn.Linear(12, 3)))
 
 
 # ---- work that is interrupted, reused or shared -----------------------------------------------------------------
@@ -167,7 +138,7 @@ SMALL = (
     "task.maps=4",
     "task.controls=2",
     "task.detailed=1",
-    "task.images_at_once=3",
+    "task.max_images=3",
 )
 
 
@@ -185,7 +156,7 @@ def test_a_finished_gallery_is_reused_until_something_changes(convlens, run):
     again = convlens("task=project", "run=run", *TINY)
     assert (first.code, again.code) == (0, 0)
     assert again.out.splitlines()[-1] == (
-        "run/results/projections holds this gallery: reused (force=true does it anew)"
+        "run/results/projections holds this gallery: reused (force=true does it again)"
     )
     assert stamps == {path: path.stat().st_mtime_ns for path in (folder / "best").iterdir()}
     for change in ("force=true", "task.k=5", "task.rules.rule=guided"):
@@ -199,24 +170,24 @@ def test_a_gallery_stopped_at_any_time_is_continued(convlens, run):
     expected = files(run / "results/projections/best")
     shutil.rmtree(run / "results/projections")
     stop, calls = 2, itertools.count()
-    block = Gallery._block
+    block = Gallery._make_block
 
     def interrupted(self, *args):
         if next(calls) == stop:
             raise KeyboardInterrupt
         block(self, *args)
 
-    with patch.object(Gallery, "_block", interrupted):
+    with patch.object(Gallery, "_make_block", interrupted):
         stopped = convlens("task=project", "run=run", *SMALL)
-    assert (stopped.code, stopped.err) == (130, "convlens: stopped; the same command goes on where it was\n")
+    assert (stopped.code, stopped.err) == (130, "convlens: stopped; the same command continues from there\n")
     assert (run / "results/projections/best/partial/plan.json").exists()
     # Then while the files are written, with everything projected.
     with (
-        patch.object(Gallery, "_block", autospec=True, side_effect=block) as blocks,
+        patch.object(Gallery, "_make_block", autospec=True, side_effect=block) as blocks,
         patch("convlens.analysis.galleries.sheets.write_arrays", side_effect=KeyboardInterrupt),
     ):
         assert convlens("task=project", "run=run", *SMALL).code == 130
-    with patch.object(Gallery, "_block", side_effect=AssertionError("nothing is left to project")):
+    with patch.object(Gallery, "_make_block", side_effect=AssertionError("nothing is left to project")):
         assert convlens("task=project", "run=run", *SMALL).code == 0
     images = {int(i) for x in ("conv1", "conv3") for i in images_of(run, x)}
     assert blocks.call_count == -(-len(images) // 3) - stop
@@ -308,7 +279,7 @@ def test_two_processes_make_the_gallery_of_one(run, tmp_path):
 
 
 def test_the_table_of_a_gallery_goes_to_the_loggers(convlens, run):
-    with patch("convlens.tasks.project.show_table") as table, patch("convlens.tasks.project.show_picture") as picture:
+    with patch("convlens.tasks.project.log_table") as table, patch("convlens.tasks.project.log_image") as picture:
         assert convlens("task=project", "run=run", *SMALL, "logger=tensorboard").code == 0
     (loggers, key, columns, rows, epoch), _ = table.call_args
     assert (len(loggers), key, columns, epoch) == (1, "projections/top", TABLE_COLUMNS, 0)
@@ -336,11 +307,11 @@ def test_the_arrays_name_images_labels_and_boxes(convlens, run):
         ("task.maps=0", "task.maps=0: give a whole number of at least 1, or null"),
         ("task.maps=1.5", "task.maps=1.5: give a whole number of at least 1, or null"),
         ("task.k=abc", "task.k=abc: give a whole number of at least 1"),
-        ("task.images=true", "task.images=True: give a whole number of at least 1, or null"),
+        ("task.images=true", "task.images=true: give a whole number of at least 1, or null"),
         ("task.controls=-1", "task.controls=-1: give a whole number of at least 0, or null"),
-        ("task.images_at_once=0", "task.images_at_once=0: give a whole number of at least 1, or null"),
-        ("task.rules=null", "task.rules=None: give values for rule, seed, unpool, lrn"),
-        ("+task.rules.bogus=3", "task.rules={'rule': 'deconvnet'"),
+        ("task.max_images=0", "task.max_images=0: give a whole number of at least 1, or null"),
+        ("task.rules=null", "task.rules=null: give values for rule, signal, unpool, lrn"),
+        ("+task.rules.bogus=3", "task.rules.bogus is no setting"),
         ("task.layers=[conv9]", "unknown layer 'conv9' in ConvNet: did you mean conv"),
         ("task.split=tset", "data.split is 'tset': choose one of train, val, test, all"),
         ("task.split=all", "split=all: the splits come from 2 sources: choose one of train, val, test"),

@@ -16,7 +16,7 @@ def test_a_run_gets_a_report_beside_its_results(convlens, trained, tmp_path):
 def test_several_runs_stand_side_by_side_in_the_jobs_own_directory(convlens, trained, tmp_path):
     for name in "ab":
         shutil.copytree(trained, tmp_path / name)
-    outcome = convlens("task=report", "task.runs=[a,b]", "output_root=out")
+    outcome = convlens("task=report", "task.run_dirs=[a,b]", "output_root=out")
     assert outcome.code == 0, outcome
     (path,) = tmp_path.glob("out/report/*/report.html")
     assert outcome.out == f"report: {path}\n"
@@ -27,12 +27,12 @@ def test_several_runs_stand_side_by_side_in_the_jobs_own_directory(convlens, tra
 @pytest.mark.parametrize("runs", ["one", "[one]"])
 def test_one_run_needs_no_brackets(convlens, trained, tmp_path, runs):
     shutil.copytree(trained, tmp_path / "one")
-    outcome = convlens("task=report", f"task.runs={runs}", "run_dir=out")
+    outcome = convlens("task=report", f"task.run_dirs={runs}", "run_dir=out")
     assert outcome.code == 0, outcome
     assert (tmp_path / "out" / "report.html").exists()
 
 
 def test_a_missing_run_is_named(refused, trained, tmp_path):
     shutil.copytree(trained, tmp_path / "a")
-    assert refused("task=report", "task.runs=[a,nowhere]") == "no such run directory: nowhere"
+    assert refused("task=report", "task.run_dirs=[a,nowhere]") == "no such run directory: nowhere"
     assert [path.name for path in tmp_path.iterdir()] == ["a"]

@@ -42,7 +42,7 @@ def of_each_kind() -> str:
     few = ("task.maps=1", "task.k=1")
     parts.append(part("project zfnet", "zfnet", "task=project", "run={zfnet}", *few, result="projections"))
     parts.append(part("diagnose zfnet", "zfnet", "task=diagnose", "run={zfnet}", "task.images=2", result="filters"))
-    parts.append(part("compare", "compare", "task=compare", "task.runs=[{alexnet},{zfnet}]", result="compare"))
+    parts.append(part("compare", "compare", "task=compare", "task.run_dirs=[{alexnet},{zfnet}]", result="compare"))
     return f"task.parts=[{','.join(parts)}]"
 
 

@@ -267,7 +267,7 @@ def test_two_sweeps_at_once_share_the_jobs(convlens_in, quick, tmp_path, cache):
     ("launcher", "option"),
     [
         ("joblib", "hydra.launcher.n_jobs=2"),
-        ("submitit_local", "hydra.launcher.timeout_min=5"),
+        pytest.param("submitit_local", "hydra.launcher.timeout_min=5", marks=pytest.mark.slow),
         pytest.param("ray", "+hydra.launcher.ray.init.num_cpus=2", marks=pytest.mark.slow),
     ],
 )
@@ -278,6 +278,7 @@ def test_the_same_command_runs_with_other_launchers(convlens, quick, tmp_path, c
     assert "4 jobs: 4 skipped" in convlens("-m", *sweep).out
 
 
+@pytest.mark.slow
 def test_a_search_makes_the_validation_error_small(convlens, quick, tmp_path):
     trials = ("hydra.sweeper.n_trials=3", "hydra.sweeper.sampler.seed=1")
     outcome = convlens("-m", "experiment=first_layer_search", *quick, *trials)
@@ -289,7 +290,12 @@ def test_a_search_makes_the_validation_error_small(convlens, quick, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("launcher", "library"), [("joblib", "joblib"), ("submitit_local", "submitit"), ("ray", "ray")]
+    ("launcher", "library"),
+    [
+        ("joblib", "joblib"),
+        pytest.param("submitit_local", "submitit", marks=pytest.mark.slow),
+        pytest.param("ray", "ray", marks=pytest.mark.slow),
+    ],
 )
 def test_a_launcher_without_its_library_is_said_in_one_line(quick, tmp_path, cache, monkeypatch, launcher, library):
     (tmp_path / "hidden" / library).mkdir(parents=True)
@@ -304,6 +310,7 @@ def test_a_launcher_without_its_library_is_said_in_one_line(quick, tmp_path, cac
     assert f"pip install 'convlens[{launcher.partition('_')[0]}]'" in said
 
 
+@pytest.mark.slow
 def test_a_cluster_that_is_not_there_is_said_in_one_line(quick, tmp_path, cache):
     process = begin(tmp_path, cache, *quick, "seed=0,1", "hydra/launcher=submitit_slurm")
     said = process.communicate(timeout=300)[0].strip()

@@ -17,12 +17,11 @@ from PIL import Image
 from sklearn.metrics import balanced_accuracy_score
 from sklearn.svm import LinearSVC
 
-from convlens.cli.main import conf_dir
 from convlens.data import Protocol
 from convlens.errors import InputError
 from convlens.runs.baselines import score_of
+from convlens.runs.compose import conf_dir
 from convlens.runs.subject import instantiate, load_network
-from convlens.tasks.transfer import layer_names
 from convlens.transfer.features import extract_features
 from convlens.transfer.targets import Targets
 
@@ -353,14 +352,3 @@ def test_features_of_other_weights_are_refused(convlens, run):
     outcome = convlens(*SMALL, "task.features=kept")
     assert outcome.code == 2
     assert "kept holds features with weights=" in outcome.err
-
-
-def test_usual_layers():
-    from torchvision.models import squeezenet1_0
-
-    from convlens.nets import zfnet
-
-    net = zfnet(3, input_size=64, width=0.1)
-    assert layer_names(net, None, 64) == ["layer1", "layer2", "layer3", "layer4", "layer5", "fc6", "fc7"]
-    assert layer_names(net, [7, "conv2"], 64) == ["fc7", "conv2"]
-    assert "features.12" in layer_names(squeezenet1_0(), None, 64)

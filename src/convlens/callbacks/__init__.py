@@ -1,4 +1,4 @@
-"""What happens at chosen epochs of a training run."""
+"""Callbacks that write pictures, numbers and checkpoints at chosen epochs of a training run."""
 
 from convlens.callbacks.at_epochs import AtEpochs, paper_epochs
 from convlens.callbacks.evolution import FeatureEvolution

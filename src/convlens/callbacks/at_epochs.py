@@ -1,80 +1,91 @@
-"""What happens at chosen epochs."""
+"""The base class of callbacks that act at chosen epochs, and access to the run's network, data and results."""
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import lightning as L
-import numpy as np
-from PIL import Image
+from torch import nn
 
+from convlens.analysis.galleries.image_data import GalleryData
 from convlens.errors import InputError
 
 PAPER_EPOCHS = (1, 2, 5, 10, 20, 30, 40, 64)
-PAPER_RUN = 70
+PAPER_MAX_EPOCHS = 70
 
 
 def paper_epochs(max_epochs: int) -> list[int]:
-    """The paper's epochs 1, 2, 5, 10, 20, 30, 40, 64 of 70 (Fig 4), scaled to a run of another length."""
-    return sorted({max(1, round(epoch * max_epochs / PAPER_RUN)) for epoch in PAPER_EPOCHS})
+    """Return the epochs 1, 2, 5, 10, 20, 30, 40, 64 of the paper's 70 (Fig 4), scaled to ``max_epochs``."""
+    return sorted({max(1, round(epoch * max_epochs / PAPER_MAX_EPOCHS)) for epoch in PAPER_EPOCHS})
 
 
 class AtEpochs(L.Callback):
-    """Acts at the end of chosen 1-based epochs, on the first process only and never during the sanity check.
+    """Calls `act` at the end of chosen 1-based epochs, on the first process only and not in the sanity check.
 
     Args:
-        epochs: when to act; None takes the paper's epochs, scaled to the run's length.
+        epochs: 1-based epochs; None is the paper's, scaled to the length of the run.
 
     Raises:
-        InputError: an epoch lies beyond the run.
+        InputError: at the start of training, if an epoch is outside of the run.
     """
 
     def __init__(self, epochs: Sequence[int] | None = None) -> None:
         self.chosen = None if epochs is None else sorted(set(epochs))
 
     def epochs(self, trainer: L.Trainer) -> list[int]:
-        """The epochs of this run at which the callback acts."""
-        return self.epochs_of(trainer.max_epochs or 1)
-
-    def epochs_of(self, length: int) -> list[int]:
-        """The epochs of a run of that length.
+        """Return the epochs of this run at which the callback acts.
 
         Raises:
-            InputError: an epoch lies beyond the run.
+            InputError: an epoch is outside of the run.
+        """
+        return self.epochs_of(trainer.max_epochs or 1)
+
+    def epochs_of(self, max_epochs: int) -> list[int]:
+        """Return the epochs of a run of ``max_epochs`` epochs at which the callback acts.
+
+        Raises:
+            InputError: an epoch is outside of the run.
         """
         if self.chosen is None:
-            return paper_epochs(length)
-        if beyond := [epoch for epoch in self.chosen if not 1 <= epoch <= length]:
+            return paper_epochs(max_epochs)
+        if outside := [epoch for epoch in self.chosen if not 1 <= epoch <= max_epochs]:
             raise InputError(
-                f"{type(self).__name__}: epoch {beyond[0]} is outside the run's epochs 1..{length}: "
+                f"{type(self).__name__}: epoch {outside[0]} is outside the run's epochs 1..{max_epochs}: "
                 "change the callback's epochs or trainer.max_epochs"
             )
         return self.chosen
 
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
-        """Check the list before anything is trained."""
+        """Check the epochs before training starts."""
         if stage == "fit":
             self.epochs(trainer)
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Act if this is one of the epochs."""
+        """Call `act` if this is one of the epochs."""
         epoch = trainer.current_epoch + 1
         if trainer.is_global_zero and not trainer.sanity_checking and epoch in self.epochs(trainer):
             self.act(trainer, pl_module, epoch)
 
-    def act(self, trainer: L.Trainer, pl_module: Any, epoch: int) -> None:
-        """What to do at a chosen epoch."""
+    def act(self, trainer: L.Trainer, pl_module: L.LightningModule, epoch: int) -> None:
+        """Do the callback's work at a chosen 1-based epoch; to be overridden."""
         raise NotImplementedError
 
 
-def datamodule(trainer: L.Trainer) -> Any:
-    """The run's data, from which callbacks take images without augmentation.
+def network(pl_module: L.LightningModule) -> nn.Module:
+    """Return the network that is trained."""
+    net = pl_module.net
+    if not isinstance(net, nn.Module):
+        raise TypeError(f"{type(pl_module).__name__}.net is no network")
+    return net
+
+
+def datamodule(trainer: L.Trainer) -> GalleryData:
+    """Return the run's data module, which gives images without augmentation.
 
     Raises:
-        InputError: the run has bare loaders instead.
+        InputError: the run has loaders without a data module.
     """
     data = getattr(trainer, "datamodule", None)
-    if not hasattr(data, "plain_dataloader"):
+    if data is None or not hasattr(data, "plain_dataloader"):
         raise InputError(
             "drawing callbacks need trainer.fit(datamodule=convlens.data.ImageData(...)), not bare loaders"
         )
@@ -82,35 +93,5 @@ def datamodule(trainer: L.Trainer) -> Any:
 
 
 def results_dir(trainer: L.Trainer, analysis: str) -> Path:
-    """Where an analysis of the run writes."""
+    """Return the folder of an analysis in the run directory."""
     return Path(trainer.default_root_dir) / "results" / analysis
-
-
-def log_picture(trainer: L.Trainer, key: str, path: Path, epoch: int, caption: str) -> None:
-    """Show a picture, which is in the run directory already, in every logger of the run that has pictures."""
-    show_picture(trainer.loggers, key, path, epoch, caption, trainer.global_step)
-
-
-def log_table(trainer: L.Trainer, key: str, columns: list[str], rows: list[list[Any]], epoch: int) -> None:
-    """Show a table in every logger of the run that has tables; cells may be PIL images."""
-    show_table(trainer.loggers, key, columns, rows, epoch, trainer.global_step)
-
-
-def show_picture(loggers: Sequence[Any], key: str, path: Path, epoch: int, caption: str, step: int = 0) -> None:
-    """Show a picture in the loggers that have pictures."""
-    for logger in loggers:
-        if hasattr(logger, "log_image"):
-            logger.log_metrics({"epoch": float(epoch)}, step=step)
-            logger.log_image(key=key, images=[str(path)], step=step, caption=[caption])
-        elif (experiment := getattr(logger, "experiment", None)) and hasattr(experiment, "add_image"):
-            experiment.add_image(key, np.asarray(Image.open(path).convert("RGB")), epoch, dataformats="HWC")
-
-
-def show_table(
-    loggers: Sequence[Any], key: str, columns: list[str], rows: list[list[Any]], epoch: int, step: int = 0
-) -> None:
-    """Show a table in the loggers that have tables."""
-    for logger in loggers:
-        if hasattr(logger, "log_table"):
-            logger.log_metrics({"epoch": float(epoch)}, step=step)
-            logger.log_table(key=key, columns=columns, data=rows, step=step)

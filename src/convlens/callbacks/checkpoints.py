@@ -1,4 +1,4 @@
-"""Checkpoints that are whole or not there, and never ahead of the metrics on disk."""
+"""Checkpoints that are written completely or not at all, and never before the epoch's metrics."""
 
 import io
 from pathlib import Path
@@ -13,14 +13,14 @@ from convlens.io.atomic import write_bytes
 
 
 class WholeCheckpoints(TorchCheckpointIO):
-    """Writes beside the target, then renames.
+    """Checkpoint files that are written next to their target and then renamed.
 
-    Lightning's own writes to the system's temporary folder and moves from there: across file systems that is a copy,
-    and a run killed in it could never be continued.
+    Lightning's own plugin writes to the system's temporary folder and moves the file, which is a copy between file
+    systems: a run that is killed meanwhile could not be continued.
     """
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
-        """Save, whole or not at all.
+        """Save a checkpoint, whole or not at all.
 
         Raises:
             InputError: the disk is full.
@@ -31,10 +31,10 @@ class WholeCheckpoints(TorchCheckpointIO):
 
 
 class BestCheckpoint(ModelCheckpoint):
-    """Knows the best epoch also of a run whose folder was moved, of which Lightning forgets it."""
+    """A `ModelCheckpoint` that still knows the best epoch after the run directory was moved."""
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take up the state, its files being where they are now."""
+        """Restore the state with the paths of the current directory."""
         folder = Path(str(self.dirpath))
         paths = {"best_model_path", "kth_best_model_path", "last_model_path"} & state_dict.keys()
         moved = {key: str(folder / Path(state_dict[key]).name) if state_dict[key] else "" for key in paths}
@@ -43,34 +43,37 @@ class BestCheckpoint(ModelCheckpoint):
 
 
 class StepCheckpoint(ModelCheckpoint):
-    """The last checkpoint also within an epoch, ``every`` so many steps.
+    """A `ModelCheckpoint` that writes ``last.ckpt`` every so many steps, except after the last step of an epoch.
 
-    Not after the last step of an epoch: of one saved there Lightning goes on with the next, and the validation of the
-    epoch, its row and its chance to be the best would be lost.
+    From a checkpoint of that step Lightning continues with the next epoch, without the validation of this one.
+
+    Args:
+        every: number of steps between checkpoints.
+        options: other options of `ModelCheckpoint`.
     """
 
-    def __init__(self, every: int, **given: Any) -> None:
+    def __init__(self, every: int, **options: Any) -> None:
         own = {"monitor": None, "filename": "last", "every_n_train_steps": every, "save_on_train_epoch_end": False}
-        super().__init__(**given | own)
+        super().__init__(**options | own)
 
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Save, if it is time."""
+        """Save after every n-th step but the last of an epoch."""
         if not trainer.is_last_batch:
             super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
 
 
 class EpochCheckpoint(ModelCheckpoint):
-    """Hands the epoch's metrics to the loggers that keep rows before it saves.
+    """A `ModelCheckpoint` that saves after the loggers have written the epoch's metrics.
 
-    Lightning does so afterwards: a run killed in between would go on without the row of an epoch that it has.
+    Lightning logs them later: a run killed in between would continue without the row of an epoch that it has finished.
     """
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Rows, then the checkpoint."""
+        """Write the epoch's row of metrics, then the checkpoint."""
         row = {name: float(value) for name, value in trainer.callback_metrics.items()}
         for logger in trainer.loggers:
-            if hasattr(logger, "keep_row"):
-                logger.keep_row(row)
+            if hasattr(logger, "update_row"):
+                logger.update_row(row)
         super().on_train_epoch_end(trainer, pl_module)

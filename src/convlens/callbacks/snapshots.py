@@ -1,4 +1,4 @@
-"""Checkpoints at chosen epochs."""
+"""The callback that saves the network's weights at chosen epochs."""
 
 from pathlib import Path
 
@@ -8,10 +8,10 @@ from convlens.callbacks.at_epochs import AtEpochs
 
 
 class Snapshots(AtEpochs):
-    """Keeps the weights of chosen epochs as ``checkpoints/epoch_005.ckpt``, without the optimiser's state."""
+    """Saves the weights of chosen epochs to ``checkpoints/epoch_005.ckpt``, without the optimizer's state."""
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Save on all processes together, as Lightning wants it."""
+        """Save the weights; Lightning requires this call on every process."""
         epoch = trainer.current_epoch + 1
         if epoch in self.epochs(trainer):
             path = Path(trainer.default_root_dir) / "checkpoints" / f"epoch_{epoch:03d}.ckpt"

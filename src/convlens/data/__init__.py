@@ -1,6 +1,6 @@
-"""Images: where they come from, the cache of decoded images, crops, and the DataModule."""
+"""Images: sources, splits, the cache of decoded images, crops, shards and the DataModules."""
 
-from convlens.data.cache.store import pack
+from convlens.data.cache.store import cache_images
 from convlens.data.datamodule import ImageData
 from convlens.data.loading.dataset import CachedImages
 from convlens.data.loading.sampler import EpochSampler
@@ -41,6 +41,6 @@ __all__ = [
     "TinyImageNet",
     "VocClassification",
     "VocObjects",
-    "pack",
+    "cache_images",
     "write_splits",
 ]

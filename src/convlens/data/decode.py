@@ -1,60 +1,62 @@
-"""One image file as a square of RGB bytes: shorter side to the wanted size, then the centre (paper, Sec. 3).
+"""Decoding of an image file to a square of RGB bytes: shorter side scaled to the size, then the centre (Sec. 3).
 
-Or, if asked for, the whole image, out of proportion.
+With resize mode ``squeeze``, the whole image is scaled to the square, without keeping its proportions.
 """
 
 from pathlib import Path
+from typing import Literal, get_args
 
 import numpy as np
 from jaxtyping import UInt8
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-# What is a part of every cache key.
-RULE = "1: upright by EXIF, RGB on white, bicubic to the shorter side, centre"
-SQUEEZED_RULE = "1: upright by EXIF, RGB on white, bicubic, both sides to the same size"
-FITS = ("crop", "squeeze")
+# These texts are part of every cache key: change one when its pixels change.
+CROP_VERSION = "1: upright by EXIF, RGB on white, bicubic to the shorter side, centre"
+SQUEEZE_VERSION = "1: upright by EXIF, RGB on white, bicubic, both sides to the same size"
+ResizeMode = Literal["crop", "squeeze"]
+RESIZE_MODES: tuple[ResizeMode, ...] = get_args(ResizeMode)
 
 
-def rule_of(fit: str) -> str:
-    """How the pixels of a square are made, for each way to fit an oblong image into it."""
-    return {"crop": RULE, "squeeze": SQUEEZED_RULE}[fit]
+def decode_version(resize_mode: ResizeMode) -> str:
+    """Return the version of the decoding rules, which is part of every cache key."""
+    return {"crop": CROP_VERSION, "squeeze": SQUEEZE_VERSION}[resize_mode]
 
 
-class UnreadableImage(Exception):
-    """The file is no image that can be decoded; the message is the reason, in one line."""
+class UnreadableImageError(Exception):
+    """A file cannot be decoded as an image; the message gives the reason in one line."""
 
 
-def read_square(path: Path, size: int, fit: str = "crop") -> UInt8[np.ndarray, "3 size size"]:
-    """The image in a file as a square of `size` pixels; for `fit` see `square`.
+def read_square(path: Path, size: int, resize_mode: ResizeMode = "crop") -> UInt8[np.ndarray, "3 size size"]:
+    """Decode a file to a square of ``size`` pixels; see ``square`` for the resize modes.
 
-    A JPEG much larger than needed is decoded at a half, a quarter or an eighth of its size (the decoder's own
-    scaling), never below twice `size`, so that the bicubic step still has the last word.
+    A JPEG much larger than needed is decoded at a half, a quarter or an eighth of its size (the decoder's own scaling),
+    never below twice ``size``, so that the bicubic step determines the result.
 
     Raises:
-        UnreadableImage: Whatever is wrong with the file.
+        UnreadableImageError: the file cannot be decoded, for any reason.
     """
     try:
         with Image.open(path) as image:
             image.draft(None, (2 * size, 2 * size))
             ImageOps.exif_transpose(image, in_place=True)
-            return square(image, size, fit)
+            return square(image, size, resize_mode)
     except UnidentifiedImageError:
-        raise UnreadableImage("not an image" if path.stat().st_size else "empty file") from None
+        raise UnreadableImageError("not an image" if path.stat().st_size else "empty file") from None
     except OSError as error:
-        raise UnreadableImage(error.strerror or _one_line(error)) from error
-    except Exception as error:  # Pillow's plug-ins raise nearly everything on a damaged file
-        raise UnreadableImage(_one_line(error)) from error
+        raise UnreadableImageError(error.strerror or _one_line(error)) from error
+    except Exception as error:  # Pillow's plug-ins raise many kinds of errors for damaged files
+        raise UnreadableImageError(_one_line(error)) from error
 
 
-def square(image: Image.Image, size: int, fit: str = "crop") -> UInt8[np.ndarray, "3 size size"]:
-    """The shorter side at `size` pixels and the centre of the longer one; with `fit` squeeze both sides at `size`.
+def square(image: Image.Image, size: int, resize_mode: ResizeMode = "crop") -> UInt8[np.ndarray, "3 size size"]:
+    """Scale the shorter side to ``size`` and cut the centre; with ``squeeze`` scale both sides to ``size``.
 
-    The centre is cut out while resizing: pixels beside it take part in the interpolation, as if the whole image had
-    been resized first. The cut lies on a whole pixel of the original, so that an image which has the right size
-    already is not blurred by half a pixel.
+    The centre is cut while resizing: pixels outside of it take part in the interpolation, as if the whole image had
+    been resized first. The cut lies on a whole pixel of the original, so that an image of the right size is not
+    blurred.
     """
     image = _as_rgb(image)
-    if fit == "squeeze":
+    if resize_mode == "squeeze":
         return _channels_first(image.resize((size, size), Image.Resampling.BICUBIC))
     side = min(image.size)
     left, top = (image.width - side) // 2, (image.height - side) // 2
@@ -67,11 +69,13 @@ def _channels_first(image: Image.Image) -> UInt8[np.ndarray, "3 size size"]:
 
 
 def _as_rgb(image: Image.Image) -> Image.Image:
-    """Three bytes a pixel: 16-bit grey is scaled (Pillow would clip it), what is transparent shows a white page."""
+    """Convert to three bytes a pixel: 16-bit grey is scaled (Pillow would clip it), transparency shows a white
+    background.
+    """
     if image.mode.startswith("I"):
         image = Image.fromarray((np.asarray(image).clip(0, 65535) / 257).round().astype(np.uint8))
     if image.mode == "F":
-        raise UnreadableImage("floating-point pixels, whose range is unknown")
+        raise UnreadableImageError("floating-point pixels, whose range is unknown")
     if image.has_transparency_data:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)

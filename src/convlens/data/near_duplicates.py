@@ -1,13 +1,13 @@
-"""The same image in two data sets, or twice in one: by normalised correlation, as the paper found them (section 6).
+"""Near-duplicate images within a data set or between two, found by normalized correlation (Sec. 6).
 
-The paper gives neither size, channels nor threshold. Here a first pass compares small grey thumbnails, all with all, by
-matrix products; what is above a low threshold is compared again, larger and in colour.
+The paper gives neither size, channels nor threshold. Here a first pass compares small grey thumbnails, all pairs, by
+matrix products; pairs above a low threshold are compared again, larger and in colour.
 """
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -16,33 +16,34 @@ from torch import Tensor
 from torch.nn import functional as F
 from tqdm import tqdm
 
-from convlens.data.cache.split_rows import cache_listings, own_splits
+from convlens.data.cache.split_rows import cache_indexes, source_splits
 from convlens.data.datamodule import ImageData
 from convlens.errors import InputError
 
-FLAT = 1.0  # grey levels: an image whose spread is below has no structure but noise, and is never like another
+FLAT = 1.0
+"""Standard deviation in grey levels below which an image is noise only and matches no other."""
 _GREY = (0.299, 0.587, 0.114)
-_SLACK = 1e-4  # more than products of different shapes differ by
-_ROWS_AT_ONCE = 256
-_PAIRS_AT_ONCE = 1024
+_ROUNDING = 1e-4  # above the rounding differences between matrix products of different shapes
+_ROWS_PER_CHUNK = 256
+_PAIRS_PER_CHUNK = 1024
 
 
 class ImageSet(NamedTuple):
     """Images to compare.
 
     Attributes:
-        names: What tells them apart.
-        classes: The name of the class of each.
-        stored: Gives the squares of some of them, as bytes.
+        names: name of each image.
+        classes: class name of each image.
+        read_pixels: returns the squares of some images as bytes.
     """
 
     names: Sequence[str]
     classes: Sequence[str]
-    stored: Callable[[Sequence[int]], UInt8[Tensor, "n 3 s s"]]
+    read_pixels: Callable[[Sequence[int]], UInt8[Tensor, "n 3 s s"]]
 
 
-class Pair(NamedTuple):
-    """An image of one set and one of the other (or of the same), with their correlations, small and large."""
+class DuplicatePair(NamedTuple):
+    """An image of one set and one of the other, or of the same, with their correlations at both sizes."""
 
     image: int
     other: int
@@ -51,90 +52,102 @@ class Pair(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Rule:
-    """What counts as the same image.
+class MatchCriteria:
+    """Criteria for two images to be the same.
 
     Attributes:
-        small_size: Side of the grey thumbnails of the first pass, in pixels.
-        small_threshold: Least correlation of these.
-        large_size: Side of the coloured squares of the second pass.
-        large_threshold: Least correlation of these.
-        block: Images in a block of the first pass, which holds block x block numbers.
+        small_size: side of the grey thumbnails of the first pass, in pixels.
+        small_threshold: smallest correlation of thumbnails.
+        large_size: side of the coloured squares of the second pass, in pixels.
+        large_threshold: smallest correlation of coloured squares.
+        block_size: images in a block of the first pass, which holds block_size x block_size numbers.
+
+    Raises:
+        InputError: a value is out of range.
     """
 
     small_size: int = 16
     small_threshold: float = 0.93
     large_size: int = 64
     large_threshold: float = 0.97
-    block: int = 2048
+    block_size: int = 2048
 
     def __post_init__(self) -> None:
-        if min(self.small_size, self.large_size) < 2 or self.block < 1:
+        if min(self.small_size, self.large_size) < 2 or self.block_size < 1:
             raise InputError(
-                f"sizes {self.small_size} and {self.large_size} px, block {self.block}: give at least 2 px and 1 image"
+                f"sizes {self.small_size} and {self.large_size} px, block_size {self.block_size}: "
+                "give at least 2 px and 1 image"
             )
         for threshold in (self.small_threshold, self.large_threshold):
             if not 0 < threshold <= 1:
-                raise InputError(f"a correlation of {threshold} is no threshold: give a number above 0 and up to 1")
+                raise InputError(f"a correlation of {threshold} is out of range: give a threshold above 0 and up to 1")
 
 
 class _Part(NamedTuple):
-    """Some of the images."""
+    """Some of the images of a set."""
 
     names: Sequence[str]
     labels: Sequence[int]
-    stored: Callable[[Sequence[int]], UInt8[Tensor, "n 3 s s"]]
+    read_pixels: Callable[[Sequence[int]], UInt8[Tensor, "n 3 s s"]]
 
 
 def image_set(data: ImageData, splits: Sequence[str] | None = None) -> ImageSet:
-    """The images of some splits, one split after the other; None takes all there are, in whatever split or in none.
+    """Return the images of some splits, one split after the other.
 
-    With ``data.limit`` those are no more than the splits'.
+    Args:
+        data: the data.
+        splits: names of splits; None takes all images of the source, in a split or not, or with ``data.limit`` those of
+            the three splits.
     """
     if splits is None and data.limit is None:
-        parts = _whole(data)
+        parts = _all_images(data)
     else:
-        parts = [_of_split(data, split) for split in splits or ("train", "val", "test")]
+        parts = [_split_part(data, split) for split in splits or ("train", "val", "test")]
     places = [(part, row) for part, one in enumerate(parts) for row in range(len(one.names))]
     classes = [data.class_names[label] if label >= 0 else "" for one in parts for label in one.labels]
 
-    def stored(indices: Sequence[int]) -> UInt8[Tensor, "n 3 s s"]:
-        found = [(place, *places[index]) for place, index in enumerate(indices)]
+    def read_pixels(indices: Sequence[int]) -> UInt8[Tensor, "n 3 s s"]:
+        found = [(position, *places[index]) for position, index in enumerate(indices)]
         images = torch.empty(len(found), 3, data.stored_size, data.stored_size, dtype=torch.uint8)
         for part, one in enumerate(parts):
-            wanted = [(place, row) for place, of, row in found if of == part]
-            if wanted:
-                images[[place for place, _ in wanted]] = one.stored([row for _, row in wanted])
+            inside = [(position, row) for position, owner, row in found if owner == part]
+            if inside:
+                images[[position for position, _ in inside]] = one.read_pixels([row for _, row in inside])
         return images
 
-    return ImageSet([name for one in parts for name in one.names], classes, stored)
+    return ImageSet([name for one in parts for name in one.names], classes, read_pixels)
 
 
-def _of_split(data: ImageData, split: str) -> _Part:
-    seen = data.dataset(split)
-    return _Part([data.image_id(split, row) for row in range(len(seen))], seen.labels.tolist(), seen.stored)
+def _split_part(data: ImageData, split: str) -> _Part:
+    dataset = data.dataset(split)
+    return _Part(data.cached_split(split).names, dataset.labels.tolist(), dataset.read_pixels)
 
 
-def _whole(data: ImageData) -> list[_Part]:
-    """All images of the listings that the splits are drawn from."""
-    splits = own_splits(data.source, fit=data.fit, excluded=data.excluded)
-    found = []
-    kept: dict[str, Any] = {"excluded": data.excluded, "corrupt": data.corrupt}
-    for part in cache_listings(splits, data.stored_size, data.cache_dir, **kept):
-        images, rows = np.load(part.packed.images, mmap_mode="r"), part.rows
-        names = [part.packed.listing.names[row] for row in rows]
-        found.append(_Part(names, part.labels.tolist(), partial(_taken, images, rows)))
-    return found
+def _all_images(data: ImageData) -> list[_Part]:
+    """Return all images of the indexes that the splits are drawn from."""
+    splits = source_splits(data.source, resize_mode=data.resize_mode, excluded=data.excluded)
+    size, folder = data.stored_size, data.cache_dir
+    parts = cache_indexes(splits, size, folder, excluded=data.excluded, on_corrupt=data.on_corrupt)
+    mapped = [np.load(part.cache.pixels_path, mmap_mode="r") for part in parts]
+    return [
+        _Part(part.names, part.labels.tolist(), partial(_read_rows, images, part.rows))
+        for part, images in zip(parts, mapped, strict=True)
+    ]
 
 
-def _taken(images: np.ndarray, rows: Int64[np.ndarray, " m"], some: Sequence[int]) -> UInt8[Tensor, "n 3 s s"]:
-    return torch.from_numpy(images[rows[list(some)]])
+def _read_rows(images: np.ndarray, rows: Int64[np.ndarray, " m"], indices: Sequence[int]) -> UInt8[Tensor, "n 3 s s"]:
+    return torch.from_numpy(images[rows[list(indices)]])
 
 
 def vectors(images: UInt8[Tensor, "n 3 s s"], size: int, *, colour: bool) -> Float32[Tensor, "n values"]:
-    """Images as vectors whose products are their correlations: scaled, less each channel's mean, of unit norm.
+    """Convert images to vectors of unit norm whose dot products are correlations.
 
-    A flat image is the zero vector, also where its channels differ: its colour is no structure.
+    A flat image becomes the zero vector, also if its channels differ.
+
+    Args:
+        images: the images as bytes.
+        size: side to which they are scaled, in pixels.
+        colour: whether to keep the three channels, of each of which the mean is subtracted, or to use grey.
     """
     scaled = F.interpolate(images.float(), (size, size), mode="bilinear", antialias=True)
     if not colour:
@@ -144,44 +157,53 @@ def vectors(images: UInt8[Tensor, "n 3 s s"], size: int, *, colour: bool) -> Flo
     return torch.where(spread < FLAT, 0.0, centred / centred.norm(dim=1, keepdim=True).clamp(min=1e-6))
 
 
-def duplicates(images: ImageSet, others: ImageSet | None, rule: Rule) -> list[Pair]:
-    """Pairs of the same image, most alike first; `others` None looks for them within the one set."""
-    first = _thumbnails(images, rule.small_size)
-    second = None if others is None else _thumbnails(others, rule.small_size)
-    pairs = candidates(first, second, rule.small_threshold, rule.block)
+def find_duplicates(images: ImageSet, others: ImageSet | None, criteria: MatchCriteria) -> list[DuplicatePair]:
+    """Find pairs of the same image, most similar first.
+
+    Args:
+        images: the images.
+        others: the other set; None searches within the one set.
+        criteria: which pairs count.
+    """
+    first = _thumbnails(images, criteria.small_size)
+    second = None if others is None else _thumbnails(others, criteria.small_size)
+    pairs = candidate_pairs(first, second, criteria.small_threshold, criteria.block_size)
     found = []
-    with tqdm(total=len(pairs), desc="second look", unit="pair", disable=None) as bar:
-        for some in pairs.split(_PAIRS_AT_ONCE):
-            small = _products(first, first if second is None else second, some)
-            large = _products(*_large(images, others or images, some, rule.large_size))
+    with tqdm(total=len(pairs), desc="second pass", unit="pair", disable=None) as bar:
+        for some in pairs.split(_PAIRS_PER_CHUNK):
+            small = _correlations(first, first if second is None else second, some)
+            large = _correlations(*_second_pass_vectors(images, others or images, some, criteria.large_size))
             for pair, one, other in zip(some.tolist(), small.tolist(), large.tolist(), strict=True):
-                if other >= rule.large_threshold:
-                    found.append(Pair(pair[0], pair[1], one, other))
+                if other >= criteria.large_threshold:
+                    found.append(DuplicatePair(pair[0], pair[1], one, other))
             bar.update(len(some))
     return sorted(found, key=lambda pair: (-pair.large, pair.image, pair.other))
 
 
-def candidates(
+def candidate_pairs(
     first: Float32[Tensor, "n values"], second: Float32[Tensor, "m values"] | None, threshold: float, block: int
 ) -> Int64[Tensor, "pairs 2"]:
-    """Pairs of rows whose product reaches the threshold, whatever the block; within one set each pair once."""
-    theirs = first if second is None else second
+    """Return pairs of rows whose dot product reaches the threshold; within one set each pair once.
+
+    The result does not depend on ``block``, the number of rows of each matrix product.
+    """
+    columns_of = first if second is None else second
     found = [torch.empty(0, 2, dtype=torch.long)]
-    with tqdm(total=len(first) * len(theirs), desc="first look", unit="pair", unit_scale=True, disable=None) as bar:
-        for top, left in _corners(len(first), len(theirs), block):
-            rows, columns = first[top : top + block], theirs[left : left + block]
+    with tqdm(total=len(first) * len(columns_of), desc="first pass", unit="pair", unit_scale=True, disable=None) as bar:
+        for top, left in _block_corners(len(first), len(columns_of), block):
+            rows, columns = first[top : top + block], columns_of[left : left + block]
             bar.update(len(rows) * len(columns))
             if second is None and left + block <= top:
                 continue
-            near = (rows @ columns.T >= threshold - _SLACK).nonzero() + torch.tensor([top, left])
+            near = (rows @ columns.T >= threshold - _ROUNDING).nonzero() + torch.tensor([top, left])
             near = near[near[:, 0] < near[:, 1]] if second is None else near
-            found.append(near[_products(first, theirs, near) >= threshold])
+            found.append(near[_correlations(first, columns_of, near) >= threshold])
     pairs = torch.cat(found)
-    return pairs[(pairs[:, 0] * len(theirs) + pairs[:, 1]).argsort()]
+    return pairs[(pairs[:, 0] * len(columns_of) + pairs[:, 1]).argsort()]
 
 
-def to_drop(pairs: Sequence[Pair], *, within: bool) -> list[int]:
-    """Images to leave out, so that no pair is left; within one set the earlier image of a pair stays."""
+def images_to_drop(pairs: Sequence[DuplicatePair], *, within: bool) -> list[int]:
+    """Return the images to leave out so that no pair remains; within one set the earlier image of a pair stays."""
     dropped: set[int] = set()
     if not within:
         return sorted({pair.image for pair in pairs})
@@ -191,36 +213,38 @@ def to_drop(pairs: Sequence[Pair], *, within: bool) -> list[int]:
     return sorted(dropped)
 
 
-def _corners(rows: int, columns: int, block: int) -> Iterator[tuple[int, int]]:
+def _block_corners(rows: int, columns: int, block: int) -> Iterator[tuple[int, int]]:
     return ((top, left) for top in range(0, rows, block) for left in range(0, columns, block))
 
 
-def _products(
+def _correlations(
     first: Float32[Tensor, "n values"], second: Float32[Tensor, "m values"], pairs: Int64[Tensor, "pairs 2"]
 ) -> Float[Tensor, " pairs"]:
-    """In double precision and pair by pair, so that a pair's number is the same in any company."""
-    parts = [(first[some[:, 0]].double() * second[some[:, 1]].double()).sum(1) for some in pairs.split(_PAIRS_AT_ONCE)]
+    """Compute dot products in double precision and pair by pair, so that other pairs do not change a pair's number."""
+    parts = [
+        (first[some[:, 0]].double() * second[some[:, 1]].double()).sum(1) for some in pairs.split(_PAIRS_PER_CHUNK)
+    ]
     return torch.cat(parts) if parts else torch.empty(0, dtype=torch.float64)
 
 
 def _thumbnails(images: ImageSet, size: int) -> Float32[Tensor, "n values"]:
-    made = [torch.empty(0, size * size)]
+    chunks = [torch.empty(0, size * size)]
     with tqdm(total=len(images.names), desc="thumbnails", unit="img", disable=None) as bar:
-        for start in range(0, len(images.names), _ROWS_AT_ONCE):
-            rows = range(start, min(start + _ROWS_AT_ONCE, len(images.names)))
-            made.append(vectors(images.stored(rows), size, colour=False))
+        for start in range(0, len(images.names), _ROWS_PER_CHUNK):
+            rows = range(start, min(start + _ROWS_PER_CHUNK, len(images.names)))
+            chunks.append(vectors(images.read_pixels(rows), size, colour=False))
             bar.update(len(rows))
-    return torch.cat(made)
+    return torch.cat(chunks)
 
 
-def _large(
+def _second_pass_vectors(
     images: ImageSet, others: ImageSet, pairs: Int64[Tensor, "pairs 2"], size: int
 ) -> tuple[Float32[Tensor, "n values"], Float32[Tensor, "m values"], Int64[Tensor, "pairs 2"]]:
-    """The larger vectors of the images in some pairs, and the pairs as rows of these."""
-    made, rows = [], []
+    """Return the larger vectors of the images in some pairs, and the pairs as rows of these."""
+    values, rows = [], []
     for side, one in enumerate((images, others)):
-        wanted, places = pairs[:, side].unique(return_inverse=True)
-        parts = [vectors(one.stored(some.tolist()), size, colour=True) for some in wanted.split(_ROWS_AT_ONCE)]
-        made.append(torch.cat(parts))
-        rows.append(places)
-    return made[0], made[1], torch.stack(rows, 1)
+        unique, positions = pairs[:, side].unique(return_inverse=True)
+        parts = [vectors(one.read_pixels(some.tolist()), size, colour=True) for some in unique.split(_ROWS_PER_CHUNK)]
+        values.append(torch.cat(parts))
+        rows.append(positions)
+    return values[0], values[1], torch.stack(rows, 1)

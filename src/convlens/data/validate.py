@@ -1,4 +1,4 @@
-"""Values of the config that are not what they can be, each answered in one line."""
+"""Checks of configuration values of data modules, each with a one-line error."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,11 +11,11 @@ from torch import Tensor
 from convlens.errors import InputError
 
 
-def channels(name: str, value: str | float | Sequence[float]) -> Float[Tensor, "3"]:
-    """One number for each channel.
+def channels(name: str, value: float | Sequence[float] | str) -> Float[Tensor, "3"]:
+    """Return one number for each channel.
 
     Raises:
-        InputError: It is not one number or three, or not finite.
+        InputError: the value is not one number or three, or not finite.
     """
     try:
         numbers = torch.tensor(value, dtype=torch.float32).expand(3)
@@ -27,11 +27,15 @@ def channels(name: str, value: str | float | Sequence[float]) -> Float[Tensor, "
     return numbers.clone()
 
 
-def mean_image(mean: str | float | Sequence[float], size: int) -> Float[Tensor, "3 s s"]:
-    """The mean image that is given, as a file or by its colour.
+def mean_image(mean: float | Sequence[float] | str, size: int) -> Float[Tensor, "3 s s"]:
+    """Return the mean image given by a file or a colour.
+
+    Args:
+        mean: path of an npy file with ``[3, size, size]`` values, one number, or one number for each channel.
+        size: side of the stored squares in pixels.
 
     Raises:
-        InputError: There is no such file, or it is of another size, or the colour is none.
+        InputError: the file cannot be read or has another size, or the colour is invalid.
     """
     if not (isinstance(mean, str) and mean.endswith(".npy")):
         return channels("mean", mean)[:, None, None].expand(3, size, size).contiguous()
@@ -46,20 +50,39 @@ def mean_image(mean: str | float | Sequence[float], size: int) -> Float[Tensor, 
 
 
 def check_choice(name: str, value: object, choices: tuple[object, ...]) -> None:
-    """Sees to it that a value is one of these.
+    """Check that a value is one of some choices.
 
     Raises:
-        InputError: It is another.
+        InputError: it is not.
     """
     if value not in choices:
         raise InputError(f"data.{name} is {value!r}: choose one of {', '.join(map(str, choices))}")
 
 
 def check_least(name: str, value: int, least: int) -> None:
-    """Sees to it that a value is large enough.
+    """Check that a number is large enough.
 
     Raises:
-        InputError: It is below `least`.
+        InputError: it is below ``least``.
     """
     if value < least:
         raise InputError(f"data.{name} is {value}: give at least {least}")
+
+
+def check_numbers(
+    image_size: int, stored_size: int | None, batch_size: int, num_workers: int, limit: int | None, val_share: float
+) -> None:
+    """Check the numbers that ``ImageData`` takes.
+
+    Raises:
+        InputError: one is out of range.
+    """
+    check_least("image_size", image_size, 1)
+    check_least("batch_size", batch_size, 1)
+    check_least("num_workers", num_workers, 0)
+    if limit is not None:
+        check_least("limit", limit, 1)
+    if stored_size is not None:
+        check_least("stored_size", stored_size, image_size)
+    if not 0 <= val_share < 1:
+        raise InputError(f"data.val_share is {val_share}: give a share from 0 to below 1")

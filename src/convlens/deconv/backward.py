@@ -1,81 +1,91 @@
-"""How single units are sent down to the pixels: in the windows that they see, or through whole images."""
+"""Backward passes that project single units to the pixels, in the units' receptive fields or through whole images."""
 
 import logging
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
 
 import torch
-from jaxtyping import Int
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from convlens.deconv.forward_cache import ForwardCache, record
+from convlens.deconv.forward_cache import ForwardCache, cache_forward
 from convlens.deconv.rules import BackwardRules, LrnRule, Rule, Unpool
-from convlens.deconv.window_batching import groups
+from convlens.deconv.window_batching import group_units
 from convlens.deconv.window_forward import WindowForward
 from convlens.errors import InputError, NoReLUError
 from convlens.ops.layer_access import check_outputs, evaluating, forward_to
 from convlens.ops.log_once import log_once
 from convlens.ops.op_table import Pair
 from convlens.ops.receptive_field import ReceptiveField, traced_fields
-from convlens.ops.window_span import Grid, NotLocalError, OutsideError, windows_of
+from convlens.ops.window_span import Grid, NotLocalError, OutsideError, crop_windows
 
 log = logging.getLogger(__name__)
 
 _IN_FULL = "whole images are projected instead of windows"
-MOST_WINDOWS = 4096
-RECORDED = 4
-"""A recording of so many images takes about the memory of one image with all that its way down needs."""
-WORTH = 2.0
-"""Whole images are recorded for windows of so many times their area: it is not only the convolutions that cost."""
-Signals = tuple[list[int], Tensor, list[Pair]]
-"""Rows of units, their signals at the pixels, and where in the image the upper left of each signal is."""
+MAX_WINDOWS = 4096
+"""Largest number of windows in a batch."""
+CACHED_IMAGES = 4
+"""Images in a `ForwardCache` per unit of the batch size: they need about the memory of one backward pass."""
+MIN_AREA_RATIO = 2.0
+"""Whole images are cached if the windows' total area is at least this multiple of theirs (measured)."""
+Projected = tuple[list[int], Tensor, list[Pair]]
+"""Rows of units, their projections [n, c, h, w], and each projection's top and left in its image."""
 
 
 @contextmanager
-def going_down(net: nn.Module) -> Iterator[None]:
-    """Evaluation mode and gradients, whatever the caller is in."""
+def backward_mode(net: nn.Module) -> Iterator[None]:
+    """Set evaluation mode and enable gradients, also within ``torch.no_grad`` or ``torch.inference_mode``."""
     with evaluating(net), torch.inference_mode(False), torch.enable_grad():
         yield
 
 
 @dataclass
 class Projector:
-    """Projections from one layer, checked once; ``field`` is the window that is computed for each unit.
+    """Projects units of one layer; the network and the options have been checked.
 
-    It is None where whole images are; ``shape`` is that of the layer's output for one image.
+    Attributes:
+        net: the network.
+        layer: module path; None is the network's output.
+        shape: shape of the layer's output for one image, [c, h, w] or [d].
+        rule: as for `convlens.project`, as are ``signal``, ``unpool``, ``lrn`` and ``batch_size``.
+        checked: the nonlinearities that a forward pass of the whole network has used.
+        field: the window that is computed for each unit; None if whole images are.
     """
 
     net: nn.Module
     layer: str | None
     shape: torch.Size
     rule: Rule
-    seed: str
+    signal: str
     unpool: Unpool
     lrn: LrnRule
     batch_size: int
-    others: BackwardRules
+    checked: BackwardRules
     field: ReceptiveField | None
 
     @staticmethod
     def from_images(
         net: nn.Module,
-        images: Tensor,
+        images: Float[Tensor, "n c h w"],
         layer: str | None,
-        rule: Rule,
-        seed: str,
-        unpool: Unpool,
-        lrn: LrnRule | None,
-        batch_size: int,
+        rule: Rule = "deconvnet",
+        signal: str = "activation",
+        unpool: Unpool = "sum",
+        lrn: LrnRule | None = None,
+        batch_size: int = 8,
     ) -> "Projector":
-        """The checked way, for images such as these."""
-        whole = BackwardRules("gradient")
-        with whole:
+        """Check the network, the layer and the options with images of the size to be projected.
+
+        Raises:
+            InputError: the layer or an option is unknown.
+        """
+        checked = BackwardRules("gradient")
+        with checked:
             shape = check_outputs(net, images, [layer])[layer]
-        if seed not in ("activation", "one"):
-            raise InputError(f"seed={seed!r} is unknown: choose activation (the paper's) or one")
+        if signal not in ("activation", "one"):
+            raise InputError(f"signal={signal!r} is unknown: choose activation (the paper's) or one")
         if batch_size < 1:
             raise InputError(f"batch_size={batch_size}: give at least 1")
         lrn = lrn or ("adjoint" if rule == "gradient" else "identity")
@@ -84,68 +94,64 @@ class Projector:
         if layer is not None and len(shape) == 3:
             field = traced_fields(net, images, [layer], overlapping=unpool == "overwrite")[layer]
             if not field.local and max(shape[1:]) > 1:
-                log_once(net, log, f"{layer}: {_IN_FULL} (its units see all of the image)")
+                log_once(net, log, f"{layer}: {_IN_FULL} (its units depend on the whole image)")
             field = field if field.local else None
-        return Projector(net, layer, shape, rule, seed, unpool, lrn, batch_size, whole, field)
+        return Projector(net, layer, shape, rule, signal, unpool, lrn, batch_size, checked, field)
 
-    def run(
-        self, images: Tensor, units: Sequence[Sequence[int]], recording: ForwardCache | None = None
-    ) -> Iterator[Signals]:
-        """The units' signals, in any order.
+    def project(
+        self, images: Float[Tensor, "n c h w"], units: Int[Tensor, "units axes"], cache: ForwardCache | None = None
+    ) -> Iterator[Projected]:
+        """Project units, in batches and in any order.
 
         Args:
-            images: as large as those that were checked.
-            units: as ``project`` takes them.
-            recording: of a pass over the images at least as far as the layer; without one, one is made where it pays.
+            images: images of the size that was checked.
+            units: from `convlens.deconv.units.as_unit_tensor`.
+            cache: of a forward pass of the images at least to the layer; without one, one is made where it saves time.
         """
-        _check_units(units, len(images), self.shape, self.layer)
-        numbers = torch.tensor([tuple(unit) for unit in units], dtype=torch.int64)
-        numbers = numbers.reshape(len(units), 1 + len(self.shape))
-        left = list(range(len(units)))
+        rest = list(range(len(units)))
         if self.field is not None:
             done = torch.zeros(len(units), dtype=torch.bool)
-            for rows, block, own, known in self._blocks(images, numbers, recording):
-                for members, signals, corners in self._windows(block, own, known):
+            for rows, block, own, known in self._image_blocks(images, units, cache):
+                for members, projections, corners in self._in_windows(block, own, known):
                     chosen = [rows[member] for member in members]
                     done[chosen] = True
-                    yield chosen, signals, corners
-            left = (~done).nonzero().flatten().tolist()
-        yield from self._whole(images, numbers, left)
+                    yield chosen, projections, corners
+            rest = (~done).nonzero().flatten().tolist()
+        yield from self._in_whole_images(images, units, rest)
 
-    def _blocks(
-        self, images: Tensor, units: Tensor, recording: ForwardCache | None
+    def _image_blocks(
+        self, images: Tensor, units: Tensor, cache: ForwardCache | None
     ) -> Iterator[tuple[list[int], Tensor, Tensor, ForwardCache | None]]:
-        """Rows of units, their images, the units in these, and a recording where it saves more than it costs."""
+        """Split units by images; yields rows of units, their images, units that index these, and a cache if it pays."""
         assert self.field is not None
         assert self.layer is not None
         numbers, own = units[:, 0].unique(return_inverse=True)
         sizes = (images.shape[-2], images.shape[-1])
-        if recording is not None or area(self.field, units[:, 2:], sizes) < WORTH * len(numbers):
-            yield list(range(len(units))), images, units, recording
+        if cache is not None or window_area(self.field, units[:, 2:], sizes) < MIN_AREA_RATIO * len(numbers):
+            yield list(range(len(units))), images, units, cache
             return
-        for start in range(0, len(numbers), RECORDED * self.batch_size):
-            block = images[numbers[start : start + RECORDED * self.batch_size]]
+        for start in range(0, len(numbers), CACHED_IMAGES * self.batch_size):
+            block = images[numbers[start : start + CACHED_IMAGES * self.batch_size]]
             rows = ((own >= start) & (own < start + len(block))).nonzero().flatten()
             inside = torch.cat([own[rows, None] - start, units[rows, 1:]], 1)
-            yield rows.tolist(), block, inside, record(self.net, block, [self.layer])
+            yield rows.tolist(), block, inside, cache_forward(self.net, block, [self.layer])
 
-    def _windows(self, images: Tensor, units: Tensor, recording: ForwardCache | None) -> Iterator[Signals]:
-        """Signals in windows; units for which there is none are left out."""
+    def _in_windows(self, images: Tensor, units: Tensor, cache: ForwardCache | None) -> Iterator[Projected]:
+        """Project units in windows; units for which that is impossible are left out."""
         if self.field is None:
             return
         sizes = (images.shape[-2], images.shape[-1])
-        for members, grid in groups(self.field, units[:, 2:], sizes):
+        for members, grid in group_units(self.field, units[:, 2:], sizes):
             try:
-                (top, bottom), (left, right) = (span.held for span in grid)
+                (top, bottom), (left, right) = (span.bounds for span in grid)
             except OutsideError:
                 continue
-            at_once = min(
-                self.batch_size * max(1, sizes[0] * sizes[1] // ((bottom - top) * (right - left))), MOST_WINDOWS
-            )
-            for start in range(0, len(members), at_once):
-                chosen = members[start : start + at_once]
+            per_image = max(1, sizes[0] * sizes[1] // ((bottom - top) * (right - left)))
+            count = min(self.batch_size * per_image, MAX_WINDOWS)
+            for start in range(0, len(members), count):
+                chosen = members[start : start + count]
                 try:
-                    yield chosen, *self._window_batch(images, units[chosen], grid, recording)
+                    yield chosen, *self._window_batch(images, units[chosen], grid, cache)
                 except OutsideError:
                     pass
                 except NotLocalError as reason:
@@ -154,96 +160,84 @@ class Projector:
                     return
 
     def _window_batch(
-        self, images: Tensor, units: Tensor, grid: Grid, recording: ForwardCache | None
+        self, images: Tensor, units: Tensor, grid: Grid, cache: ForwardCache | None
     ) -> tuple[Tensor, list[Pair]]:
-        places = units[:, [0, 2, 3]]
-        x = windows_of(images, places, grid).detach().requires_grad_()
+        """Return the projections of units whose windows have the same grid, and their corners."""
+        positions = units[:, [0, 2, 3]]
+        x = crop_windows(images, positions, grid).detach().requires_grad_()
         rules = BackwardRules(self.rule, self.unpool, self.lrn)
         try:
-            with rules, (attempt := WindowForward(x, grid, places, recording)):
+            with rules, (forward := WindowForward(x, grid, positions, cache)):
                 output = self._output(x.clone())
-            place = attempt.units_in(output)
+            position = forward.unit_positions(output)
         except OutsideError:
             raise
         except Exception as reason:
-            # Whatever a network's own code makes of windows, it can be run on whole images.
+            # The network's own code may fail on windows in any way; whole images are always possible.
             raise NotLocalError(str(reason)) from reason
         self._check_rectified(rules)
-        signal = self._seeded(output, (torch.arange(len(units)), units[:, 1], *place))
+        signal = self._signal_at(output, (torch.arange(len(units)), units[:, 1], *position))
         corners = [(grid[0].begin(y), grid[1].begin(x)) for y, x in units[:, 2:].tolist()]
         return torch.autograd.grad(output, x, signal)[0], corners
 
-    def _whole(self, images: Tensor, units: Tensor, rows: list[int]) -> Iterator[Signals]:
-        """Each image goes up once; its units come down one after the other, with those of the other images."""
+    def _in_whole_images(self, images: Tensor, units: Tensor, rows: list[int]) -> Iterator[Projected]:
+        """Project units with one forward pass per image and one backward pass per unit, batched over images."""
         of_image: dict[int, list[int]] = defaultdict(list)
         for row, image in zip(rows, units[rows, 0].tolist(), strict=True):
             of_image[image].append(row)
-        # Images with as many units each go together, so that few ride along idle.
+        # Images with the same number of units are batched, so that few backward passes are wasted.
         numbers = sorted(of_image, key=lambda image: (-len(of_image[image]), image))
         for start in range(0, len(numbers), self.batch_size):
             batch = numbers[start : start + self.batch_size]
             x = images[batch].detach().clone().requires_grad_()
             rules = BackwardRules(self.rule, self.unpool, self.lrn)
             with rules:
-                # A copy, since a network may begin by changing its input in place, which a leaf does not allow.
+                # A copy, since a network may change its input in place, which a leaf does not allow.
                 output = self._output(x.clone())
             self._check_rectified(rules)
             for turn in range(len(of_image[batch[0]])):
                 chosen = [of_image[image][turn] for image in batch if turn < len(of_image[image])]
-                places = (torch.arange(len(chosen)), *units[chosen, 1:].unbind(1))
+                at = (torch.arange(len(chosen)), *units[chosen, 1:].unbind(1))
                 last = turn + 1 == len(of_image[batch[0]])
-                down = torch.autograd.grad(output, x, self._seeded(output, places), retain_graph=not last)[0]
-                yield chosen, down[: len(chosen)], [(0, 0)] * len(chosen)
+                gradient = torch.autograd.grad(output, x, self._signal_at(output, at), retain_graph=not last)[0]
+                yield chosen, gradient[: len(chosen)], [(0, 0)] * len(chosen)
 
-    def _seeded(self, output: Tensor, places: tuple[Any, ...]) -> Tensor:
-        """The signal at the layer: zero but for the units."""
+    def _signal_at(self, output: Tensor, at: tuple[Tensor, ...]) -> Tensor:
+        """Return the backward signal at the layer: zero except at the units."""
         signal = torch.zeros_like(output)
-        values = output.detach()[places]
+        values = output.detach()[at]
         if not bool(values.isfinite().all()):
             where = f"layer {self.layer!r}" if self.layer else "the network's output"
             raise InputError(f"{where} has an activation that is NaN or infinite: has the network diverged?")
-        signal[places] = values if self.seed == "activation" else 1.0
+        signal[at] = values if self.signal == "activation" else 1.0
         return signal
 
     def _output(self, x: Tensor) -> Tensor:
+        """Return the layer's output."""
         if self.layer is None:
             return self.net(x)
-        kept: list[Tensor] = []
-        forward_to(self.net, x, {self.layer: kept.append})
-        return kept[0]
+        outputs: list[Tensor] = []
+        forward_to(self.net, x, {self.layer: outputs.append})
+        return outputs[0]
 
     def _check_rectified(self, rules: BackwardRules) -> None:
-        if self.rule != "gradient" and not rules.rectified and (rules.others or not self.others.rectified):
-            raise NoReLUError(_no_relu(self.rule, self.others, self.net))
+        """Raise NoReLUError if a rule other than the gradient has met no ReLU; warn about other nonlinearities."""
+        if self.rule != "gradient" and not rules.rectified and (rules.others or not self.checked.rectified):
+            found = ", ".join(sorted(self.checked.others))
+            found = f"; it uses {found}, for which no such rule is defined" if found else ""
+            needs = f"the {self.rule} rule needs one (rule='gradient' works for every network)"
+            raise NoReLUError(f"{type(self.net).__name__} has no ReLU below the unit{found}: {needs}")
         if self.rule != "gradient" and rules.others:
             names = ", ".join(sorted(rules.others))
-            message = f"{self.layer}: no {self.rule} rule is defined for {names}, which the gradient passes"
+            message = f"{self.layer}: no {self.rule} rule is defined for {names}; its plain gradient is used"
             log_once(self.net, log, message, logging.WARNING)
 
 
-def area(field: ReceptiveField, places: Int[Tensor, "units 2"], sizes: Pair) -> float:
-    """The windows of all units together, in areas of the image."""
-    share = torch.ones(len(places))
+def window_area(field: ReceptiveField, positions: Int[Tensor, "units 2"], sizes: Pair) -> float:
+    """Return the total area of the units' windows inside of the image, in areas of the image."""
+    share = torch.ones(len(positions))
     for axis in (0, 1):
-        begins = field.start[axis] + places[:, axis] * field.stride[axis]
+        begins = field.start[axis] + positions[:, axis] * field.stride[axis]
         ends = (begins + field.size[axis]).clamp(max=sizes[axis])
         share *= (ends - begins.clamp(min=0)).clamp(min=0) / sizes[axis]
     return float(share.sum())
-
-
-def _no_relu(rule: Rule, met: BackwardRules, net: nn.Module) -> str:
-    found = f"; it uses {', '.join(sorted(met.others))}, for which no such rule is defined" if met.others else ""
-    needs = f"the {rule} rule needs one (rule='gradient' works for every network)"
-    return f"{type(net).__name__} has no ReLU on the unit's way{found}: {needs}"
-
-
-def _check_units(units: Sequence[Sequence[int]], images: int, shape: torch.Size, layer: str | None) -> None:
-    limits = (images, *shape)
-    names = ("image", "map", "y", "x") if len(shape) == 3 else ("image", "unit")
-    where = f"layer {layer!r}" if layer else "the network's output"
-    for unit in units:
-        if not isinstance(unit, Sequence) or len(unit) != len(limits) or not all(isinstance(v, int) for v in unit):
-            raise InputError(f"unit {unit} of {where}: give ({', '.join(names)})")
-        for value, limit, name in zip(unit, limits, names, strict=True):
-            if not 0 <= value < limit:
-                raise InputError(f"unit {tuple(unit)} of {where}: {name} {value} is outside 0..{limit - 1}")

@@ -1,84 +1,105 @@
-"""Projection of single activations down to the pixels (paper, section 2.1)."""
+"""Projections of single activations to pixel space (paper, section 2.1)."""
 
+import warnings
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import TypedDict, Unpack
 
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from convlens.deconv.backward import Projector, going_down
+from convlens.deconv.backward import Projector, backward_mode
 from convlens.deconv.forward_cache import ForwardCache
-from convlens.deconv.rules import LrnRule, Rule, Unpool
+from convlens.deconv.rules import LrnRule, Rule, Signal, Unpool
+from convlens.deconv.units import Units, as_unit_tensor
 from convlens.errors import InputError
 from convlens.ops.layer_access import like_parameters
 from convlens.ops.receptive_field import traced_fields
 
-Seed = Literal["activation", "one"]
+
+class ProjectOptions(TypedDict, total=False):
+    """Options of `project`, where their meaning and defaults are documented."""
+
+    rule: Rule
+    signal: Signal
+    unpool: Unpool
+    lrn: LrnRule | None
+    batch_size: int
 
 
 def project(
     net: nn.Module,
     images: Float[Tensor, "n c h w"],
     layer: str | None,
-    units: Sequence[Sequence[int]],
+    units: Units,
     *,
     rule: Rule = "deconvnet",
-    seed: Seed = "activation",
+    signal: Signal = "activation",
     unpool: Unpool = "sum",
     lrn: LrnRule | None = None,
     batch_size: int = 8,
+    seed: Signal | None = None,
 ) -> Float[Tensor, "units c h w"]:
-    """Project one activation at a time to pixel space, all others in its layer set to zero.
+    """Project single activations to pixel space, with all other activations of the layer set to zero.
 
-    The last filtering is not rectified, so projections have both signs. In units of activation times weights; no
-    bias enters on the way down. The network is left as it was: mode, hooks, gradients and weights.
+    The last filtering is not rectified, so that projections have both signs. Their unit is that of activations times
+    weights; biases have no influence. Mode, hooks, gradients and weights of the network are unchanged.
 
     Args:
-        net: any network whose nonlinearity is the ReLU, as module, function or method.
-        images: what the network reads, preprocessed as it wants.
+        net: any network with ReLUs (modules, functions or methods).
+        images: preprocessed images.
         layer: module path; None is the network's output.
-        units: (image, map, y, x) each, or (image, unit) where the layer gives a vector.
-        rule: ``deconvnet`` rectifies the signal on the way down, ``gradient`` masks it by the forward ReLU (the plain
-            gradient), ``guided`` does both.
-        seed: the signal starts from the unit's own activation (paper), or from one.
-        unpool: values that meet at a switch are summed (the adjoint of pooling) or the last window's stays.
-        lrn: contrast normalisation on the way down is left out (``identity``; ECCV text of the paper) or the true
-            ``adjoint``. None is the rule's own: adjoint for the gradient, identity for the others.
-        batch_size: how many units are computed at once; bounds the memory.
+        units: (image, map, y, x) for each unit, or (image, unit) if the layer returns vectors: a sequence, an array or
+            a tensor of integers.
+        rule: backward pass of ReLUs: ``deconvnet`` rectifies the signal, ``gradient`` masks it by the forward ReLU (the
+            plain gradient), ``guided`` does both.
+        signal: start of the backward pass: the unit's own ``activation`` (paper) or ``one``.
+        unpool: values that meet at a switch are summed (``sum``, the adjoint of pooling), or the last window's stays
+            (``overwrite``).
+        lrn: backward pass of contrast normalization: ``identity`` (ECCV text of the paper) or the ``adjoint``. None is
+            ``adjoint`` for the gradient and ``identity`` for the other rules.
+        batch_size: number of images whose backward passes run at once; bounds the memory.
+        seed: deprecated name of ``signal``.
 
     Returns:
-        One image-sized projection per unit, zero outside its receptive field.
+        A projection of the size of the images for each unit, zero outside of its receptive field.
 
     Raises:
-        InputError: unknown layer or option, a unit out of range, or a network without a ReLU on the unit's way.
+        InputError: unknown layer or option, a unit out of range, or a network without a ReLU below the unit.
     """
+    if seed is not None:
+        warnings.warn("project(seed=...) is deprecated: use signal=...", DeprecationWarning, stacklevel=2)
+        signal = seed
     images = like_parameters(net, images)
-    way = Projector.from_images(net, images, layer, rule, seed, unpool, lrn, batch_size)
-    with going_down(net):
-        projections = images.new_zeros(len(units), *images.shape[1:])
-        for rows, signals, corners in way.run(images, units):
-            for row, signal, corner in zip(rows, signals, corners, strict=True):
-                paste(signal, projections[row], corner)
+    projector = Projector.from_images(net, images, layer, rule, signal, unpool, lrn, batch_size)
+    numbers = as_unit_tensor(units, len(images), projector.shape, layer)
+    with backward_mode(net):
+        projections = images.new_zeros(len(numbers), *images.shape[1:])
+        for rows, found, corners in projector.project(images, numbers):
+            for row, projection, corner in zip(rows, found, corners, strict=True):
+                paste(projection, projections[row], corner)
     return projections
 
 
 class FieldProjector:
-    """Projections from one layer, cut to the receptive field of each unit: many times smaller in the first layers.
+    """Projections from one layer, cropped to each unit's receptive field, which is much smaller in the first layers.
 
-    The network and its layer are looked at once, for any number of images of one size.
+    The network and its layer are checked once, for any number of images of one size.
 
     Args:
-        net: as for ``project``.
-        images: at least one of those to come, or one like them.
+        net: as for `project`.
+        images: at least one image of the size to be projected.
         layer: module path.
-        rule: as for ``project``, as all that follows.
-        seed: the same.
-        unpool: the same.
-        lrn: the same.
-        batch_size: the same.
+        rule: as for `project`.
+        signal: as for `project`.
+        unpool: as for `project`.
+        lrn: as for `project`.
+        batch_size: as for `project`.
+
+    Attributes:
+        field: the layer's receptive field.
 
     Raises:
-        InputError: as ``project``.
+        InputError: as `project`.
     """
 
     def __init__(
@@ -88,65 +109,81 @@ class FieldProjector:
         layer: str,
         *,
         rule: Rule = "deconvnet",
-        seed: Seed = "activation",
+        signal: Signal = "activation",
         unpool: Unpool = "sum",
         lrn: LrnRule | None = None,
         batch_size: int = 8,
     ) -> None:
         images = like_parameters(net, images)
-        self.net, self.image_shape = net, images.shape[1:]
-        self._way = Projector.from_images(net, images, layer, rule, seed, unpool, lrn, batch_size)
-        # A unit competes with more than it sees where the last of overlapping windows wins.
-        own = self._way.field if unpool == "sum" else None
+        self.net, self.layer, self.image_shape = net, layer, images.shape[1:]
+        self._projector = Projector.from_images(net, images, layer, rule, signal, unpool, lrn, batch_size)
+        # With unpool="overwrite" the computed window exceeds the receptive field.
+        own = self._projector.field if unpool == "sum" else None
         self.field = own or traced_fields(net, images, [layer])[layer]
 
     def try_out(self, image: Float[Tensor, "1 c h w"]) -> None:
-        """Project one unit in the middle, which finds what only shows on the way down.
+        """Project a unit in the middle of the layer, which detects the errors of the backward pass.
 
         Raises:
-            InputError: there is no ReLU on the way, or an activation is not finite.
+            InputError: there is no ReLU below the layer, or an activation is not finite.
         """
-        self(image, [(0, 0, *(n // 2 for n in self._way.shape[1:]))])
+        self(image, [(0, 0, *(n // 2 for n in self._projector.shape[1:]))])
 
     def __call__(
-        self, images: Float[Tensor, "n c h w"], units: Sequence[Sequence[int]], recording: ForwardCache | None = None
+        self, images: Float[Tensor, "n c h w"], units: Units, cache: ForwardCache | None = None
     ) -> Float[Tensor, "units c fh fw"]:
-        """The projections, with zeros where a field hangs over the image.
+        """Return the projections of units, with zeros where a receptive field exceeds the image.
 
         Args:
-            images: what the network reads.
-            units: as for ``project``.
-            recording: of these images, if there is one, which saves a forward pass.
+            images: preprocessed images.
+            units: as for `project`.
+            cache: of a forward pass of these images, which saves one here.
+
+        Raises:
+            InputError: the images have another size than those that were checked, or a unit is out of range.
         """
         images = like_parameters(self.net, images)
         if images.shape[1:] != self.image_shape:
             raise InputError(f"images of shape {list(images.shape[1:])} after {list(self.image_shape)}: give one size")
-        with going_down(self.net):
-            fields = images.new_zeros(len(units), images.shape[1], *self.field.size)
-            for rows, signals, corners in self._way.run(images, units, recording):
-                for row, signal, corner in zip(rows, signals, corners, strict=True):
-                    top, left, *_ = self.field.box(*units[row][2:])
-                    paste(signal, fields[row], (corner[0] - top, corner[1] - left))
+        numbers = as_unit_tensor(units, len(images), self._projector.shape, self.layer)
+        positions = numbers[:, 2:].tolist()
+        with backward_mode(self.net):
+            fields = images.new_zeros(len(numbers), images.shape[1], *self.field.size)
+            for rows, found, corners in self._projector.project(images, numbers, cache):
+                for row, projection, corner in zip(rows, found, corners, strict=True):
+                    top, left, *_ = self.field.box(*positions[row])
+                    paste(projection, fields[row], (corner[0] - top, corner[1] - left))
         return fields
 
 
 def project_fields(
-    net: nn.Module, images: Float[Tensor, "n c h w"], layer: str, units: Sequence[Sequence[int]], **options: Any
+    net: nn.Module,
+    images: Float[Tensor, "n c h w"],
+    layer: str,
+    units: Units,
+    **options: Unpack[ProjectOptions],
 ) -> Float[Tensor, "units c fh fw"]:
-    """As ``project``, with its options, but only the receptive field of each unit, with zeros where it hangs over.
+    """Project units as `project` does, but return only their receptive fields, with zeros outside of the image.
+
+    Args:
+        net: as for `project`.
+        images: preprocessed images.
+        layer: module path.
+        units: as for `project`.
+        options: keywords of `project`.
 
     Raises:
-        InputError: as ``project``.
+        InputError: as `project`.
     """
     return FieldProjector(net, images, layer, **options)(images, units)
 
 
 def paste(source: Float[Tensor, "c h w"], target: Float[Tensor, "c h2 w2"], corner: Sequence[int]) -> None:
-    """Put ``source`` into ``target`` with its upper left at (top, left); what lies outside of the target is lost."""
-    cuts = []
+    """Copy ``source`` into ``target`` with its corner at (top, left), cropped to the target."""
+    slices = []
     for axis in (0, 1):
         begin, end = max(corner[axis], 0), min(corner[axis] + source.shape[axis + 1], target.shape[axis + 1])
         if begin >= end:
             return
-        cuts += [slice(begin, end), slice(begin - corner[axis], end - corner[axis])]
-    target[:, cuts[0], cuts[2]] = source[:, cuts[1], cuts[3]]
+        slices += [slice(begin, end), slice(begin - corner[axis], end - corner[axis])]
+    target[:, slices[0], slices[2]] = source[:, slices[1], slices[3]]

@@ -1,13 +1,13 @@
-"""What each operation does on the way down: the deconvnet as a set of rules at function level.
+"""Backward rules of ReLU, max pooling and contrast normalization: deconvnet, gradient and guided backpropagation.
 
-Paper, section 2.1, and ECCV text footnote 1; the rules of the neighbouring methods from Simonyan et al. 2013
-(gradient) and Springenberg et al. 2014 (guided). Functions are intercepted rather than modules, so that functional,
-in-place and shared ReLUs, skip connections and concatenations come out right.
+Paper, section 2.1, and footnote 1 of the ECCV text; Simonyan et al. 2013 (gradient) and Springenberg et al. 2014
+(guided). Functions are intercepted instead of modules, so that functional, in-place and shared ReLUs, skip connections
+and concatenations are handled.
 """
 
 from collections import Counter
-from collections.abc import Callable
-from typing import Any, Literal
+from collections.abc import Callable, Sequence
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor
@@ -16,8 +16,10 @@ from torch.overrides import TorchFunctionMode
 
 from convlens.errors import InputError
 from convlens.nets.lrn import lrn
+from convlens.ops.op_table import Args, Kwargs, arguments
 
 Rule = Literal["deconvnet", "gradient", "guided"]
+Signal = Literal["activation", "one"]
 Unpool = Literal["sum", "overwrite"]
 LrnRule = Literal["identity", "adjoint"]
 
@@ -30,10 +32,9 @@ _CLAMP_MIN_IN_PLACE = {torch.clamp_min_, Tensor.clamp_min_}
 _THRESHOLD = {F.threshold, torch.threshold}
 _THRESHOLD_IN_PLACE = {torch.threshold_}
 _POOL = {F.max_pool2d, torch.max_pool2d, F.max_pool2d_with_indices}
-_POOL_ARGUMENTS = ("input", "kernel_size", "stride", "padding", "dilation", "ceil_mode", "return_indices")
 _ADAPTIVE_POOL = {F.adaptive_max_pool2d, F.adaptive_max_pool2d_with_indices}
 _LRN = {F.local_response_norm, lrn}
-# Nonlinearities for which no deconvnet rule has been defined anywhere; named when a network has nothing else.
+# Nonlinearities without a deconvnet rule, for messages.
 _OTHERS = {
     F.relu6: "relu6", F.hardtanh: "hardtanh", F.hardtanh_: "hardtanh", F.silu: "silu", F.gelu: "gelu",
     F.elu: "elu", F.selu: "selu", F.leaky_relu: "leaky_relu", F.leaky_relu_: "leaky_relu", F.prelu: "prelu",
@@ -43,7 +44,7 @@ _OTHERS = {
 
 
 class _Rectify(torch.autograd.Function):
-    """ReLU on the way up; on the way down the signal itself is rectified (and masked too, if guided)."""
+    """ReLU whose backward pass rectifies the signal and, if guided, masks it by the forward ReLU."""
 
     @staticmethod
     def forward(ctx, x: Tensor, guided: bool) -> Tensor:  # type: ignore[no-untyped-def]
@@ -60,7 +61,7 @@ class _Rectify(torch.autograd.Function):
 
 
 class _Identity(torch.autograd.Function):
-    """The given value on the way up, the signal unchanged on the way down."""
+    """Returns the given value in the forward pass; the backward pass is the identity."""
 
     @staticmethod
     def forward(ctx, x: Tensor, value: Tensor) -> Tensor:  # type: ignore[no-untyped-def]
@@ -72,7 +73,7 @@ class _Identity(torch.autograd.Function):
 
 
 class _OverwritingPool(torch.autograd.Function):
-    """Max pooling whose unpooling puts values back at the switches, the last window in raster order winning."""
+    """Max pooling whose backward pass puts each value at its switch; the last window in raster order wins."""
 
     @staticmethod
     def forward(ctx, x: Tensor, pool: Callable[[Tensor], tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:  # type: ignore[no-untyped-def]
@@ -88,43 +89,62 @@ class _OverwritingPool(torch.autograd.Function):
 
 
 def unpool_overwrite(signal: Tensor, switches: Tensor, size: tuple[int, int]) -> Tensor:
-    """Put each value [..., ho, wo] back at its switch in maps of ``size``; of several at one place the last stays.
+    """Unpool by overwriting: the last of several values at the same switch stays, on every device.
 
-    ``F.max_unpool2d`` leaves the order open; here the order is that of the windows, on every device.
+    ``F.max_unpool2d`` leaves the order undefined.
+
+    Args:
+        signal: values of the pooled maps, [..., ho, wo].
+        switches: their positions in the flattened maps, as ``F.max_pool2d`` returns them.
+        size: height and width of the maps, (h, w).
+
+    Returns:
+        The unpooled maps, [..., h, w].
     """
-    values, places = signal.flatten(-2), switches.flatten(-2)
-    order = torch.arange(values.shape[-1], device=signal.device).expand_as(places)
-    winner = torch.full((*places.shape[:-1], size[0] * size[1]), -1, device=signal.device, dtype=order.dtype)
-    winner = winner.scatter_reduce(-1, places, order, reduce="amax")
+    values, positions = signal.flatten(-2), switches.flatten(-2)
+    order = torch.arange(values.shape[-1], device=signal.device).expand_as(positions)
+    winner = torch.full((*positions.shape[:-1], size[0] * size[1]), -1, device=signal.device, dtype=order.dtype)
+    winner = winner.scatter_reduce(-1, positions, order, reduce="amax")
     return torch.where(winner >= 0, values.gather(-1, winner.clamp(min=0)), 0).unflatten(-1, size)
 
 
-def _argument(args: tuple[Any, ...], kwargs: dict[str, Any], place: int, name: str, default: Any = None) -> Any:
-    return args[place] if len(args) > place else kwargs.get(name, default)
+def _argument(args: Args, kwargs: Kwargs, position: int, name: str, default: object = None) -> Any:
+    """Return an argument given by position or name."""
+    return args[position] if len(args) > position else kwargs.get(name, default)
 
 
 class BackwardRules(TorchFunctionMode):
-    """While active, forward passes are recorded so that their backward pass follows the rules.
+    """Mode in which forward passes are recorded such that their backward pass follows the rules.
 
-    Values on the way up are unchanged. ``rectified`` counts the ReLUs that were intercepted and ``others`` the
-    nonlinearities that have no rule.
+    The values of the forward pass are unchanged.
+
+    Args:
+        rule: of ReLUs; ``deconvnet`` rectifies the backward signal, ``gradient`` masks it by the forward ReLU,
+            ``guided`` does both.
+        unpool: of max pooling; ``sum`` adds values at the same switch, ``overwrite`` keeps the last.
+        lrn: of contrast normalization; ``identity`` or the ``adjoint``.
+
+    Attributes:
+        rectified: number of ReLUs that were intercepted.
+        others: number of calls of each nonlinearity without a rule, by name.
+
+    Raises:
+        InputError: a rule is unknown.
     """
 
     def __init__(self, rule: Rule = "deconvnet", unpool: Unpool = "sum", lrn: LrnRule = "identity") -> None:
         super().__init__()
-        for name, value, known in (
-            ("rule", rule, ("deconvnet", "gradient", "guided")),
-            ("unpool", unpool, ("sum", "overwrite")),
-            ("lrn", lrn, ("identity", "adjoint")),
-        ):
-            if value not in known:
-                raise InputError(f"{name}={value!r} is unknown: choose {', '.join(known)}")
+        for name, value, choices in (("rule", rule, Rule), ("unpool", unpool, Unpool), ("lrn", lrn, LrnRule)):
+            if value not in get_args(choices):
+                raise InputError(f"{name}={value!r} is unknown: choose {', '.join(get_args(choices))}")
         self.rule, self.unpool, self.lrn = rule, unpool, lrn
         self.rectified = 0
         self.others: Counter[str] = Counter()
 
-    def __torch_function__(self, func: Callable, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """Replace a rectification, a pooling or a normalisation by its ruled twin; leave all else alone."""
+    def __torch_function__(
+        self, func: Callable, types: Sequence[type], args: Args = (), kwargs: Kwargs | None = None
+    ) -> object:
+        """Run an operation; ReLU, pooling and normalization get the backward pass of the rules."""
         kwargs = kwargs or {}
         in_place = self._rectification(func, args, kwargs)
         if in_place is not None:
@@ -138,13 +158,13 @@ class BackwardRules(TorchFunctionMode):
             return _Identity.apply(x, value)
         if func in _OTHERS:
             bounds = _argument(args, kwargs, 1, "min_val"), _argument(args, kwargs, 2, "max_val")
-            # nn.ReLU6 is written as a hardtanh; it is named as the user knows it.
+            # nn.ReLU6 calls hardtanh.
             self.others["relu6" if _OTHERS[func] == "hardtanh" and bounds == (0, 6) else _OTHERS[func]] += 1
         return func(*args, **kwargs)
 
     @staticmethod
-    def _rectification(func: Callable, args: Any, kwargs: Any) -> bool | None:
-        """Whether the call is a ReLU done in place (True), a ReLU (False), or something else (None)."""
+    def _rectification(func: Callable, args: Args, kwargs: Kwargs) -> bool | None:
+        """Return True if the call is a ReLU in place, False if it is another ReLU, None if it is none."""
         if func in _RELU:
             return func is F.relu and bool(_argument(args, kwargs, 1, "inplace", False))
         if func in _RELU_IN_PLACE:
@@ -160,7 +180,8 @@ class BackwardRules(TorchFunctionMode):
             return in_place if _is_zero(level) and _is_zero(value) else None
         return None
 
-    def _rectify(self, func: Callable, args: Any, kwargs: Any, in_place: bool) -> Any:
+    def _rectify(self, func: Callable, args: Args, kwargs: Kwargs, in_place: bool) -> object:
+        """Run a ReLU with the backward pass of the rule."""
         x = _argument(args, kwargs, 0, "input")
         self.rectified += 1
         if self.rule == "gradient":
@@ -169,19 +190,18 @@ class BackwardRules(TorchFunctionMode):
         return x.copy_(y) if in_place else y
 
     @staticmethod
-    def _pool(func: Callable, args: Any, kwargs: Any) -> Any:
-        twin, names = (
-            (F.adaptive_max_pool2d_with_indices, ("input", "output_size", "return_indices"))
-            if func in _ADAPTIVE_POOL
-            else (F.max_pool2d_with_indices, _POOL_ARGUMENTS)
-        )
-        given = dict(zip(names, args, strict=False)) | kwargs
+    def _pool(func: Callable, args: Args, kwargs: Kwargs) -> object:
+        """Run a max pooling whose unpooling overwrites."""
+        adaptive = func in _ADAPTIVE_POOL
+        with_indices = F.adaptive_max_pool2d_with_indices if adaptive else F.max_pool2d_with_indices
+        given = arguments("adaptive_max_pool2d" if adaptive else "max_pool2d", args, kwargs)
         x = given.pop("input")
-        both = given.pop("return_indices", False) or func is twin
-        y, switches = _OverwritingPool.apply(x, lambda maps: twin(maps, **given))
+        both = given.pop("return_indices", False) or func is with_indices
+        y, switches = _OverwritingPool.apply(x, lambda maps: with_indices(maps, **given))
         return (y, switches) if both else y
 
 
-def _is_zero(value: Any) -> bool:
+def _is_zero(value: object) -> bool:
+    """Return whether a value is the number zero or a tensor that holds one."""
     constant = isinstance(value, int | float) or (isinstance(value, Tensor) and value.numel() == 1)
     return constant and bool(value == 0)

@@ -1,47 +1,48 @@
-"""A forward pass over the windows that single units see, instead of over whole images.
+"""Forward pass over the receptive-field windows of single units, with the values of the pass over whole images.
 
-Each unit of a batch has its own place, and so its own window of its image. Every operation gives the window of its
-output, a little smaller, down to the single unit: the values of the pass over whole images, for a fraction of the
-work. Along each axis the units of a batch either all see windows inside of the image, at any places, or share one
-window, which ends at the borders of the maps, beyond which an operation reads its padding, as ever. It is the network's
-own code that runs, as everywhere in `deconv`; an operation that mixes places otherwise ends the attempt.
+Each unit of a batch has its own position, and so its own window of its image. Every operation returns the window of its
+output, a little smaller, up to the single unit, for a fraction of the work. Along each axis the units of a batch either
+all have windows inside of the image, at any positions, or share one window, which ends at the borders of the maps;
+beyond them an operation reads its padding as usual. The network's own code runs; an operation that combines positions
+otherwise ends the pass with `NotLocalError`.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any
 
-import torch
 from jaxtyping import Float, Int
 from torch import Tensor
-from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
 from convlens.deconv.fast_conv import convolve
 from convlens.deconv.forward_cache import ForwardCache
 from convlens.ops.op_table import (
-    ARGUMENTS,
-    POINTWISE,
-    VIEWS,
+    Args,
+    Kwargs,
     Pair,
     Window,
     arguments,
-    leaves_space_alone,
-    looks_at_the_batch,
+    border_divisor,
+    classify,
+    is_in_place,
+    joins_other_axis,
+    padding_value,
+    spatial_operands,
     tensors_in,
+    unpadded,
     window_of,
 )
-from convlens.ops.window_span import Grid, NotLocalError, Span, cut_to, windows_of
+from convlens.ops.window_span import Grid, NotLocalError, Span, crop, crop_windows
 
 
 class WindowForward(TorchFunctionMode):
-    """While active, a network that is given windows of images computes windows of its maps.
+    """Mode in which a network that is given windows of images computes windows of its maps.
 
     Args:
-        windows: all equally large.
-        grid: where they lie in the images.
-        units: image (in the recording), row and column of each window's unit.
-        recording: of a pass over the whole images, which saves computing the convolutions.
+        windows: windows of the images, of equal size.
+        grid: their positions in the images.
+        units: image (in the cache), row and column of each window's unit.
+        cache: of a pass over the whole images, whose convolutions are read instead of computed.
     """
 
     def __init__(
@@ -49,132 +50,136 @@ class WindowForward(TorchFunctionMode):
         windows: Float[Tensor, "n c h w"],
         grid: Grid,
         units: Int[Tensor, "n 3"],
-        recording: ForwardCache | None = None,
+        cache: ForwardCache | None = None,
     ) -> None:
         super().__init__()
-        # The tensors are kept beside their grids: a freed one's id would be given to another.
+        # The tensors are stored with their grids, since the id of a freed tensor may be reused.
         self._grids: dict[int, tuple[Tensor, Grid]] = {id(windows): (windows, grid)}
-        self._units, self._recording, self._convolutions = units, recording, 0
+        self._units, self._cache, self._convolutions = units, cache, 0
 
-    def units_in(self, output: Float[Tensor, "n maps h w"]) -> tuple[Int[Tensor, " n"], Int[Tensor, " n"]]:
-        """Rows and columns, in the windows of a layer's output, of the units themselves."""
+    def unit_positions(self, output: Float[Tensor, "n maps h w"]) -> tuple[Int[Tensor, " n"], Int[Tensor, " n"]]:
+        """Return the rows and columns of the units in the windows of a layer's output.
+
+        Raises:
+            NotLocalError: the output is no window, or its stride is not the receptive field's.
+        """
         if id(output) not in self._grids:
-            raise NotLocalError("the layer's output does not follow the image's places")
+            raise NotLocalError("the layer's output does not follow the image's positions")
         rows, columns = self._grids[id(output)][1]
         if rows.step != 1 or columns.step != 1:
             raise NotLocalError("the layer's stride is not that of its receptive field")
-        return rows.of_unit(self._units[:, 1]), columns.of_unit(self._units[:, 2])
+        return rows.unit_positions(self._units[:, 1]), columns.unit_positions(self._units[:, 2])
 
-    def __torch_function__(self, func: Callable, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """Run an operation on windows."""
+    def __torch_function__(
+        self, func: Callable, types: Sequence[type], args: Args = (), kwargs: Kwargs | None = None
+    ) -> object:
+        """Run an operation on windows.
+
+        Raises:
+            NotLocalError: the operation combines positions other than by a sliding window.
+        """
         kwargs = kwargs or {}
         inputs = [t for t in tensors_in([*args, *kwargs.values()]) if id(t) in self._grids]
         if not inputs:
             return func(*args, **kwargs)
         name = getattr(func, "__name__", "")
-        if name in ARGUMENTS:
+        kind = classify(name, args, kwargs)
+        if kind == "window":
             return self._slide(func, name, arguments(name, args, kwargs))
-        if name in POINTWISE:
+        if kind == "pointwise":
             return self._pointwise(func, name, args, kwargs, inputs)
+        if kind == "mixing":
+            raise NotLocalError(f"{name} reads all positions")
         result = func(*args, **kwargs)
-        if any(True for _ in tensors_in(result)) and not (name in VIEWS and leaves_space_alone(name, args, kwargs)):
-            raise NotLocalError(f"{name or func} mixes places")
+        if kind == "other" and any(True for _ in tensors_in(result)):
+            raise NotLocalError(f"{name or func} mixes positions")
         return self._track(result, self._grids[id(inputs[0])][1])
 
-    def _track(self, result: Any, grid: Grid) -> Any:
-        shape = [span.held[1] - span.held[0] for span in grid]
+    def _track(self, result: object, grid: Grid) -> object:
+        """Store the grid of an operation's outputs."""
+        shape = [high - low for low, high in (span.bounds for span in grid)]
         for output in tensors_in(result):
             if list(output.shape[-2:]) != shape:
-                raise NotLocalError("places were joined or spread")
+                raise NotLocalError("positions are concatenated or broadcast")
             self._grids[id(output)] = (output, grid)
         return result
 
-    def _slide(self, func: Callable, name: str, given: dict[str, Any]) -> Any:
-        """A convolution, a pooling or a padding: read the windows with their padding, then do without."""
+    def _slide(self, func: Callable, name: str, given: Kwargs) -> object:
+        """Run a convolution, pooling or padding: crop the windows with their padding, then run it without padding."""
         x = given.pop("input")
         grid = self._grids[id(x)][1]
         size = (grid[0].size, grid[1].size)
-        window = window_of(name, {"input": x, **given}, size)
+        window = window_of(name, given, size)
         if window is None:
-            raise NotLocalError(f"{name} reads more than a window")
+            raise NotLocalError(f"{name} has no window that is the same everywhere")
         if name == "pad":
             return self._pad(x, grid, window, given.get("value") or 0.0)
-        if name == "avg_pool2d" and given.get("divisor_override") is None:
-            hangs_over = window.outputs(size) != replace(window, ceil=False).outputs(size)
-            if hangs_over or (any(window.before) and not given.get("count_include_pad", True)):
-                raise NotLocalError("an average that counts the places inside of the border")
+        if border_divisor(name, given, window, size):
+            raise NotLocalError("an average pooling divides by fewer values at the border")
         spans = []
-        for axis, out in zip((0, 1), window.outputs(size), strict=True):
+        for axis, count in zip((0, 1), window.outputs(size), strict=True):
             extent, stride, before = window.extent[axis], window.stride[axis], window.before[axis]
-            span = grid[axis].above(extent, stride, before, out)
-            low, high = span.held
+            span = grid[axis].slide(extent, stride, before, count)
+            low, high = span.bounds
             reads = (low * stride - before, (high - 1) * stride - before + extent)
-            x = cut_to(x, axis - 2, grid[axis].held[0], reads, -torch.inf if "max" in name else 0.0)
+            x = crop(x, axis - 2, grid[axis].bounds[0], reads, padding_value(name))
             spans.append(span)
-        if name.startswith("adaptive_"):
-            pool = F.avg_pool2d if "avg" in name else F.max_pool2d
-            result = pool(x, window.extent, window.stride)
-        elif name == "conv2d":
-            whole = self._recorded(given["weight"], (spans[0].size, spans[1].size))
-            cut = None if whole is None else windows_of(whole, self._units, (spans[0], spans[1]))
-            result = convolve(x, given, cut)
-        else:
-            result = func(x, **given | {"padding": 0, "ceil_mode": False})
-        return self._track(result, (spans[0], spans[1]))
+        above = (spans[0], spans[1])
+        result = self._convolve(x, given, above) if name == "conv2d" else unpadded(func, name, given, window)(x)
+        return self._track(result, above)
 
-    def _recorded(self, weight: Tensor, size: Pair) -> Tensor | None:
-        """What the next convolution gave for whole images; None where that is not known."""
+    def _convolve(self, x: Tensor, given: Kwargs, grid: Grid) -> Tensor:
+        """Convolve windows, or crop the result out of the cache."""
+        whole = None
+        if self._cache is not None:
+            whole = self._cache.output(self._convolutions, given["weight"], (grid[0].size, grid[1].size))
         self._convolutions += 1
-        if self._recording is None:
-            return None
-        return self._recording.output(self._convolutions - 1, weight, size)
+        return convolve(x, given, None if whole is None else crop_windows(whole, self._units, grid))
 
-    def _pad(self, x: Tensor, grid: Grid, window: Window, value: float) -> Tensor:
+    def _pad(self, x: Tensor, grid: Grid, window: Window, value: float) -> object:
+        """Pad windows, where they are at the border."""
+        size: Pair = (grid[0].size, grid[1].size)
         spans = []
-        for axis, size in zip((0, 1), window.outputs((grid[0].size, grid[1].size)), strict=True):
+        for axis, count in zip((0, 1), window.outputs(size), strict=True):
             before = window.before[axis]
-            span = replace(grid[axis], start=grid[axis].start + before, size=size)
-            x = cut_to(x, axis - 2, grid[axis].held[0] + before, span.held, value)
+            span = replace(grid[axis], start=grid[axis].start + before, size=count)
+            x = crop(x, axis - 2, grid[axis].bounds[0] + before, span.bounds, value)
             spans.append(span)
         return self._track(x.view_as(x), (spans[0], spans[1]))
 
-    def _pointwise(self, func: Callable, name: str, args: Any, kwargs: Any, inputs: list[Tensor]) -> Any:
-        """Operands cut to the places that all of them hold."""
-        if name == "batch_norm" and looks_at_the_batch(args, kwargs):
-            raise NotLocalError("a batch norm that looks at the batch")
-        if name in ("cat", "concat") and (args[1] if len(args) > 1 else kwargs.get("dim", 0)) not in (1, -3):
-            raise NotLocalError("maps joined along another axis than that of the channels")
-        if name not in ("batch_norm", "prelu"):
-            for operand in tensors_in([*args, *kwargs.values()]):
-                if id(operand) not in self._grids and any(n != 1 for n in operand.shape[-2:]):
-                    raise NotLocalError(f"{name} with values that differ from place to place")
+    def _pointwise(self, func: Callable, name: str, args: Args, kwargs: Kwargs, inputs: list[Tensor]) -> object:
+        """Run a pointwise operation on operands cropped to the positions that all of them contain."""
+        if joins_other_axis(name, args, kwargs):
+            raise NotLocalError("maps are concatenated along another axis than the channels'")
+        for operand in spatial_operands(name, args, kwargs):
+            if id(operand) not in self._grids and any(n != 1 for n in operand.shape[-2:]):
+                raise NotLocalError(f"{name} with values that differ between positions")
         grids = [self._grids[id(t)][1] for t in inputs]
-        common = (_shared([grid[0] for grid in grids], name), _shared([grid[1] for grid in grids], name))
+        shared = (_intersection([grid[0] for grid in grids], name), _intersection([grid[1] for grid in grids], name))
 
-        def cut(value: Any) -> Any:
+        def cropped(value: object) -> object:
             if isinstance(value, list | tuple):
-                return type(value)(cut(item) for item in value)
+                return type(value)(cropped(item) for item in value)
             if isinstance(value, Tensor) and id(value) in self._grids:
                 for axis, span in enumerate(self._grids[id(value)][1]):
-                    if span != common[axis]:
-                        value = cut_to(value, axis - 2, span.held[0], common[axis].held, 0.0)
+                    if span != shared[axis]:
+                        value = crop(value, axis - 2, span.bounds[0], shared[axis].bounds, 0.0)
             return value
 
-        own = [cut(arg) for arg in args]
-        result = func(*own, **{key: cut(value) for key, value in kwargs.items()})
-        in_place = name.startswith("__i") or (name.endswith("_") and not name.endswith("__"))
-        if in_place and own[0] is not args[0]:
-            return args[0]  # changed where it counts, through the view
-        return self._track(result, common)
+        own = [cropped(arg) for arg in args]
+        result = func(*own, **{key: cropped(value) for key, value in kwargs.items()})
+        if is_in_place(name) and own[0] is not args[0]:
+            return args[0]  # which was changed through the view
+        return self._track(result, shared)
 
 
-def _shared(spans: list[Span], name: str) -> Span:
-    """The places that all spans hold."""
+def _intersection(spans: list[Span], name: str) -> Span:
+    """Return the positions that all spans contain."""
     first = spans[0]
     if any((span.step, span.size) != (first.step, first.size) for span in spans):
         raise NotLocalError(f"{name} of maps of different strides or sizes")
     start = max(span.start for span in spans)
     length = min(span.start + span.length for span in spans) - start
     if length < 1:
-        raise NotLocalError("branches that see different places")
+        raise NotLocalError("branches whose windows do not overlap")
     return replace(first, start=start, length=length)

@@ -1,4 +1,4 @@
-"""Arrays in, pictures out: the sheets of the paper's figures as PIL images, plots as matplotlib figures."""
+"""Drawing of the paper's figures from arrays: sheets of tiles as PIL images, plots as matplotlib figures."""
 
 from convlens.figures.bar_plots import bars, rms_histogram
 from convlens.figures.evolution import evolution_sheet

@@ -1,4 +1,4 @@
-"""Bars and histograms, with a level to compare with."""
+"""Bar charts and histograms of filter RMS."""
 
 import math
 from collections.abc import Iterable, Mapping
@@ -11,10 +11,10 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from convlens.errors import InputError
-from convlens.figures.style import INK, colour, finish, panels
+from convlens.figures.style import INK, color, finish, panels
 
-LETTERS = 70
-"""As many letters of labels fit beside each other below a plot."""
+LABEL_LENGTH = 70
+"""Labels with more characters in total are rotated."""
 
 
 def bars(
@@ -26,18 +26,18 @@ def bars(
     line: tuple[int | float, str] | None = None,
     dark: bool = False,
 ) -> Figure:
-    """Bars from zero, a group of them per label: `values` is {series: {label: value}}.
+    """Draw a bar chart with one group of bars for each label.
 
     Args:
-        values: what is missing or not finite gets no bar.
-        y_label: names the unit.
-        spread: ± error bars, same keys as the values.
-        title: over the plot.
-        line: a height to draw a dashed line at, and its name.
-        dark: colours for a dark background.
+        values: ``{series: {label: value}}``; missing and non-finite values have no bar.
+        y_label: label of the y axis, with the unit.
+        spread: half-widths of the error bars, with the same keys as ``values``.
+        title: shown above the chart.
+        line: height and name of a dashed horizontal line.
+        dark: whether to use colors for a dark background.
 
     Raises:
-        InputError: there is no value.
+        InputError: ``values`` is empty.
     """
     labels = list(dict.fromkeys(label for series in values.values() for label in series))
     if not labels:
@@ -48,13 +48,13 @@ def bars(
     for index, (name, series) in enumerate(values.items()):
         at = np.arange(len(labels)) + (index - (len(values) - 1) / 2) * width
         heights = [series.get(label, math.nan) for label in labels]
-        drawn = axis.bar(at, heights, width * 0.92, color=colour(index, dark), label=name)
+        drawn = axis.bar(at, heights, width * 0.92, color=color(index, dark), label=name)
         if spread and name in spread:
             errors = [spread[name].get(label, math.nan) for label in labels]
             axis.errorbar(at, heights, errors, linestyle="", ecolor=INK[dark], elinewidth=1, capsize=2.5)
         handles.append(drawn)
     axis.set_xticks(range(len(labels)), labels)
-    if sum(map(len, labels)) > LETTERS:  # side by side they would run into each other
+    if sum(map(len, labels)) > LABEL_LENGTH:
         axis.set_xticks(range(len(labels)), labels, rotation=30, ha="right", rotation_mode="anchor")
     axis.tick_params(axis="x", length=0)
     axis.set_ylabel(y_label)
@@ -72,10 +72,16 @@ def rms_histogram(
     title: str | None = None,
     dark: bool = False,
 ) -> Figure:
-    """How many filters have which root-mean-square weight, a row per network or layer, with the clip radius.
+    """Draw histograms of the filters' root-mean-square weights, one for each network or layer.
 
-    All rows share their bins. The axis is logarithmic where the values span more than a factor of 30; a filter too
-    small for it is counted in the first bin.
+    All histograms share their bins. The x axis is logarithmic if the values span more than a factor of 30; filters
+    below its range are counted in the first bin.
+
+    Args:
+        rms: RMS of each filter, by the name of the network or layer.
+        clip: clip radius, drawn as a dashed vertical line (section 4.1 of the paper).
+        title: shown above the histograms.
+        dark: whether to use colors for a dark background.
 
     Raises:
         InputError: there is no finite value.
@@ -88,7 +94,7 @@ def rms_histogram(
     figure, axes = panels(1, 5.8, 1.2 + 1.5 * len(finite), dark, rows=len(finite))
     legend = []
     for index, (axis, (name, values)) in enumerate(zip(axes, finite.items(), strict=True)):
-        axis.hist(np.clip(values, edges[0], edges[-1]), bins=edges, color=colour(index, dark), rwidth=0.94)
+        axis.hist(np.clip(values, edges[0], edges[-1]), bins=edges, color=color(index, dark), rwidth=0.94)
         axis.set_ylabel("filters")
         axis.set_title(f"{name}: {values.size} filters", loc="left", fontsize=9.5, color=INK[dark])
         axis.yaxis.set_major_locator(MaxNLocator(integer=True, nbins=5))
@@ -103,17 +109,17 @@ def rms_histogram(
 
 
 def _bins(rows: Iterable[Float[np.ndarray, " _"]]) -> int:
-    """Twice the root of the filters in the largest row: few filters in many bins look like a comb."""
+    """Return the number of bins: twice the square root of the largest number of filters, from 8 to 40."""
     return min(40, max(8, round(2 * math.sqrt(max(row.size for row in rows)))))
 
 
 def _edges(values: Float[np.ndarray, " n"], bins: int) -> tuple[list[float], bool]:
-    """Edges of bins over the values, and whether they are logarithmic."""
+    """Return the bin edges, and whether they are logarithmic."""
     positive = values[values > 0]
     if positive.size == 0:
         return np.linspace(0.0, 1.0, bins + 1).tolist(), False
     low, high = float(positive.min()), float(positive.max())
     if high > 30 * low:
-        # a filter of (nearly) zeros must not squeeze all others into one bin
+        # bound the range: a filter of nearly zeros must not squeeze all others into one bin
         return np.geomspace(max(low, high / 1e5) / 1.05, high * 1.05, bins + 1).tolist(), True
     return np.linspace(0.0, high * 1.05, bins + 1).tolist(), False

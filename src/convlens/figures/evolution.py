@@ -1,4 +1,4 @@
-"""Fig 4: how the projection of a map's strongest activation changes as training goes on."""
+"""Feature evolution sheet (Fig 4): projections of each map's strongest activation at several epochs."""
 
 from collections.abc import Mapping, Sequence
 
@@ -10,7 +10,7 @@ from convlens.errors import InputError
 from convlens.figures.image_grid import fitted, panel_gain, resize, saturation, signed_to_uint8, to_rgb
 from convlens.figures.text import ACCENT, INK, SOFT_INK, font, letter_size, number, titled
 
-MIN_WIDTH, TARGET_WIDTH, MAX_WIDTH = 600, 860, 1560
+MIN_WIDTH, TARGET_WIDTH = 600, 860
 SMALLEST_TILE, LARGEST_TILE = 40, 108
 GAP, BLOCK_GAP = 6, 30
 MARK = 4
@@ -25,21 +25,21 @@ def evolution_sheet(
     title: str = "Evolution during training",
     percentile: int | float = 98,
 ) -> Image.Image:
-    """A block per layer, in it a row per map and a column per epoch (Fig 4 of the paper).
+    """Draw a block for each layer with a row for each map and a column for each epoch (Fig 4 of the paper).
 
-    Contrast is enhanced, with one gain per layer: more of the values saturate than in `top9_sheet`. A bar above a
-    tile says that the strongest image is another one than at the epoch drawn before, the paper's reason for jumps.
+    Contrast is enhanced with one gain for each layer; more values saturate than in `top9_sheet`. A bar above a tile
+    marks a change of the strongest image since the previous column, which the paper gives as the cause of jumps.
 
     Args:
-        projections: per layer, the strongest activation's projection at each epoch.
+        projections: for each layer, the projection of the strongest activation of each map at each epoch.
         epochs: the epochs (1-based) of the columns.
-        changed: per layer, where the strongest image changed since the column before.
-        maps: per layer the numbers or names of its maps; 0, 1, 2, ... if not given.
-        title: names the network.
-        percentile: share of the magnitudes, in percent, below saturation (see `panel_gain`).
+        changed: for each layer, whether the strongest image differs from that of the previous column.
+        maps: for each layer, the indices or names of its maps; 0, 1, 2, ... by default.
+        title: title of the sheet.
+        percentile: percentage of the magnitudes below saturation (see `panel_gain`).
 
     Raises:
-        InputError: the layers or the numbers of maps and epochs do not agree.
+        InputError: the layers or the numbers of maps and epochs differ.
     """
     names = {layer: [str(name) for name in (maps or {}).get(layer, range(len(p)))] for layer, p in projections.items()}
     _check(projections, epochs, changed, names, title)
@@ -51,7 +51,7 @@ def evolution_sheet(
         blocks.append(_block(heading, signed_to_uint8(tiles, gain), epochs, changed[layer], names[layer], box))
     note = (
         "Rows: maps. Columns: epochs. Mid-grey is 0; contrast is enhanced, with one gain per layer: black and white "
-        "are the ± value beside its name, or beyond. Orange bar: the strongest image changed since the column before."
+        "are the ± value next to its name, or beyond. Orange bar: another strongest image than in the previous column."
     )
     return titled(_flow(blocks), title, note)
 
@@ -64,7 +64,7 @@ def _check(
     title: str,
 ) -> None:
     if not projections or not epochs:
-        raise InputError(f"{title}: nothing to draw: give at least one layer and one epoch")
+        raise InputError(f"{title}: nothing to draw; give at least one layer and one epoch")
     for layer, tiles in projections.items():
         shape = (len(names[layer]), len(epochs))
         if layer not in changed or changed[layer].shape != shape or tiles.shape[:2] != shape or shape[0] == 0:
@@ -76,7 +76,7 @@ def _check(
 
 
 def _tile_box(columns: int) -> int:
-    """The side of the square that a tile is fitted into, from the number of columns."""
+    """Return the side in pixels of the square that a tile is fitted into."""
     return int(np.clip(TARGET_WIDTH // columns - GAP, SMALLEST_TILE, LARGEST_TILE))
 
 
@@ -113,7 +113,7 @@ def _block(
 
 
 def _flow(blocks: Sequence[Image.Image]) -> Image.Image:
-    """Blocks from left to right in columns of one width, as many as come near the target width."""
+    """Arrange blocks in as many columns as come near the target width."""
     width = max(block.width for block in blocks) + BLOCK_GAP
     columns = int(np.clip(round((TARGET_WIDTH + BLOCK_GAP) / width), 1, len(blocks)))
     rows = [blocks[first : first + columns] for first in range(0, len(blocks), columns)]

@@ -1,4 +1,4 @@
-"""Fig 6 a-c: the filters of a layer as small pictures."""
+"""Filters sheet (Fig 6 a-c): the filters of a layer as pictures."""
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -20,22 +20,21 @@ def filters_sheet(
     title: str = "Filters",
     dead: Bool[np.ndarray, " n"] | None = None,
 ) -> Image.Image:
-    """The filters in reading order, 11 in a row as in Fig 6 of the paper.
+    """Draw filters in reading order, 11 in a row as in Fig 6 of the paper.
 
-    One scale serves all filters: zero is mid-grey and the largest magnitude black or white, so that a filter which
-    dominates leaves the others grey. With `per_filter` each has its own scale, which shows structure but no strength.
-    Filters that do not have three channels show the mean over their channels in grey. The numbers on the left count
-    the filters from 0.
+    All filters share one scale: zero is mid-grey and the largest magnitude is black or white, so that one dominating
+    filter leaves the others grey. Filters without three channels are drawn as the grey mean over their channels. The
+    numbers on the left count filters from 0.
 
     Args:
         filters: the weights.
-        columns: filters in a row.
-        per_filter: a scale for each filter.
-        title: names the network and the layer.
+        columns: number of filters in a row.
+        per_filter: whether each filter has its own scale, which shows its structure but not its strength.
+        title: title of the sheet.
         dead: filters to underline.
 
     Raises:
-        InputError: there is no filter or no column.
+        InputError: ``filters`` is empty, or ``columns`` is less than 1.
     """
     count, channels = filters.shape[:2]
     if count == 0 or columns < 1:
@@ -48,7 +47,7 @@ def filters_sheet(
     grey = np.stack([signed_to_uint8(weights, own) for weights, own in zip(filters, gains, strict=True)])
     size = fitted((filters.shape[2], filters.shape[3]), max(24, TARGET_WIDTH // columns - GAP))
     pictures = Image.fromarray(tile(resize(to_rgb(grey), size), columns, gap=GAP))
-    # one more gap at the bottom, where the marks of the last row go
+    # space for the marks below the last row
     grid = Image.new("RGB", (pictures.width, pictures.height + GAP), "white")
     grid.paste(pictures)
     if dead is not None:
@@ -65,7 +64,7 @@ def _underline(grid: Image.Image, dead: Bool[np.ndarray, " n"], columns: int, si
 
 
 def _numbered(grid: Image.Image, count: int, columns: int, size: tuple[int, int]) -> Image.Image:
-    """The grid with the number of the first filter before each row, wide enough for a title."""
+    """Add the index of the first filter to the left of each row, and pad to the minimum width."""
     letters = font(max(11, letter_size(grid.width) - 2))
     indent = round(letters.getlength(str(count))) + 10
     body = Image.new("RGB", (max(MIN_WIDTH, grid.width + indent), grid.height), "white")

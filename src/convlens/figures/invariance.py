@@ -1,4 +1,4 @@
-"""How features and outputs change when images are moved, enlarged or turned, as the paper draws it (Fig 5)."""
+"""Invariance sheet (Fig 5): changes of features and outputs under translation, scaling and rotation."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from convlens.errors import InputError
-from convlens.figures.style import GRID, INK, PAPER, colour
+from convlens.figures.style import GRID, INK, PAPER, color
 from convlens.figures.text import shorten_text
 
 AXES = {
@@ -21,14 +21,14 @@ AXES = {
 
 @dataclass(frozen=True)
 class TransformedImages:
-    """One row of the figure: one kind of transformation of several images.
+    """One row of the sheet: one kind of transformation of several images.
 
     Attributes:
-        kind: of the transformation.
-        values: by how much.
-        names: of the images.
-        thumbnails: of each image, a few amounts from the first to the last.
-        panels: by the label of the y axis, a value for each image and amount.
+        kind: ``translation``, ``scale`` or ``rotation``.
+        values: amounts of the transformation, in pixels, as a ratio, or in degrees.
+        names: names of the images.
+        thumbnails: each image at a few of the amounts, from the first to the last.
+        panels: label of the y axis to the values of each image and amount.
     """
 
     kind: str
@@ -39,10 +39,14 @@ class TransformedImages:
 
 
 def invariance_sheet(rows: Sequence[TransformedImages], *, title: str) -> Figure:
-    """A row for each kind: thumbnails, then a panel for each measure with a line for each image.
+    """Draw a row for each kind of transformation: thumbnails, then a panel for each measure (Fig 5 of the paper).
+
+    Args:
+        rows: the transformations; each image is a line in each panel.
+        title: title of the figure.
 
     Raises:
-        InputError: there is no row.
+        InputError: ``rows`` is empty.
     """
     if not rows:
         raise InputError(f"{title}: no transformation to draw")
@@ -54,8 +58,8 @@ def invariance_sheet(rows: Sequence[TransformedImages], *, title: str) -> Figure
         _thumbnails(axes[0], row, letter)
         for axis, (label, values) in zip(axes[1:], row.panels.items(), strict=True):
             for number, (name, line) in enumerate(zip(row.names, values, strict=True)):
-                axis.plot(row.values, line, color=colour(number, False), label=shorten_text(name, 24), lw=1.5)
-            _dress(axis, AXES.get(row.kind, row.kind), label, values)
+                axis.plot(row.values, line, color=color(number, False), label=shorten_text(name, 24), lw=1.5)
+            _style_axis(axis, AXES.get(row.kind, row.kind), label, values)
     handles, labels = grid[0][1].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=min(5, len(labels)), frameon=False, fontsize=9)
     return figure
@@ -68,13 +72,15 @@ def layers_sheet(
     y_label: str,
     title: str,
 ) -> Figure:
-    """A panel for each kind: for each layer (or measure) the mean over the images, with a band of one standard error.
+    """Draw a panel for each kind of transformation with the mean over images of each layer or measure.
+
+    Bands show one standard error.
 
     Args:
-        bands: by kind and layer, a value for each image and amount.
-        values: by kind, the amounts.
-        y_label: what is shown, with its unit.
-        title: of the figure.
+        bands: for each kind and layer, a value for each image and amount.
+        values: for each kind, the amounts.
+        y_label: label of the y axis, with the unit.
+        title: title of the figure.
     """
     figure = Figure(figsize=(4.4 * len(bands), 4.3), layout="constrained", facecolor=PAPER[False])
     figure.suptitle(title, color=INK[False], fontsize=12, fontweight="bold")
@@ -84,9 +90,9 @@ def layers_sheet(
             mean = np.nanmean(lines, 0)
             error = np.nanstd(lines, 0) / np.sqrt(max(1, len(lines)))
             dashes = "-" if number < 10 else "--"
-            axis.plot(values[kind], mean, color=colour(number, False), label=name, lw=1.5, linestyle=dashes)
-            axis.fill_between(values[kind], mean - error, mean + error, color=colour(number, False), alpha=0.15, lw=0)
-        _dress(axis, AXES.get(kind, kind), y_label if axis is axes[0] else "", np.zeros(1))
+            axis.plot(values[kind], mean, color=color(number, False), label=name, lw=1.5, linestyle=dashes)
+            axis.fill_between(values[kind], mean - error, mean + error, color=color(number, False), alpha=0.15, lw=0)
+        _style_axis(axis, AXES.get(kind, kind), y_label if axis is axes[0] else "", np.zeros(1))
     handles, labels = axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=min(6, len(labels)), frameon=False, fontsize=9)
     return figure
@@ -105,7 +111,7 @@ def _thumbnails(axis: Axes, row: TransformedImages, letter: str) -> None:
     axis.set_axis_off()
 
 
-def _dress(axis: Axes, x_label: str, y_label: str, values: np.ndarray) -> None:
+def _style_axis(axis: Axes, x_label: str, y_label: str, values: np.ndarray) -> None:
     axis.set_xlabel(x_label, fontsize=9, color=INK[False])
     axis.set_ylabel(y_label, fontsize=9, color=INK[False])
     axis.tick_params(labelsize=8, colors=INK[False])

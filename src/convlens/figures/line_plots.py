@@ -1,4 +1,4 @@
-"""Curves over epochs, distances or numbers of images, of several runs in one picture."""
+"""Line plots of several runs: curves over epochs, distances or numbers of images."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -11,17 +11,22 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from convlens.errors import InputError
-from convlens.figures.style import DASHES, INK, colour, finish, line_handles, marker, panels
+from convlens.figures.style import DASHES, INK, color, finish, line_handles, marker, panels
 
 Reals = Sequence[int | float] | np.ndarray
 
 
 @dataclass(frozen=True)
 class Curve:
-    """One line: `group` chooses its colour, `kind` whether it is solid, dashed, ...
+    """One line of a plot.
 
-    Values that are not finite are left out. `spread` is drawn as a band of ± that height, `ring` circles the point
-    with that x.
+    Attributes:
+        group: name of the run or series; lines of a group share their color.
+        x: positions, finite or left out.
+        y: values; those that are not finite are left out.
+        kind: lines of a kind share their line style.
+        spread: half-height of a band around the line.
+        ring: the x of a point to circle.
     """
 
     group: str
@@ -40,9 +45,16 @@ def curves(
     ring_label: str = "best epoch",
     dark: bool = False,
 ) -> Figure:
-    """Panels side by side with one legend: the keys label the y axes and name the unit, as "top-1 error (%)".
+    """Draw panels side by side with one legend.
 
     Axes of values that are never negative begin at 0. A curve without a finite value stays in the legend.
+
+    Args:
+        plots: label of the y axis, with the unit, to the curves of a panel.
+        x_label: label of the x axes.
+        title: shown above the panels.
+        ring_label: legend entry of the circled points.
+        dark: whether to use colors for a dark background.
 
     Raises:
         InputError: there is no curve.
@@ -70,8 +82,8 @@ def curves(
 def _draw(axis: Axes, curve: Curve, group: int, kind: int, dark: bool) -> None:
     x, y = np.asarray(curve.x, dtype=float), np.asarray(curve.y, dtype=float)
     keep = np.isfinite(x) & np.isfinite(y)
-    ink, count = colour(group, dark), int(keep.sum())
-    # a line of one point is visible by its marker only
+    ink, count = color(group, dark), int(keep.sum())
+    # a line of one point is visible only by its marker
     shape = marker(group) if count <= 12 or marker(group) != "o" else None
     axis.plot(
         x[keep],
@@ -91,7 +103,7 @@ def _draw(axis: Axes, curve: Curve, group: int, kind: int, dark: bool) -> None:
 
 
 def _limit(axis: Axes, panel: Sequence[Curve]) -> None:
-    """Whole numbers on a whole-numbered x axis, and zero as the lower end of what is never negative."""
+    """Use integer ticks for integer x, and begin the y axis at zero if no value is negative."""
     x = [value for curve in panel for value in curve.x if math.isfinite(value)]
     y = [value for curve in panel for value in curve.y if math.isfinite(value)]
     if x and all(float(value).is_integer() for value in x):
@@ -101,7 +113,7 @@ def _limit(axis: Axes, panel: Sequence[Curve]) -> None:
 
 
 def _whole_ticks(first: int, last: int) -> list[int]:
-    """The first number and the round ones after it: epochs begin at 1, and an axis should say so."""
+    """Return the first number and the round numbers after it."""
     round_ones = [int(tick) for tick in MaxNLocator(nbins=8, integer=True, min_n_ticks=1).tick_values(first, last)]
     step = round_ones[1] - round_ones[0] if len(round_ones) > 1 else 1
     return [first] + [tick for tick in round_ones if first + step / 2 < tick <= last]

@@ -1,4 +1,4 @@
-"""Maps one below the other, each with rows of tiles: the same nine activations seen in several ways."""
+"""Sheet of maps, each with rows of tiles: the same activations drawn in several ways."""
 
 from collections.abc import Mapping, Sequence
 
@@ -22,17 +22,17 @@ def rows_sheet(
     title: str,
     note: str,
 ) -> Image.Image:
-    """A block per map: its heading, then a row of tiles for each way of looking, then lines below each column.
+    """Draw a block for each map: its heading, its rows of tiles, and captions below the columns.
 
     Args:
-        rows: by name, for each map the tiles of its activations, strongest first; rows may differ in their tiles' size.
-        headings: of the maps.
-        captions: for each map the text below each column, lines separated by line breaks.
-        title: of the sheet.
-        note: how to read it.
+        rows: name of a row to the tiles of each map, strongest activation first; tile sizes may differ between rows.
+        headings: one for each map.
+        captions: for each map, the text below each column, with line breaks.
+        title: title of the sheet.
+        note: how to read the sheet.
 
     Raises:
-        InputError: there is no map, or not a heading for each.
+        InputError: there is no map, or the number of headings differs from that of maps.
     """
     counts = {len(maps) for maps in rows.values()}
     if counts != {len(headings)} or not headings:
@@ -40,7 +40,7 @@ def rows_sheet(
             f"{title}: {sorted(counts)} maps with {len(headings)} headings: give one for each, at least one"
         )
     columns = max(len(tiles) for maps in rows.values() for tiles in maps)
-    # The width decides the letters, and the widest name the width.
+    # the font size follows from the width, the margin from the widest name
     letters = font(letter_size(columns * (TILE + GAP) + 120))
     margin = max(round(letters.getlength(name)) for name in rows) + 12
     lines = max((text.count("\n") + 1 for texts in captions or () for text in texts), default=0)
@@ -64,15 +64,15 @@ def rows_sheet(
     return titled(body, title, note)
 
 
-def boxed(image: UInt8[np.ndarray, "h w 3"], box: Sequence[int], colour: tuple[int, int, int]) -> Image.Image:
-    """An image with a frame around the window (top, left, bottom, right), as far as it lies inside."""
+def draw_box(image: UInt8[np.ndarray, "h w 3"], box: Sequence[int], color: tuple[int, int, int]) -> Image.Image:
+    """Draw a frame around the window (top, left, bottom, right) of an image, clipped to the image."""
     picture = Image.fromarray(image)
     height, width = image.shape[:2]
     top, left, bottom, right = (
         min(max(edge, 0), limit - 1)
         for edge, limit in zip((box[0], box[1], box[2] - 1, box[3] - 1), (height, width) * 2, strict=True)
     )
-    ImageDraw.Draw(picture).rectangle((left, top, right, bottom), outline=colour, width=max(1, height // 64))
+    ImageDraw.Draw(picture).rectangle((left, top, right, bottom), outline=color, width=max(1, height // 64))
     return picture
 
 
@@ -80,7 +80,7 @@ def _paste(body: Image.Image, tile: UInt8[np.ndarray, "h w 3"], at: tuple[int, i
     height, width = tile.shape[:2]
     scale = TILE / max(height, width)
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
-    # Small ones stay squares of pixels.
+    # enlarged pixels stay squares
     how = Image.Resampling.NEAREST if scale >= 1 else Image.Resampling.LANCZOS
     ImageDraw.Draw(body).rectangle((at[0] - 1, at[1] - 1, at[0] + size[0], at[1] + size[1]), outline=(EDGE,) * 3)
     body.paste(Image.fromarray(tile).resize(size, how), at)

@@ -1,16 +1,18 @@
-"""The look shared by all plots: colours, line styles and axes, for light and for dark paper."""
+"""Colors, line styles and axes shared by all plots, for light and dark backgrounds."""
 
 import math
 from collections.abc import Sequence
 from typing import Literal
 
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
+from matplotlib.container import Container
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 Dashes = Literal["-", "--", ":", "-."]
 
-COLOURS = {
+COLORS = {
     False: (
         "#1f6fb4",
         "#d95f02",
@@ -43,18 +45,18 @@ DASHES: tuple[Dashes, ...] = ("-", "--", ":", "-.")
 MARKERS = "osD^"
 
 
-def colour(index: int, dark: bool) -> str:
-    """The colour of the series of that number; they repeat after ten."""
-    return COLOURS[dark][index % len(COLOURS[dark])]
+def color(index: int, dark: bool) -> str:
+    """Return the color of a series; colors repeat after ten."""
+    return COLORS[dark][index % len(COLORS[dark])]
 
 
 def marker(index: int) -> str:
-    """The marker of the series of that number: another one each time the colours repeat."""
-    return MARKERS[index // len(COLOURS[False]) % len(MARKERS)]
+    """Return the marker of a series; it changes each time the colors repeat."""
+    return MARKERS[index // len(COLORS[False]) % len(MARKERS)]
 
 
 def panels(columns: int, width: float, height: float, dark: bool, rows: int = 1) -> tuple[Figure, list[Axes]]:
-    """A figure `columns * width` by `height` inches, and its axes in reading order."""
+    """Return a figure of ``columns * width`` by ``height`` inches, and its axes in reading order."""
     figure = Figure(figsize=(columns * width, height), layout="constrained", facecolor=PAPER[dark])
     axes = list(figure.subplots(rows, columns, squeeze=False, sharex=rows > 1).flat)
     for axis in axes:
@@ -70,9 +72,9 @@ def panels(columns: int, width: float, height: float, dark: bool, rows: int = 1)
 
 
 def line_handles(groups: Sequence[str], kinds: Sequence[str], dark: bool) -> list[Line2D]:
-    """The legend: colours for groups and, if there are several kinds, line styles for them."""
+    """Return legend entries: a color for each group and, if there are several kinds, a line style for each."""
     lines = [
-        Line2D([], [], color=colour(index, dark), linewidth=2.4, label=group, marker=marker(index), markersize=3.5)
+        Line2D([], [], color=color(index, dark), linewidth=2.4, label=group, marker=marker(index), markersize=3.5)
         for index, group in enumerate(groups)
     ]
     if len(kinds) > 1:
@@ -83,14 +85,19 @@ def line_handles(groups: Sequence[str], kinds: Sequence[str], dark: bool) -> lis
     return lines
 
 
-def finish(figure: Figure, title: str | None, handles: Sequence, dark: bool) -> None:
-    """The title over the figure and, below it, the legend of the handles, if there are any."""
+def finish(figure: Figure, title: str | None, handles: Sequence[Artist | Container], dark: bool) -> None:
+    """Add the title above the figure and, if there are handles, a legend below it."""
     if title:
         figure.suptitle(title, color=INK[dark], fontsize=11, fontweight="bold")
     if handles:
-        longest = max(len(handle.get_label()) for handle in handles)
+        longest = max(len(str(handle.get_label())) for handle in handles)
         most = min(4, max(1, int(figure.get_figwidth() / (0.07 * longest + 0.5))))
-        columns = math.ceil(len(handles) / math.ceil(len(handles) / most))  # as even rows as can be
+        columns = math.ceil(len(handles) / math.ceil(len(handles) / most))  # rows of nearly equal length
         figure.legend(
-            handles=handles, loc="outside lower center", ncols=columns, frameon=False, labelcolor=INK[dark], fontsize=9
+            handles=list(handles),
+            loc="outside lower center",
+            ncols=columns,
+            frameon=False,
+            labelcolor=INK[dark],
+            fontsize=9,
         )

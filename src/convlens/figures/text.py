@@ -1,4 +1,4 @@
-"""Text on sheets: a font that is always there, wrapping to a width, a title over a body."""
+"""Text on sheets: font, wrapping, shortening, and a title above a sheet."""
 
 import math
 from functools import cache
@@ -19,13 +19,13 @@ TIMES, MINUS = "\N{MULTIPLICATION SIGN}", "\N{MINUS SIGN}"
 
 @cache
 def font(size: int, bold: bool = False) -> ImageFont.FreeTypeFont:
-    """DejaVu Sans, which matplotlib brings along: the same letters on every machine."""
+    """Return DejaVu Sans from matplotlib's files, which is the same on every machine."""
     name = "DejaVuSans-Bold.ttf" if bold else "DejaVuSans.ttf"
     return ImageFont.truetype(str(Path(matplotlib.get_data_path(), "fonts", "ttf", name)), size)
 
 
 def wrap(text: str, letters: ImageFont.FreeTypeFont, width: int) -> list[str]:
-    """The text in lines of at most `width` pixels, broken at spaces; a longer word keeps a line of its own."""
+    """Break text at spaces into lines of at most ``width`` pixels; a longer word has a line of its own."""
     lines: list[str] = []
     for word in text.split():
         longer = f"{lines[-1]} {word}" if lines else word
@@ -37,7 +37,7 @@ def wrap(text: str, letters: ImageFont.FreeTypeFont, width: int) -> list[str]:
 
 
 def shorten(text: str, letters: ImageFont.FreeTypeFont, width: int) -> str:
-    """The text, cut with an ellipsis where it would be wider than `width` pixels."""
+    """Cut text that is wider than ``width`` pixels, and end it with an ellipsis."""
     if letters.getlength(text) <= width:
         return text
     while text and letters.getlength(f"{text}…") > width:
@@ -45,18 +45,18 @@ def shorten(text: str, letters: ImageFont.FreeTypeFont, width: int) -> str:
     return f"{text}…"
 
 
-def shorten_text(text: str, letters: int) -> str:
-    """The text, cut with an ellipsis where it has more letters."""
-    return text if len(text) <= letters else f"{text[: letters - 1]}…"
+def shorten_text(text: str, length: int) -> str:
+    """Cut text that has more than ``length`` characters, and end it with an ellipsis."""
+    return text if len(text) <= length else f"{text[: length - 1]}…"
 
 
 def letter_size(width: int) -> int:
-    """Pixels of ordinary text on a sheet: it grows with the sheet, which is often shown shrunk."""
+    """Return the font size in pixels for a sheet of this width; wide sheets are often shown reduced."""
     return min(21, max(14, round(width / 46)))
 
 
 def titled(body: Image.Image, title: str, note: str) -> Image.Image:
-    """The body on paper with a margin, under a bold title and a note on how to read it."""
+    """Add a margin, a bold title and a note on how to read the sheet."""
     small = letter_size(body.width)
     title_font, note_font = font(round(1.35 * small), bold=True), font(small)
     rows = [(line, title_font, INK) for line in wrap(title, title_font, body.width)]
@@ -74,7 +74,7 @@ def titled(body: Image.Image, title: str, note: str) -> Image.Image:
 
 
 def number(value: float) -> str:
-    """Three significant digits, with an exponent only for the very large and the very small."""
+    """Format with three significant digits, with an exponent only for very large and very small values."""
     if value == 0 or not 1e-3 <= abs(value) < 1e6:
         return f"{value:.3g}"
     return f"{value:.{max(0, 2 - math.floor(math.log10(abs(value))))}f}"

@@ -1,4 +1,4 @@
-"""Fig 2: the strongest activations of each map, projected to pixels, next to the image patches."""
+"""Top-9 sheet (Fig 2): projections of each map's strongest activations next to their image patches."""
 
 import math
 from collections.abc import Sequence
@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float, UInt8
 from PIL import Image, ImageDraw, ImageOps
 
 from convlens.errors import InputError
-from convlens.figures.image_grid import ByMap, common_gain, resize, saturation, signed_to_uint8, tile, to_rgb
+from convlens.figures.image_grid import MapArrays, common_gain, resize, saturation, signed_to_uint8, tile, to_rgb
 from convlens.figures.text import (
     EDGE,
     EMPTY,
@@ -32,7 +32,7 @@ GAP, BORDER, PAIR_GAP, MAP_GAP = 2, 1, 8, 28
 
 @dataclass(frozen=True)
 class _Layout:
-    """Where things go: `tile` is the size of one tile as shown, `block` that of its 3 x 3 block."""
+    """Layout of the sheet: size of a tile, size of its 3 x 3 block, number of columns, font size."""
 
     tile: tuple[int, int]
     block: tuple[int, int]
@@ -57,8 +57,8 @@ class _Layout:
 
 
 def top9_sheet(
-    projections: ByMap,
-    patches: ByMap,
+    projections: MapArrays,
+    patches: MapArrays,
     *,
     values: Float[np.ndarray, "maps k"],
     maps: Sequence[int | str] | None = None,
@@ -66,24 +66,24 @@ def top9_sheet(
     dead: Bool[np.ndarray, " maps"] | None = None,
     percentile: int | float = 99.5,
 ) -> Image.Image:
-    """Per map a block of projections beside the block of their image patches (Fig 2 of the paper).
+    """Draw for each map a block of projections next to a block of image patches (Fig 2 of the paper).
 
-    All projections share one gain, which the sheet states. Tiles have the size of the receptive field; small ones
-    are enlarged by a whole number. A tile whose activation is not above zero is left empty, and a map without any
-    is labelled "dead". Maps are taken one at a time, so that they may lie on disk; where there are very many, tiles
-    are shrunk until the sheet is at most 16,000 pixels high.
+    All projections share one gain, which the sheet states. Tiles have the size of the receptive field; small ones are
+    enlarged by a whole number. A tile whose activation is not above zero is left empty, and a map without any is
+    labelled "dead". Maps are read one at a time, so that they may be on disk. If there are very many, tiles are shrunk
+    until the sheet is at most 16,000 pixels high.
 
     Args:
-        projections: of each map [k, channels, height, width], signed, in the units of the input of the network.
+        projections: [k, channels, height, width] for each map, signed, in the units of the network's input.
         patches: the same windows of the images, 0..255.
         values: the activations, strongest first.
-        maps: the number or name of each map; 0, 1, 2, ... if not given.
-        title: names the network and the layer.
-        dead: maps with no activation above zero; read off the values if not given.
-        percentile: share of the magnitudes, in percent, below saturation (see `panel_gain`).
+        maps: index or name of each map; 0, 1, 2, ... by default.
+        title: title of the sheet.
+        dead: maps with no activation above zero; found from ``values`` by default.
+        percentile: percentage of the magnitudes below saturation (see `panel_gain`).
 
     Raises:
-        InputError: there is no map, or not one name for each.
+        InputError: there is no map, or the number of names differs from that of maps.
     """
     count = len(projections)
     names = [str(name) for name in (range(count) if maps is None else maps)]
@@ -109,7 +109,7 @@ def top9_sheet(
 
 
 def _lay_out(count: int, k: int, size: tuple[int, int]) -> _Layout:
-    """Columns and tile size that keep the sheet between MIN_WIDTH and MAX_WIDTH."""
+    """Choose columns and tile size so that the sheet is between MIN_WIDTH and MAX_WIDTH wide."""
     side = math.ceil(math.sqrt(k))
     longest = max(size)
     largest = ((MAX_WIDTH - PAIR_GAP) // 2 - 2 * BORDER + GAP) // side - GAP
@@ -130,7 +130,7 @@ def _lay_out(count: int, k: int, size: tuple[int, int]) -> _Layout:
 
 
 def _span(tiles: int, pixels: int) -> int:
-    """Pixels that a row of tiles takes with its gaps and border."""
+    """Return the length in pixels of a row of tiles with its gaps and border."""
     return tiles * (pixels + GAP) - GAP + 2 * BORDER
 
 
@@ -139,7 +139,7 @@ def _block(
 ) -> Image.Image:
     tiles = resize(to_rgb(pictures), layout.tile)
     tiles[~shown] = EMPTY
-    # an edge around each tile keeps white patches apart from the paper
+    # an edge separates white patches from the background
     grid = Image.fromarray(tile(tiles, columns=math.ceil(math.sqrt(len(tiles))), gap=GAP, background=EDGE))
     return ImageOps.expand(grid, border=BORDER, fill=(EDGE, EDGE, EDGE))
 

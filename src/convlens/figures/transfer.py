@@ -1,21 +1,30 @@
-"""Accuracy of probes by layer and by number of images, and which classes are taken for which."""
+"""Plots of transfer results: score by layer, score by number of images (Fig 9), confusion matrix, example images."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float, UInt8
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from convlens.figures.style import DASHES, GRID, INK, PAPER, colour, finish, line_handles, marker, panels
+from convlens.figures.style import DASHES, GRID, INK, PAPER, color, finish, line_handles, marker, panels
 
-LABELS_AT_MOST = 30
-"""With more classes a confusion matrix shows every so-many-th name."""
+MAX_LABELS = 30
+"""With more classes, the axes of a confusion matrix show only every n-th name."""
 
 
 @dataclass(frozen=True)
-class Line:
-    """Scores in percent with a spread; NaN where there is none. ``kind`` chooses the dashes, ``group`` the colour."""
+class ScoreCurve:
+    """A curve of scores in percent.
+
+    Attributes:
+        group: curves of a group share their color.
+        kind: curves of a kind share their line style.
+        x: index of the layer, or images per class.
+        y: scores; NaN if missing.
+        spread: half-widths of the error bars; NaN if missing.
+    """
 
     group: str
     kind: str
@@ -25,9 +34,9 @@ class Line:
 
 
 def layer_curves(
-    lines: Sequence[Line], layers: Sequence[str], references: Mapping[str, float], *, y_label: str, title: str
+    lines: Sequence[ScoreCurve], layers: Sequence[str], references: Mapping[str, float], *, y_label: str, title: str
 ) -> Figure:
-    """The score of each layer, in order of depth; references are thin lines across."""
+    """Plot the score of each layer in order of depth; references are horizontal lines."""
     figure, axes = panels(1, max(5.8, 0.55 * len(layers) + 3), 4.2, False)
     axis = axes[0]
     _draw(figure, lines, axis, references, y_label, title)
@@ -36,8 +45,8 @@ def layer_curves(
     return figure
 
 
-def size_curves(lines: Sequence[Line], references: Mapping[str, float], *, y_label: str, title: str) -> Figure:
-    """The score by images per class, on a logarithmic scale (Fig 9)."""
+def size_curves(lines: Sequence[ScoreCurve], references: Mapping[str, float], *, y_label: str, title: str) -> Figure:
+    """Plot the score by images per class on a logarithmic scale (Fig 9 of the paper)."""
     figure, axes = panels(1, 6.4, 4.4, False)
     axis = axes[0]
     _draw(figure, lines, axis, references, y_label, title)
@@ -50,47 +59,59 @@ def size_curves(lines: Sequence[Line], references: Mapping[str, float], *, y_lab
 
 
 def _draw(
-    figure: Figure, lines: Sequence[Line], axis: object, references: Mapping[str, float], y_label: str, title: str
+    figure: Figure, lines: Sequence[ScoreCurve], axis: Axes, references: Mapping[str, float], y_label: str, title: str
 ) -> None:
     groups = list(dict.fromkeys(line.group for line in lines))
     kinds = list(dict.fromkeys(line.kind for line in lines))
     for line in lines:
         number, kind = groups.index(line.group), kinds.index(line.kind)
-        axis.errorbar(  # type: ignore[attr-defined]
-            line.x, line.y, line.spread, color=colour(number, False), marker=marker(number), ms=4, lw=1.5, capsize=2.5,
+        axis.errorbar(
+            line.x,
+            line.y,
+            line.spread,
+            color=color(number, False),
+            marker=marker(number),
+            ms=4,
+            lw=1.5,
+            capsize=2.5,
             linestyle=DASHES[kind % len(DASHES)],
-        )  # fmt: skip
+        )
     for name, value in references.items():
-        axis.axhline(value, color=INK[False], lw=0.8, linestyle=":")  # type: ignore[attr-defined]
-        axis.annotate(  # type: ignore[attr-defined]
-            f"{name} {value:.1f}", (0.995, value), xycoords=("axes fraction", "data"), ha="right", va="bottom",
-            fontsize=7.5, color=INK[False],
-        )  # fmt: skip
-    axis.set_ylabel(y_label)  # type: ignore[attr-defined]
-    axis.set_ylim(bottom=0)  # type: ignore[attr-defined]
-    axis.set_title(title, fontsize=11, fontweight="bold", color=INK[False])  # type: ignore[attr-defined]
+        axis.axhline(value, color=INK[False], lw=0.8, linestyle=":")
+        axis.annotate(
+            f"{name} {value:.1f}",
+            (0.995, value),
+            xycoords=("axes fraction", "data"),
+            ha="right",
+            va="bottom",
+            fontsize=7.5,
+            color=INK[False],
+        )
+    axis.set_ylabel(y_label)
+    axis.set_ylim(bottom=0)
+    axis.set_title(title, fontsize=11, fontweight="bold", color=INK[False])
     finish(figure, None, line_handles(groups, kinds, False), False)
 
 
 def confusion_matrix(shares: Float[np.ndarray, "k k"], names: Sequence[str], *, title: str) -> Figure:
-    """Which share of a class's images (a row) is taken for which class (a column), in percent."""
+    """Draw the percentages of a class's images (row) that are predicted as each class (column)."""
     side = min(9.0, 3.5 + 0.06 * len(names))
     figure = Figure(figsize=(side + 0.9, side), layout="constrained", facecolor=PAPER[False])
     axis = figure.subplots()
     shown = axis.imshow(shares, cmap="Blues", vmin=0, vmax=100, interpolation="nearest")
-    every = -(-len(names) // LABELS_AT_MOST)
+    every = -(-len(names) // MAX_LABELS)
     ticks = range(0, len(names), every)
     axis.set_xticks(ticks, [names[i] for i in ticks], rotation=90, fontsize=6.5)
     axis.set_yticks(ticks, [names[i] for i in ticks], fontsize=6.5)
-    axis.set_xlabel("taken for", color=INK[False])
-    axis.set_ylabel("class", color=INK[False])
+    axis.set_xlabel("predicted class", color=INK[False])
+    axis.set_ylabel("true class", color=INK[False])
     axis.set_title(title, fontsize=11, fontweight="bold", color=INK[False])
     figure.colorbar(shown, ax=axis, label="% of the class's test images", shrink=0.7)
     return figure
 
 
 def class_examples(rows: Sequence[tuple[str, UInt8[np.ndarray, "_ h w 3"]]], *, title: str, divide: int) -> Figure:
-    """A row of images for each class with its name beside it; a gap after the first ``divide`` rows."""
+    """Draw a row of images for each class next to its name, with a gap after the first ``divide`` rows."""
     count = max(len(images) for _, images in rows)
     gap = 0.35
     figure = Figure(figsize=(1.25 * count + 3.0, 1.3 * len(rows) + gap + 0.5), facecolor=PAPER[False])
@@ -106,6 +127,6 @@ def class_examples(rows: Sequence[tuple[str, UInt8[np.ndarray, "_ h w 3"]]], *, 
             axis.set_xticks([])
             axis.set_yticks([])
             axis.spines[:].set_color(GRID[False])
-        figure.text(2.8 / (1.25 * count + 3.0), bottom + 0.6 / height, name, ha="right", va="center", fontsize=8.5,
-                    color=INK[False])  # fmt: skip
+        x, y = 2.8 / (1.25 * count + 3.0), bottom + 0.6 / height
+        figure.text(x, y, name, ha="right", va="center", fontsize=8.5, color=INK[False])
     return figure

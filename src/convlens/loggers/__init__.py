@@ -1,1 +1,1 @@
-"""Where metrics and pictures go."""
+"""Loggers that write one row of metrics per epoch: a csv file and Weights & Biases."""

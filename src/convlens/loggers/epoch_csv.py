@@ -1,4 +1,4 @@
-"""One row of metrics per epoch in a csv file; survives a killed run."""
+"""A logger that writes one row of metrics per epoch to a csv file and continues the file of an interrupted run."""
 
 import csv
 import io
@@ -15,9 +15,14 @@ from convlens.io.atomic import write_bytes
 
 
 class EpochCSV(Logger):
-    """Writes ``metrics.csv``: a row per 1-based epoch, columns named ``split/metric``, after each epoch, whole.
+    """Writes ``metrics.csv``: a row per 1-based epoch and a column per ``split/metric``.
 
-    A run that is continued reads the rows it finds and goes on from them; rows of repeated epochs are replaced.
+    The file is replaced as a whole after each epoch. Rows that it already has are kept; those of repeated epochs are
+    updated.
+
+    Args:
+        save_dir: folder of the file.
+        filename: name of the file.
     """
 
     def __init__(self, save_dir: str, filename: str = "metrics.csv") -> None:
@@ -30,33 +35,37 @@ class EpochCSV(Logger):
 
     @property
     def name(self) -> str:
-        """Of the logger."""
+        """Name of the logger."""
         return "csv"
 
     @property
     def version(self) -> str:
-        """There is one file per run directory."""
+        """An empty string, since there is one file per run directory."""
         return ""
 
     def log_hyperparams(self, params: dict[str, Any] | Namespace, *args: Any, **kwargs: Any) -> None:
-        """The run directory holds the config already."""
+        """Do nothing: the run directory has the configuration already."""
 
     @rank_zero_only
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
-        """Add the metrics to the row of their epoch; metrics without an epoch have no row."""
+        """Add metrics to the row of their ``epoch``; metrics without an epoch are ignored."""
         if "epoch" in metrics:
-            self.keep_row(metrics)
+            self.update_row(metrics)
 
     @rank_zero_only
-    def keep_row(self, metrics: Mapping[str, float]) -> None:
-        """Write metrics to the row of their ``epoch``, beside what is there."""
+    def update_row(self, metrics: Mapping[str, float]) -> None:
+        """Set columns of the row of the metrics' ``epoch`` and write the file."""
         row = self.rows.setdefault(int(metrics["epoch"]), {"epoch": str(int(metrics["epoch"]))})
         row.update({name: _cell(value) for name, value in metrics.items() if name != "epoch"})
         self.save()
 
     @rank_zero_only
     def save(self) -> None:
-        """Write all rows."""
+        """Write all rows.
+
+        Raises:
+            InputError: the disk is full.
+        """
         columns = ["epoch", *sorted({name for row in self.rows.values() for name in row} - {"epoch"})]
         text = io.StringIO()
         writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")

@@ -1,4 +1,4 @@
-"""Weights & Biases with the epoch as the axis of every chart and picture."""
+"""A Weights & Biases logger with the epoch as the x-axis of every chart and image."""
 
 import os
 from collections.abc import Mapping
@@ -14,10 +14,14 @@ from convlens.io.atomic import write_bytes
 
 
 class EpochWandb(WandbLogger):
-    """Lightning's logger with ``epoch`` as the step axis and pictures allowed in table cells.
+    """Lightning's `WandbLogger` with ``epoch`` as the step axis and images in table cells.
 
-    A killed run that goes on in the same ``save_dir`` goes on in W&B, too: its id is kept there, in ``wandb/id.txt``.
-    Works offline, without an account, unless a key is configured; ``offline`` or WANDB_MODE decide otherwise.
+    The run's id is kept in ``wandb/id.txt`` of ``save_dir``, so that an interrupted run continues its W&B run.
+
+    Args:
+        save_dir: folder of W&B's files.
+        offline: log to files only; None is offline unless WANDB_MODE says otherwise or an account is configured.
+        options: other options of `WandbLogger`.
     """
 
     def __init__(self, *, save_dir: str, offline: bool | None = None, **options: Any) -> None:
@@ -27,20 +31,19 @@ class EpochWandb(WandbLogger):
         Path(save_dir).mkdir(parents=True, exist_ok=True)
         if offline:
             options["mode"] = "offline"
-            # W&B's reports about itself go out even so.
+            # W&B's error reports about itself are sent even offline.
             os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
         self._id_file = Path(save_dir) / "wandb" / "id.txt"
         if self._id_file.exists():
             options.setdefault("id", self._id_file.read_text().strip())
         super().__init__(save_dir=save_dir, offline=offline, **options)
-        # Lightning's way to go offline is a variable of the environment, which comes too late for W&B, whose settings
-        # are read by now, and stays for the jobs that follow.
+        # Lightning sets an environment variable for offline runs, which W&B has read by now and later jobs inherit.
         self._offline = False
         self._epoch: float | None = None
 
     @property
     def experiment(self) -> Any:
-        """The W&B run."""
+        """The W&B run, which is created at the first access."""
         fresh = self._experiment is None
         run = super().experiment
         if fresh and hasattr(run, "define_metric"):
@@ -50,13 +53,13 @@ class EpochWandb(WandbLogger):
         return run
 
     @rank_zero_only
-    def log_summary(self, numbers: Mapping[str, Any]) -> None:
-        """Set what the table of runs shows: the numbers of the best epoch, not those of the last."""
+    def log_summary(self, numbers: Mapping[str, float]) -> None:
+        """Set the run's summary, which the table of runs shows: the best epoch's numbers instead of the last's."""
         self.experiment.summary.update(dict(numbers))
 
     @rank_zero_only
-    def log_metrics(self, metrics: Mapping[str, Any], step: int | None = None) -> None:
-        """Log a row; one that holds the epoch alone sets the epoch of the rows after it."""
+    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        """Log a row; a row of the epoch alone sets the epoch of the following rows."""
         self._epoch = metrics.get("epoch", self._epoch)
         if set(metrics) <= {"epoch"}:
             return
@@ -72,14 +75,14 @@ class EpochWandb(WandbLogger):
         dataframe: Any = None,
         step: int | None = None,
     ) -> None:
-        """Log a table; cells that hold PIL images become pictures."""
+        """Log a table; cells that hold PIL images are logged as images."""
         cells = data and [
             [wandb.Image(cell) if isinstance(cell, Image.Image) else cell for cell in row] for row in data
         ]
         super().log_table(key, columns, cells, dataframe, step)
 
     def finish(self, failed: bool) -> None:
-        """End the W&B run, marked as failed if it is, so that the next run of the process gets its own."""
+        """Finish the W&B run, marked as failed or not; the next run of this process gets a new one."""
         if self._experiment is not None:
             self._experiment.finish(exit_code=1 if failed else 0)
             self._experiment = None

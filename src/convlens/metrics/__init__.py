@@ -1,8 +1,7 @@
-"""Measures: pure functions and torchmetrics classes over them."""
+"""Metrics as functions and torchmetrics classes: top-k error, class accuracy, average precision."""
 
 from convlens.metrics.average_precision import MeanAP, VocAP, average_precision, mean_average_precision
 from convlens.metrics.class_accuracy import ClassAccuracies, ClassAccuracy, MeanClassAccuracy, mean_class_accuracy
-from convlens.metrics.mean import WeightedMean
 from convlens.metrics.topk_error import TopKError, in_top_k
 
 __all__ = [
@@ -12,7 +11,6 @@ __all__ = [
     "MeanClassAccuracy",
     "TopKError",
     "VocAP",
-    "WeightedMean",
     "average_precision",
     "in_top_k",
     "mean_average_precision",

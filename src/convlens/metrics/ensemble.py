@@ -1,77 +1,44 @@
-"""Several networks as one, by the mean of their probabilities (Table 2: "5 nets", "6 nets")."""
+"""Errors of several networks as one, by the mean of their probabilities (Table 2: "5 nets", "6 nets")."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
-from zipfile import BadZipFile
 
 import numpy as np
-from jaxtyping import Bool
-
-from convlens.errors import InputError
+from jaxtyping import Bool, Float, Integer
 
 
 @dataclass(frozen=True)
-class Averaged:
-    """The test of several networks together.
+class EnsembleErrors:
+    """Test errors of several networks together.
 
     Attributes:
-        wrong: which images are wrong, by how many best classes count.
-        images: their names.
+        wrong: by k, for each image whether its class is missing from the k best classes.
     """
 
     wrong: dict[int, Bool[np.ndarray, " images"]]
-    images: np.ndarray
+
+    def __repr__(self) -> str:
+        return f"EnsembleErrors(top1_error={self.top1_error:.2f} %, top5_error={self.top5_error:.2f} %)"
 
     @property
     def top1_error(self) -> float:
-        """In percent."""
+        """Top-1 error in percent."""
         return float(100 * self.wrong[1].mean())
 
     @property
     def top5_error(self) -> float:
-        """In percent."""
+        """Top-5 error in percent."""
         return float(100 * self.wrong[5].mean())
 
 
-def average_runs(runs: Sequence[Path]) -> Averaged | None:
-    """Average the test probabilities of finished runs; None where a run has not kept them, or tested other images."""
-    try:
-        return averaged(runs)
-    except InputError:
-        return None
+def ensemble_errors(
+    probabilities: Iterable[Float[np.ndarray, "images classes"]], labels: Integer[np.ndarray, " images"]
+) -> EnsembleErrors:
+    """Return top-1 and top-5 errors of the mean of networks' probabilities.
 
-
-def averaged(runs: Sequence[Path]) -> Averaged:
-    """Average the test probabilities of finished runs.
-
-    Raises:
-        InputError: a run has none, or they were tested on different images or classes.
+    Args:
+        probabilities: of each network, for the same images in the same order; at least one network.
+        labels: the true class of each image.
     """
-    total = None
-    for run in runs:
-        folder = run / "results" / "test"
-        if not (folder / "probabilities.npz").exists():
-            raise InputError(f"no test probabilities in {folder}: give directories of finished training runs")
-        own, own_labels, probabilities = _read(folder)
-        if total is None:
-            total, images, labels = probabilities, own, own_labels
-        elif not np.array_equal(images, own) or total.shape != probabilities.shape:
-            raise InputError(f"{runs[0]} and {run} were tested on different images: give runs with the same data")
-        else:
-            total = total + probabilities
-    if total is None:
-        raise InputError("no runs to average: give at least one")
-    order = np.argsort(-total, axis=1, kind="stable")
-    wrong = {k: ~(order[:, :k] == labels[:, None]).any(1) for k in (1, 5)}
-    return Averaged(wrong, images)
-
-
-def _read(folder: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Names of the test images with their labels, the labels, and the probabilities."""
-    try:
-        with np.load(folder / "predictions.npz") as arrays, np.load(folder / "probabilities.npz") as kept:
-            names = np.char.add(np.char.add(arrays["images"], " "), arrays["labels"].astype(str))
-            return names, arrays["labels"], kept["probabilities"].astype(np.float32)
-    except (OSError, ValueError, KeyError, BadZipFile) as error:
-        raise InputError(f"the test results in {folder} cannot be read ({error}): do the run anew") from None
+    order = np.argsort(-np.asarray(sum(probabilities)), axis=1, kind="stable")
+    return EnsembleErrors({k: ~(order[:, :k] == labels[:, None]).any(1) for k in (1, 5)})

@@ -1,4 +1,4 @@
-"""Top-k error in percent: 100 minus the share of images whose label is among the k best scores."""
+"""Top-k error in percent, the share of images whose label is not among the k highest scores."""
 
 from typing import Any
 
@@ -9,13 +9,13 @@ from torchmetrics import Metric
 
 
 def in_top_k(scores: Float[Tensor, "n classes"], labels: Int[Tensor, " n"], k: int) -> Bool[Tensor, " n"]:
-    """Whether each label is among the k greatest scores; an image with a NaN score counts as wrong."""
+    """Return whether each label is among the k highest scores; False for an image with a NaN score."""
     best = scores.topk(min(k, scores.shape[1]), dim=1).indices
     return (best == labels.unsqueeze(1)).any(1) & ~scores.isnan().any(1)
 
 
 class TopKError(Metric):
-    """Top-k error over all images seen, in percent."""
+    """Top-k error over all images, in percent."""
 
     full_state_update = False
     wrong: Tensor
@@ -28,10 +28,10 @@ class TopKError(Metric):
         self.add_state("total", torch.tensor(0), dist_reduce_fx="sum")
 
     def update(self, scores: Float[Tensor, "n classes"], labels: Int[Tensor, " n"]) -> None:
-        """Take in a batch."""
+        """Add a batch."""
         self.wrong += (~in_top_k(scores, labels, self.k)).sum()
         self.total += len(labels)
 
     def compute(self) -> Tensor:
-        """The error in percent."""
+        """Return the error in percent."""
         return 100.0 * self.wrong / self.total

@@ -1,4 +1,4 @@
-"""The network built from a table: its modules bear the paper's layer names."""
+"""The network module built from a table of layers, with the paper's layer names, and the filters' renormalization."""
 
 from collections import OrderedDict
 from typing import Literal
@@ -11,15 +11,27 @@ from convlens.errors import InputError
 from convlens.nets.lrn import ContrastNorm
 from convlens.nets.spec import LayerSpec, Table, number, smallest_input
 
+Init = Literal["gaussian", "he"]
+
 
 class ConvNet(nn.Module):
-    """Convolutional layers, fully connected layers and a linear classifier (its softmax is in the loss).
+    """Convolutional layers, fully connected layers and a linear classifier without softmax.
 
-    Submodules: ``conv1`` .. ``conv5`` give the rectified feature maps, ``layer1`` .. ``layer5`` what the layer hands
-    on after pool and normalisation, ``fc6`` and ``fc7`` the rectified vectors, ``fc8`` the class scores.
+    The submodules ``conv1``, ..., ``conv5`` return the rectified feature maps; ``layer1``, ..., ``layer5`` return the
+    layer's output after pooling and normalization; ``fc6`` and ``fc7`` return the rectified vectors and ``fc8`` the
+    class scores.
+
+    Args:
+        table: the layers, without the classifier.
+        num_classes: number of class scores.
+        input_size: side of the square images in pixels.
+        in_channels: number of channels of the images.
+        dropout: dropout probability after the fully connected layers.
+        init: weight initialization, see `init_weights`.
 
     Raises:
-        InputError: the images are smaller than the table can take, or groups do not divide the maps.
+        InputError: the images are too small for the table, there are fewer than 2 classes, or groups do not divide the
+            maps.
     """
 
     def __init__(
@@ -30,7 +42,7 @@ class ConvNet(nn.Module):
         input_size: int,
         in_channels: int = 3,
         dropout: float = 0.5,
-        init: Literal["gaussian", "he"] = "gaussian",
+        init: Init = "gaussian",
     ) -> None:
         super().__init__()
         if num_classes < 2:
@@ -58,17 +70,23 @@ class ConvNet(nn.Module):
             channels *= size * size
             self._add("flatten", nn.Flatten())
         self._add("fc8", nn.Linear(channels, num_classes))
-        self.initialise(init)
+        self.init_weights(init)
 
     def _add(self, name: str, module: nn.Module) -> None:
         self.add_module(name, module)
         self.steps.append(name)
 
-    def initialise(self, init: Literal["gaussian", "he"]) -> None:
-        """Weights N(0, 0.01) with the table's biases (paper, section 3), or scaled to the fan-in with zero biases.
+    def init_weights(self, init: Init) -> None:
+        """Initialize weights and biases.
 
-        With ``he`` the first layer begins a hundredth as large. Adam moves weights by the learning rate whatever their
-        size; in few epochs that is less than the noise they would start from, which filters would then still show.
+        Args:
+            init: ``gaussian`` draws weights from N(0, 0.01) and sets the table's biases (paper, section 3); ``he``
+                scales weights to the fan-in and sets biases to zero. With ``he`` the first layer's weights are divided
+                by 100: Adam changes a weight by about the learning rate per step, so that after few epochs the filters
+                would still show their initial noise.
+
+        Raises:
+            InputError: ``init`` is unknown.
         """
         if init not in ("gaussian", "he"):
             raise InputError(f"init={init!r} is unknown: choose gaussian (the paper's) or he")
@@ -87,9 +105,12 @@ class ConvNet(nn.Module):
                 self.filters(self.conv_names()[0]).mul_(0.01)
 
     def forward(self, images: Float[Tensor, "n c h w"]) -> Float[Tensor, "n classes"]:
-        """Class scores of mean-subtracted images with values of about +-128.
+        """Return the class scores of mean-subtracted images with values of about +-128.
 
-        The convolutional layers take images of any size; who stops there may give windows of images.
+        The convolutional layers accept images of any size.
+
+        Raises:
+            InputError: the images are not of the size that the classifier was built for.
         """
         fits = images.shape[-2:] == (self.input_size, self.input_size)
         x: Tensor = images
@@ -103,11 +124,11 @@ class ConvNet(nn.Module):
         return x
 
     def conv_names(self) -> list[str]:
-        """Names of the layers whose output the paper projects, from the image upwards."""
+        """Return the names of the convolutional layers, from the image upwards."""
         return [row.name for row in self.table if row.is_conv]
 
     def filters(self, layer: str = "conv1") -> Float[Tensor, "maps in kh kw"]:
-        """Weights of one convolutional layer, without a copy."""
+        """Return the weights of a convolutional layer, without a copy."""
         weight: Tensor = self.get_submodule(layer).get_submodule("filter").weight  # type: ignore[assignment]
         return weight
 
@@ -138,10 +159,13 @@ def _pool_and_norm(row: LayerSpec) -> nn.Sequential:
 
 @torch.no_grad()
 def renormalize_filters(net: nn.Module, radius: float = 0.1) -> int:
-    """Scale back, in place, every conv filter whose RMS exceeds ``radius``; returns how many there were.
+    """Scale each convolution filter whose RMS exceeds ``radius`` back to it, in place (paper, section 3).
 
-    Paper, section 3: the RMS is over one output filter's weights (in-channels x kh x kw), biases excluded. Frozen
-    filters are left as they are.
+    The RMS is taken over the weights of one output map (input channels x kernel height x kernel width) without the
+    bias. Frozen filters are skipped.
+
+    Returns:
+        The number of filters that were scaled.
     """
     clipped = 0
     for module in net.modules():

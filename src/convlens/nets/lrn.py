@@ -1,4 +1,4 @@
-"""Contrast normalisation across feature maps (Krizhevsky 2012, section 3.3), exact and fast on CPU."""
+"""Contrast normalization across feature maps (Krizhevsky 2012, section 3.3), as a function and a layer."""
 
 import torch
 from jaxtyping import Float
@@ -6,16 +6,16 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.overrides import handle_torch_function, has_torch_function_unary
 
-_PART = 2**20  # values: small enough for a CPU's cache, large enough to keep a GPU busy
+_CHUNK = 2**20  # values: small enough for a CPU's cache, large enough to keep a GPU busy
 
 
-def _parts(x: Tensor) -> tuple[Tensor, ...]:
-    """A few images at a time: buffers for a whole batch would leave the cache, and be paged in anew at each call."""
-    return x.split(max(1, _PART // max(1, x[:1].numel())))
+def _chunks(x: Tensor) -> tuple[Tensor, ...]:
+    """Split a batch into chunks of a few images, whose buffers fit into a CPU's cache."""
+    return x.split(max(1, _CHUNK // max(1, x[:1].numel())))
 
 
 def _inverse_power(scale: Tensor, beta: float) -> Tensor:
-    """``scale ** -beta``; square roots serve the usual exponents, since ``pow`` dominates the cost otherwise."""
+    """Return ``scale ** -beta``, by square roots for the usual exponents, which are several times faster than pow."""
     if beta == 0.75:
         root = scale.rsqrt()
         return root.mul_(root.sqrt())
@@ -25,7 +25,7 @@ def _inverse_power(scale: Tensor, beta: float) -> Tensor:
 
 
 def _window_sum(x: Tensor, size: int) -> Tensor:
-    """Sum over a window of ``size`` neighbouring maps, clipped at the first and last map."""
+    """Return the sum over a window of ``size`` neighbouring maps, clipped at the first and last map."""
     before, after = size // 2, (size - 1) // 2
     maps = x.shape[1]
     total = x.clone()
@@ -41,7 +41,7 @@ class _Lrn(torch.autograd.Function):
     @staticmethod
     def forward(ctx, x: Tensor, size: int, alpha: float, beta: float, k: float) -> Tensor:  # type: ignore[no-untyped-def]
         y, scales = torch.empty_like(x), []
-        for part, out in zip(_parts(x), _parts(y), strict=True):
+        for part, out in zip(_chunks(x), _chunks(y), strict=True):
             scale = _window_sum(part.square(), size).mul_(alpha / size).add_(k)
             torch.mul(part, _inverse_power(scale, beta), out=out)
             if ctx.needs_input_grad[0]:
@@ -56,7 +56,7 @@ class _Lrn(torch.autograd.Function):
         whole, *scales = ctx.saved_tensors
         size, alpha, beta = ctx.constants
         result = torch.empty_like(whole)
-        for x, signal, out, scale in zip(_parts(whole), _parts(grad), _parts(result), scales, strict=True):
+        for x, signal, out, scale in zip(_chunks(whole), _chunks(grad), _chunks(result), scales, strict=True):
             torch.mul(signal, _inverse_power(scale, beta), out=out)
             coupled = out.mul(x).div_(scale)
             # The window of the adjoint is the mirrored one; for even sizes that differs from the forward window.
@@ -68,10 +68,10 @@ class _Lrn(torch.autograd.Function):
 def lrn(
     x: Float[Tensor, "n c h w"], size: int = 5, alpha: float = 1e-4, beta: float = 0.75, k: float = 2.0
 ) -> Float[Tensor, "n c h w"]:
-    """Divide each activation by a power of the energy in ``size`` neighbouring maps at the same place.
+    """Divide each activation by a power of the energy of ``size`` neighbouring maps at the same position.
 
-    ``y = x / (k + alpha / size * sum(x_j ** 2)) ** beta``: the form of the authors' code and of
-    ``torch.nn.LocalResponseNorm``. The formula as printed has no ``/ size``: pass ``alpha * size`` for it.
+    Computes ``x / (k + alpha / size * sum(x_j ** 2)) ** beta``, as the authors' code and
+    ``torch.nn.LocalResponseNorm`` do. The printed formula has no ``/ size``; pass ``alpha * size`` to compute it.
     """
     if has_torch_function_unary(x):
         return handle_torch_function(lrn, (x,), x, size=size, alpha=alpha, beta=beta, k=k)
@@ -79,16 +79,16 @@ def lrn(
 
 
 class ContrastNorm(nn.Module):
-    """``lrn`` as a layer; constants as in Krizhevsky 2012 (the 2013 paper gives none)."""
+    """Layer that applies `lrn`; the defaults are those of Krizhevsky 2012 (the 2013 paper gives none)."""
 
     def __init__(self, size: int = 5, alpha: float = 1e-4, beta: float = 0.75, k: float = 2.0) -> None:
         super().__init__()
         self.size, self.alpha, self.beta, self.k = size, alpha, beta, k
 
     def forward(self, x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n c h w"]:
-        """Normalise across maps; shape unchanged."""
+        """Normalize across maps; the shape is unchanged."""
         return lrn(x, self.size, self.alpha, self.beta, self.k)
 
     def extra_repr(self) -> str:
-        """Show the constants in ``print(net)``."""
+        """Return the constants for ``print(net)``."""
         return f"size={self.size}, alpha={self.alpha}, beta={self.beta}, k={self.k}"

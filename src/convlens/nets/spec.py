@@ -1,19 +1,28 @@
-"""A network is a table of layers; an ablation is an edit of the table."""
+"""Tables of layers that describe a network, and edits of them (layers removed, numbers of maps, filters, width)."""
 
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Literal
 
 from convlens.errors import InputError
 
 
 @dataclass(frozen=True)
 class LayerSpec:
-    """One row: filtering, rectification and what follows it before the next layer reads the result.
+    """A row of a table: a filtering with a ReLU, and the pooling and normalization after it.
 
-    ``kernel == 0`` marks a fully connected layer. ``bias`` is the value biases start from. ``norm`` says where
-    contrast normalisation stands relative to the pool. ``pool`` is the 3x3, stride-2 max pooling of both networks.
+    Attributes:
+        name: ``conv`` or ``fc`` with the layer's number.
+        maps: number of feature maps or units.
+        kernel: side of the filters; 0 in a fully connected layer.
+        stride: stride of the filters.
+        padding: zero padding on each side.
+        groups: number of groups of the convolution.
+        pool: whether a 3x3 max pooling of stride 2 follows.
+        ceil_pool: whether the size of the pooled maps is rounded up.
+        norm: position of the contrast normalization relative to the pool.
+        bias: initial value of the biases.
     """
 
     name: str
@@ -29,15 +38,15 @@ class LayerSpec:
 
     @property
     def is_conv(self) -> bool:
-        """Whether the row is a convolution."""
+        """Return whether the row is a convolution."""
         return self.kernel > 0
 
     def conv_size(self, size: int) -> int:
-        """Side of the feature maps for an input of side ``size`` (pixels of the layer below)."""
+        """Return the side of the feature maps for an input of side ``size`` (values of the layer below)."""
         return (size + 2 * self.padding - self.kernel) // self.stride + 1
 
     def out_size(self, size: int) -> int:
-        """Side of what the layer hands on, after the pool."""
+        """Return the side of the layer's output, after the pool, for an input of side ``size``."""
         size = self.conv_size(size)
         if not self.pool or size < 1:
             return size
@@ -48,25 +57,33 @@ Table = tuple[LayerSpec, ...]
 
 
 def number(row: LayerSpec) -> int:
-    """The paper's layer number: ``conv3`` -> 3, ``fc6`` -> 6."""
+    """Return the paper's number of a layer: 3 of ``conv3``, 6 of ``fc6``."""
     return int(row.name.lstrip("convf"))
 
 
 def remove(table: Table, layers: Iterable[int]) -> Table:
-    """The table without the layers of these numbers (paper, Table 3: 3,4; 7; 6,7; 3,4,6,7)."""
-    wanted = set(layers)
+    """Return the table without the layers of these numbers (Table 3 removes 3, 4; 7; 6, 7; 3, 4, 6, 7).
+
+    Raises:
+        InputError: a layer does not exist, or no convolution would be left.
+    """
+    removed = set(layers)
     numbers = {number(row) for row in table}
-    if wanted - numbers:
-        there = ", ".join(map(str, sorted(numbers)))
-        raise InputError(f"cannot remove layer {min(wanted - numbers)}: the network's layers are {there}")
-    left = tuple(row for row in table if number(row) not in wanted)
-    if not any(row.is_conv for row in left):
-        raise InputError(f"removing layers {sorted(wanted)} leaves no convolution: keep at least one of them")
-    return left
+    if removed - numbers:
+        known = ", ".join(map(str, sorted(numbers)))
+        raise InputError(f"cannot remove layer {min(removed - numbers)}: the network's layers are {known}")
+    rest = tuple(row for row in table if number(row) not in removed)
+    if not any(row.is_conv for row in rest):
+        raise InputError(f"removing layers {sorted(removed)} leaves no convolution: keep at least one of them")
+    return rest
 
 
 def set_maps(table: Table, maps: Mapping[str, int]) -> Table:
-    """The table with other numbers of feature maps or units, by layer name (``{"fc6": 2048}``)."""
+    """Return the table with other numbers of feature maps or units, by layer name (``{"fc6": 2048}``).
+
+    Raises:
+        InputError: a layer does not exist, or a number is below 1.
+    """
     names = [row.name for row in table]
     for name, count in maps.items():
         if name not in names:
@@ -77,7 +94,11 @@ def set_maps(table: Table, maps: Mapping[str, int]) -> Table:
 
 
 def scale_width(table: Table, width: float) -> Table:
-    """All maps and units times ``width``, rounded to multiples of 8 so that groups always divide them."""
+    """Return the table with all maps and units times ``width``, rounded to multiples of 8 (which groups divide).
+
+    Raises:
+        InputError: ``width`` is not above 0.
+    """
     if width <= 0:
         raise InputError(f"width={width} is not possible: give a factor above 0, such as 0.5")
     if width == 1:
@@ -86,18 +107,22 @@ def scale_width(table: Table, width: float) -> Table:
 
 
 def set_filters(table: Table, filters: Mapping[str, Mapping[str, int]]) -> Table:
-    """The table with other filters, by layer name (``{"conv1": {"kernel": 7, "stride": 2, "padding": 1}}``)."""
+    """Return the table with other filters, by layer name (``{"conv1": {"kernel": 7, "stride": 2, "padding": 1}}``).
+
+    Raises:
+        InputError: a layer is no convolution of the table, or a value is impossible.
+    """
     rows = {row.name: row for row in table}
     known = ("kernel", "stride", "padding", "groups")
     for name, values in filters.items():
         if name not in rows or not rows[name].is_conv:
-            there = ", ".join(row.name for row in table if row.is_conv)
-            raise InputError(f"cannot change the filters of {name!r}: the network's convolutions are {there}")
+            convolutions = ", ".join(row.name for row in table if row.is_conv)
+            raise InputError(f"cannot change the filters of {name!r}: the network's convolutions are {convolutions}")
         for field, value in values.items():
             if field not in known or not isinstance(value, int) or value < (field != "padding"):
                 raise InputError(f"{name} with {field}={value}: give whole numbers for {', '.join(known)}")
-        changed: dict[str, Any] = dict(values)
-        rows[name] = replace(rows[name], **changed)
+        edits = {field: int(value) for field, value in values.items()}
+        rows[name] = replace(rows[name], **edits)  # type: ignore[arg-type]
     return tuple(rows.values())
 
 
@@ -109,12 +134,12 @@ def edit(
     filters: Mapping[str, Mapping[str, int]] | None = None,
     width: float = 1,
 ) -> Table:
-    """All of a network's edits: other filters and numbers of maps, then layers removed, then everything scaled."""
+    """Apply edits in this order: filters, numbers of maps, removed layers, width."""
     return scale_width(remove(set_maps(set_filters(table, filters or {}), maps or {}), removed), width)
 
 
 def smallest_input(table: Table) -> int:
-    """The smallest input side, in pixels, for which every map has at least one value."""
+    """Return the smallest side of images, in pixels, for which each feature map has at least one value."""
     size = 1
     while out_sizes(table, size)[-1] < 1:
         size += 1
@@ -122,7 +147,7 @@ def smallest_input(table: Table) -> int:
 
 
 def out_sizes(table: Table, size: int) -> list[int]:
-    """Side of what each conv layer hands on; 0 from the layer on where nothing is left."""
+    """Return the side of each convolutional layer's output; 0 where no value is left."""
     sizes = []
     for row in table:
         if row.is_conv:

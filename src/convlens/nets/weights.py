@@ -1,60 +1,73 @@
-"""Weights from files into networks."""
+"""Read weights from checkpoints, safetensors and torch files, and load them into networks."""
 
-from collections.abc import Container
+from collections.abc import Container, Mapping
 from pathlib import Path
-from typing import Any
 
+import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from convlens.errors import InputError
 
 
 def load_weights(net: nn.Module, path: Path) -> None:
-    """Load a checkpoint of ours, a safetensors file or a state dict saved by torch, strictly.
+    """Load weights from a file; names and shapes must be those of the network.
+
+    Args:
+        net: the network, changed in place.
+        path: checkpoint of a run, safetensors file, or state dict saved by torch.
 
     Raises:
-        InputError: missing, unreadable, or of another network (the first parameter that does not fit is named).
+        InputError: the file is missing or unreadable, or holds another network's weights.
     """
     state = read_weights(path)
     own = net.state_dict()
     for name in [*own, *state]:
-        theirs, mine = (_shape(values[name]) if name in values else "missing" for values in (state, own))
-        if theirs != mine:
+        there, here = _shape_in(state, name), _shape_in(own, name)
+        if there != here:
             raise InputError(
-                f"{path} is of another network: {name} is {theirs} there and {mine} in {type(net).__name__}: "
+                f"{path} is of another network: {name} is {there} there and {here} in {type(net).__name__}: "
                 "give this network's checkpoint, or the settings it was trained with"
             )
     net.load_state_dict(state)
 
 
 @torch.no_grad()
-def load_agreeing(net: nn.Module, path: Path, new: Container[str]) -> list[str]:
-    """Load what agrees in name and shape, but for the names in ``new``; returns the names that were loaded.
+def load_matching(net: nn.Module, path: Path, skip: Container[str]) -> list[str]:
+    """Load the tensors that match the network's in name and shape.
+
+    Args:
+        net: the network, changed in place.
+        path: as for `load_weights`.
+        skip: names of tensors that are not loaded.
+
+    Returns:
+        The names of the loaded tensors.
 
     Raises:
-        InputError: missing, unreadable, or nothing agrees (the first that does not is named).
+        InputError: the file is missing or unreadable, or no tensor matches.
     """
     state, own = read_weights(path), net.state_dict()
-    wanted = [name for name in own if name not in new]
-    loaded = [name for name in wanted if name in state and _shape(state[name]) == _shape(own[name])]
+    names = [name for name in own if name not in skip]
+    loaded = [name for name in names if name in state and _shape_in(state, name) == _shape_in(own, name)]
     if not loaded:
-        name = next(iter(wanted), next(iter(own), "nothing"))
-        theirs, mine = (_shape(values[name]) if name in values else "missing" for values in (state, own))
+        name = next(iter(names), next(iter(own), "nothing"))
         raise InputError(
-            f"nothing in {path} fits {type(net).__name__}: {name} is {theirs} there and {mine} here: "
-            "give weights of the same kind of network"
+            f"nothing in {path} fits {type(net).__name__}: {name} is {_shape_in(state, name)} there and "
+            f"{_shape_in(own, name)} here: give weights of the same kind of network"
         )
     for name in loaded:
-        own[name].copy_(state[name])
+        value = state[name]
+        assert isinstance(value, Tensor)
+        own[name].copy_(value)
     return loaded
 
 
-def read_weights(path: Path) -> dict[str, Any]:
-    """The state dict in a checkpoint of ours, a safetensors file or a file saved by torch.
+def read_weights(path: Path) -> dict[str, object]:
+    """Read a state dict from a checkpoint of a run, a safetensors file or a file saved by torch.
 
     Raises:
-        InputError: missing or unreadable.
+        InputError: the file is missing or unreadable, or holds no state dict.
     """
     if not path.exists():
         raise InputError(f"no weights at {path}: give a checkpoint of a run, or a safetensors or pth file")
@@ -62,7 +75,7 @@ def read_weights(path: Path) -> dict[str, Any]:
         if path.suffix == ".safetensors":
             from safetensors.torch import load_file
 
-            state = load_file(path)
+            state: object = load_file(path)
         else:
             state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
@@ -75,5 +88,15 @@ def read_weights(path: Path) -> dict[str, Any]:
     return state
 
 
-def _shape(value: Any) -> tuple[int, ...] | str:
-    return tuple(value.shape) if isinstance(value, torch.Tensor) else f"of type {type(value).__name__}"
+def weight_bytes(net: nn.Module) -> dict[str, np.ndarray]:
+    """Return the bytes of each parameter and buffer by name, uint8 [n], for digests."""
+    values = net.state_dict().items()
+    return {name: value.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy() for name, value in values}
+
+
+def _shape_in(state: Mapping[str, object], name: str) -> tuple[int, ...] | str:
+    """Return the shape of a tensor in a state dict, or a text if it is missing or no tensor."""
+    if name not in state:
+        return "missing"
+    value = state[name]
+    return tuple(value.shape) if isinstance(value, Tensor) else f"of type {type(value).__name__}"

@@ -1,1 +1,1 @@
-"""Operations and layers of torch networks."""
+"""Operations and layers of any torch network."""

@@ -1,35 +1,39 @@
-"""Layers of any network by name: finding them, reading their outputs, leaving the network as it was."""
+"""Find the layers of any network by name, check them and read their outputs."""
 
 import difflib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from convlens.errors import InputError
 
+OUTPUT = ""
+"""The name of the network's output, among names of layers."""
+
+Hook = Callable[[nn.Module, tuple[object, ...], Tensor], None]
+
 
 def find_layer(net: nn.Module, name: str) -> nn.Module:
-    """The module of that path.
+    """Return the module with that path.
 
     Raises:
-        InputError: there is none; the message names the nearest ones and, in a small network, all of them.
+        InputError: there is none; the message names similar paths and the first 40 modules.
     """
     modules = dict(net.named_modules())
     if name and name in modules:
         return modules[name]
-    names = [known for known in modules if known]
-    near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
-    hint = f"did you mean {' or '.join(near)}? " if near else ""
-    shown = ", ".join(names[:40]) + (f", ... ({len(names)} in all)" if len(names) > 40 else "")
-    raise InputError(f"unknown layer {name!r} in {type(net).__name__}: {hint}its layers are {shown}")
+    paths = [path for path in modules if path]
+    similar = difflib.get_close_matches(name, paths, n=3, cutoff=0.5)
+    hint = f"did you mean {' or '.join(similar)}? " if similar else ""
+    listed = ", ".join(paths[:40]) + (f", ... ({len(paths)} in all)" if len(paths) > 40 else "")
+    raise InputError(f"unknown layer {name!r} in {type(net).__name__}: {hint}its layers are {listed}")
 
 
 @contextmanager
 def evaluating(net: nn.Module) -> Iterator[None]:
-    """Evaluation mode for a while; each module's own mode is put back, also after an exception."""
+    """Set evaluation mode; each module's own mode is restored on exit."""
     modes = [(module, module.training) for module in net.modules()]
     net.eval()
     try:
@@ -40,27 +44,27 @@ def evaluating(net: nn.Module) -> Iterator[None]:
 
 
 class UnreadableError(InputError):
-    """The network cannot read images of that shape."""
+    """The network fails on images of that shape."""
 
 
-class _Reached(Exception):
-    """Raised inside a forward pass when all wanted layers have been seen: the rest would be wasted."""
+class _AllReachedError(Exception):
+    """Ends a forward pass when all requested layers have been reached."""
 
 
 @contextmanager
 def reading(net: nn.Module, layers: Sequence[str]) -> Iterator[dict[str, list[Tensor]]]:
-    """Collect, per forward pass, what each layer gives; a layer called several times gives several entries."""
-    seen: dict[str, list[Tensor]] = {name: [] for name in layers}
+    """Collect the layers' outputs of forward passes by name, one for each call of a layer."""
+    outputs: dict[str, list[Tensor]] = {name: [] for name in layers}
 
-    def keep(name: str) -> Callable[..., None]:
-        def hook(module: nn.Module, args: Any, output: Any) -> None:
-            seen[name].append(output)
+    def collect(name: str) -> Hook:
+        def hook(module: nn.Module, args: tuple[object, ...], output: Tensor) -> None:
+            outputs[name].append(output)
 
         return hook
 
-    handles = [find_layer(net, name).register_forward_hook(keep(name)) for name in seen]
+    handles = [find_layer(net, name).register_forward_hook(collect(name)) for name in outputs]
     try:
-        yield seen
+        yield outputs
     finally:
         for handle in handles:
             handle.remove()
@@ -69,24 +73,32 @@ def reading(net: nn.Module, layers: Sequence[str]) -> Iterator[dict[str, list[Te
 def check_outputs(
     net: nn.Module, images: Tensor, layers: Sequence[str | None], *, tokens: bool = False
 ) -> dict[str | None, torch.Size]:
-    """Shapes of the layers' outputs for one image, after making sure that each is usable.
+    """Check that layers return feature maps [n, c, h, w] or vectors [n, d], once in a forward pass.
 
-    Usable are maps [n, c, h, w] and vectors [n, d], with ``tokens`` also [n, tokens, d].
+    Args:
+        net: any network.
+        images: preprocessed images, [n, c, h, w], of which the first is used.
+        layers: module paths; None is the network's output.
+        tokens: whether tokens [n, tokens, d] are accepted as well.
+
+    Returns:
+        The shape of each layer's output for one image, without the batch axis.
 
     Raises:
-        InputError: a layer is never reached, called more than once in a pass, or gives neither maps nor a vector.
+        UnreadableError: the network fails on the image.
+        InputError: a layer is unknown, never reached, called more than once, or returns something else.
     """
     named = [layer for layer in layers if layer is not None]
-    with evaluating(net), torch.no_grad(), reading(net, named) as seen:
+    with evaluating(net), torch.no_grad(), reading(net, named) as found:
         try:
-            # A copy, since a network may begin by changing its input in place.
+            # A copy, since a network may change its input in place.
             result = net(like_parameters(net, images[:1].clone()))
         except (RuntimeError, ValueError, AssertionError, IndexError, TypeError) as error:
-            shape, said = list(images.shape), (str(error).splitlines() or [type(error).__name__])[0]
-            raise UnreadableError(f"{type(net).__name__} cannot read images of shape {shape}: {said}") from error
+            shape, reason = list(images.shape), (str(error).splitlines() or [type(error).__name__])[0]
+            raise UnreadableError(f"{type(net).__name__} cannot read images of shape {shape}: {reason}") from error
     shapes: dict[str | None, torch.Size] = {}
     for layer in layers:
-        outputs = [result] if layer is None else seen[layer]
+        outputs = [result] if layer is None else found[layer]
         where = "the network's output" if layer is None else f"layer {layer!r}"
         if not outputs:
             raise InputError(f"{where} is never reached in a forward pass: name a layer that the network uses")
@@ -96,32 +108,37 @@ def check_outputs(
                 "such as the block around it"
             )
         if not isinstance(outputs[0], Tensor) or outputs[0].dim() not in ((2, 3, 4) if tokens else (2, 4)):
-            found = f"a tensor of {outputs[0].dim()} dimensions" if isinstance(outputs[0], Tensor) else "no tensor"
-            raise InputError(f"{where} gives {found}: name a layer that gives maps [n, c, h, w] or a vector [n, d]")
+            kind = f"a tensor of {outputs[0].dim()} dimensions" if isinstance(outputs[0], Tensor) else "no tensor"
+            raise InputError(f"{where} gives {kind}: name a layer that gives maps [n, c, h, w] or a vector [n, d]")
         shapes[layer] = outputs[0].shape[1:]
     return shapes
 
 
 def forward_to(net: nn.Module, images: Tensor, consumers: Mapping[str, Callable[[Tensor], None]]) -> None:
-    """Run the network until each layer's output has been handed to its consumer, and no further.
+    """Run the network until each layer's output has been passed to its consumer.
 
-    Outputs are handed over at once and not kept: a later ReLU in place would change them, and memory stays small.
+    A consumer is called as soon as the layer is reached, before a later operation in place can change the output.
+
+    Args:
+        net: any network.
+        images: preprocessed images, [n, c, h, w].
+        consumers: functions of a layer's output by module path.
     """
-    left = set(consumers)
+    pending = set(consumers)
 
-    def hand_over(name: str) -> Callable[..., None]:
-        def hook(module: nn.Module, args: Any, output: Tensor) -> None:
+    def consume(name: str) -> Hook:
+        def hook(module: nn.Module, args: tuple[object, ...], output: Tensor) -> None:
             consumers[name](output)
-            left.discard(name)
-            if not left:
-                raise _Reached
+            pending.discard(name)
+            if not pending:
+                raise _AllReachedError
 
         return hook
 
-    handles = [find_layer(net, name).register_forward_hook(hand_over(name)) for name in consumers]
+    handles = [find_layer(net, name).register_forward_hook(consume(name)) for name in consumers]
     try:
         net(images)
-    except _Reached:
+    except _AllReachedError:
         pass
     finally:
         for handle in handles:
@@ -129,8 +146,12 @@ def forward_to(net: nn.Module, images: Tensor, consumers: Mapping[str, Callable[
 
 
 def like_parameters(net: nn.Module, images: Tensor) -> Tensor:
-    """The images on the network's device and in its floating point type."""
+    """Return images on the device and in the floating-point type of the network's parameters.
+
+    Raises:
+        InputError: the images are no tensor.
+    """
     if not isinstance(images, Tensor):
-        raise InputError("the images are no tensor: give them all in one [n, c, h, w], of one size")
+        raise InputError("the images are no tensor: give one tensor [n, c, h, w] of images of one size")
     reference = next((p for p in net.parameters() if p.is_floating_point()), None)
     return images if reference is None else images.to(device=reference.device, dtype=reference.dtype)

@@ -1,18 +1,23 @@
-"""Where operations read: kernels, strides and paddings of calls, and which calls keep each place to itself.
+"""Classification of torch's operations: pointwise, sliding windows (kernel, stride, padding), views of the channels.
 
 Pairs are (vertical, horizontal).
 """
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from types import EllipsisType
-from typing import Any
+from typing import Any, Literal
 
 from torch import Tensor
+from torch.nn import functional as F
 
 Pair = tuple[int, int]
+Args = tuple[Any, ...]
+Kwargs = dict[str, Any]
+Kind = Literal["window", "pointwise", "view", "mixing", "other"]
 
-# Operations that read, at each place, that place only.
+# Operations whose output at each position depends on the inputs at that position only.
 POINTWISE = {
     "relu", "relu_", "relu6", "hardtanh", "hardtanh_", "silu", "gelu", "elu", "selu", "leaky_relu", "leaky_relu_",
     "prelu", "hardswish", "hardsigmoid", "mish", "softplus", "sigmoid", "tanh", "threshold", "threshold_", "clamp",
@@ -23,7 +28,7 @@ POINTWISE = {
     "__add__", "__radd__", "__iadd__", "__sub__", "__rsub__", "__isub__", "__mul__", "__rmul__", "__imul__",
     "__truediv__", "gt", "ge", "lt", "le", "eq", "ne",
 }  # fmt: skip
-# Views, to be checked for leaving the two spatial axes alone.
+# Views, some of whose calls leave the two spatial axes alone.
 VIEWS = {"__getitem__", "unsqueeze", "squeeze", "chunk", "split", "view", "reshape", "transpose", "permute"}
 
 _POOL = ("input", "kernel_size", "stride", "padding", "dilation", "ceil_mode", "return_indices")
@@ -39,13 +44,20 @@ ARGUMENTS = {
     "pad": ("input", "pad", "mode", "value"),
 }
 """The names of the arguments of the window operations, in order."""
+CHANNEL_PARAMETERS = {"batch_norm", "prelu"}
+"""Pointwise operations whose other operands have one value per channel."""
 
 
 @dataclass(frozen=True)
 class Window:
-    """What an output value reads: ``extent`` places (dilation counted in), ``stride`` further for each output.
+    """The sliding window of an operation.
 
-    ``before`` and ``after`` are the padding; ``ceil`` says whether a last window may hang over it.
+    Attributes:
+        extent: size of the window, dilation included.
+        stride: distance of the windows of neighbouring outputs.
+        before: padding above and left of the maps.
+        after: padding below and right of the maps.
+        ceil: whether the number of outputs is rounded up, so that the last window may exceed the padding.
     """
 
     extent: Pair
@@ -55,32 +67,91 @@ class Window:
     ceil: bool = False
 
     def outputs(self, size: Pair) -> Pair:
-        """How many values come out of maps of that size, by PyTorch's rules."""
+        """Return the number of outputs (vertical, horizontal) for maps of that size."""
         counts = []
         for n, extent, stride, before, after in zip(
             size, self.extent, self.stride, self.before, self.after, strict=True
         ):
             room = n + before + after - extent
             count = (-(-room // stride) if self.ceil else room // stride) + 1
-            # A window may hang over the padding, but not begin there.
+            # A window may exceed the padding, but not begin there.
             counts.append(count - (self.ceil and (count - 1) * stride >= n + before))
         return counts[0], counts[1]
 
 
-def arguments(name: str, args: Any, kwargs: Any) -> dict[str, Any]:
-    """The arguments of a window operation by name."""
+def classify(name: str, args: Args, kwargs: Kwargs) -> Kind:
+    """Return how an operation, by its function's name, combines the positions of its inputs.
+
+    ``window`` operations are those of `ARGUMENTS`, see `window_of`; ``pointwise`` ones keep positions apart, if their
+    operands have the same size; a ``view`` selects or reorders axes before the last two, if the output has the same
+    height and width. ``mixing`` operations combine all positions; nothing is known of ``other`` ones.
+    """
+    if name in ARGUMENTS:
+        return "window"
+    if name == "batch_norm" and uses_batch_statistics(args, kwargs):
+        return "mixing"
+    if name in POINTWISE:
+        return "pointwise"
+    return "view" if name in VIEWS and leaves_space_alone(name, args, kwargs) else "other"
+
+
+def is_in_place(name: str) -> bool:
+    """Return whether an operation changes its first operand, by the function's name."""
+    return name.startswith("__i") or (name.endswith("_") and not name.endswith("__"))
+
+
+def joins_other_axis(name: str, args: Args, kwargs: Kwargs) -> bool:
+    """Return whether the call is a concatenation along another axis than the channels'."""
+    return name in ("cat", "concat") and (args[1] if len(args) > 1 else kwargs.get("dim", 0)) not in (1, -3)
+
+
+def spatial_operands(name: str, args: Args, kwargs: Kwargs) -> Iterable[Tensor]:
+    """Return the tensors of a pointwise call whose last two axes are spatial: all but parameters by channel."""
+    return () if name in CHANNEL_PARAMETERS else tensors_in([*args, *kwargs.values()])
+
+
+def arguments(name: str, args: Args, kwargs: Kwargs) -> dict[str, Any]:
+    """Return the arguments of a window operation by name."""
     return dict(zip(ARGUMENTS[name], args, strict=False)) | kwargs
 
 
-def pair(value: Any) -> Pair:
-    """A number or one or two numbers as two."""
+def border_divisor(name: str, given: Kwargs, window: Window, size: Pair) -> bool:
+    """Return whether the call is an average pooling that divides by fewer values at the border of maps of ``size``."""
+    if name != "avg_pool2d" or given.get("divisor_override") is not None:
+        return False
+    exceeds = window.outputs(size) != replace(window, ceil=False).outputs(size)
+    return exceeds or (any(window.before) and not given.get("count_include_pad", True))
+
+
+def padding_value(name: str) -> float:
+    """Return the value that a convolution or pooling reads outside of the maps."""
+    return -float("inf") if "max" in name else 0.0
+
+
+def unpadded(func: Callable, name: str, given: Kwargs, window: Window) -> Callable[[Tensor], Any]:
+    """Return a convolution or pooling of an input that contains its padding already.
+
+    Args:
+        func: the operation.
+        name: its name.
+        given: its arguments by name, without the input.
+        window: its window; an adaptive pooling becomes a plain one with this window.
+    """
+    if name.startswith("adaptive_"):
+        pool = F.avg_pool2d if "avg" in name else F.max_pool2d
+        return partial(pool, kernel_size=window.extent, stride=window.stride)
+    return partial(func, **given | {"padding": 0} | ({} if name == "conv2d" else {"ceil_mode": False}))
+
+
+def pair(value: int | Sequence[int]) -> Pair:
+    """Return a number, or one or two numbers, as a pair."""
     if isinstance(value, int):
         return value, value
     return (value[0], value[0]) if len(value) == 1 else (value[0], value[1])
 
 
-def tensors_in(value: Any) -> Iterable[Tensor]:
-    """All tensors in nested lists and tuples."""
+def tensors_in(value: object) -> Iterable[Tensor]:
+    """Iterate over the tensors in nested lists and tuples."""
     if isinstance(value, Tensor):
         yield value
     elif isinstance(value, list | tuple):
@@ -88,11 +159,13 @@ def tensors_in(value: Any) -> Iterable[Tensor]:
             yield from tensors_in(item)
 
 
-def leaves_space_alone(name: str, args: Any, kwargs: Any) -> bool:
-    """Whether one of `VIEWS` can only concern the axes before the last two."""
+def leaves_space_alone(name: str, args: Args, kwargs: Kwargs) -> bool:
+    """Return whether a call of one of `VIEWS` concerns only the axes before the last two, if height and width stay."""
+    if not args or not isinstance(args[0], Tensor):
+        return False
     dims = args[0].dim()
     if name == "__getitem__":
-        return _takes_all_places(args[1] if isinstance(args[1], tuple) else (args[1],), dims)
+        return _selects_all_positions(args[1] if isinstance(args[1], tuple) else (args[1],), dims)
     if name == "transpose":
         return all(axis % dims < dims - 2 for axis in [*args[1:], *kwargs.values()])
     if name == "permute":
@@ -101,13 +174,13 @@ def leaves_space_alone(name: str, args: Any, kwargs: Any) -> bool:
     return True
 
 
-def looks_at_the_batch(args: Any, kwargs: Any) -> bool:
-    """Whether a batch norm takes the statistics of what it is given, from all places."""
+def uses_batch_statistics(args: Args, kwargs: Kwargs) -> bool:
+    """Return whether a batch norm normalizes by the statistics of its input."""
     return bool(kwargs.get("training") or (len(args) > 5 and args[5]))
 
 
-def _takes_all_places(index: tuple, dims: int) -> bool:
-    """Whether an index leaves the last two axes as they are."""
+def _selects_all_positions(index: tuple[object, ...], dims: int) -> bool:
+    """Return whether an index leaves the last two axes as they are."""
     if any(not isinstance(item, int | slice | EllipsisType | None) for item in index):
         return False
     if Ellipsis in index:
@@ -118,8 +191,14 @@ def _takes_all_places(index: tuple, dims: int) -> bool:
     return all(item == slice(None) for item in after[-2:])
 
 
-def window_of(name: str, given: dict[str, Any], size: Pair) -> Window | None:
-    """The window of an operation on maps of that size; None if it has none that is everywhere the same."""
+def window_of(name: str, given: Kwargs, size: Pair) -> Window | None:
+    """Return the window of an operation on maps of ``size``, or None if it is not the same everywhere.
+
+    Args:
+        name: of an operation in `ARGUMENTS`.
+        given: its arguments by name.
+        size: height and width of the input.
+    """
     if name == "conv2d":
         return _conv_window(given)
     if name in ("max_pool2d", "max_pool2d_with_indices", "avg_pool2d"):
@@ -127,8 +206,8 @@ def window_of(name: str, given: dict[str, Any], size: Pair) -> Window | None:
         stride, ceil = pair(given.get("stride") or kernel), bool(given.get("ceil_mode"))
         return Window(_extent(kernel, pair(given.get("dilation") or 1)), stride, padding, padding, ceil)
     if name.startswith("adaptive_"):
-        wanted = given["output_size"]
-        rows, columns = (wanted, wanted) if isinstance(wanted, int | None) else wanted
+        output_size = given["output_size"]
+        rows, columns = (output_size, output_size) if isinstance(output_size, int | None) else output_size
         out = (size[0] if rows is None else rows, size[1] if columns is None else columns)
         if any((o == 1 and n != 1) or n % o for n, o in zip(size, out, strict=True)):
             return None
@@ -144,7 +223,7 @@ def _extent(kernel: Pair, dilation: Pair) -> Pair:
     return dilation[0] * (kernel[0] - 1) + 1, dilation[1] * (kernel[1] - 1) + 1
 
 
-def _conv_window(given: dict[str, Any]) -> Window:
+def _conv_window(given: Kwargs) -> Window:
     kernel = given["weight"].shape
     extent = _extent((kernel[2], kernel[3]), pair(given.get("dilation", 1)))
     padding = given.get("padding", 0)

@@ -1,9 +1,8 @@
-"""Receptive fields of any network: geometry carried along a forward pass, operation by operation."""
+"""Receptive fields of the layers of any network, traced operation by operation along a forward pass."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -11,27 +10,19 @@ from torch.overrides import TorchFunctionMode
 
 from convlens.errors import InputError
 from convlens.ops.layer_access import UnreadableError, check_outputs, evaluating, forward_to
-from convlens.ops.op_table import (
-    ARGUMENTS,
-    POINTWISE,
-    VIEWS,
-    Pair,
-    Window,
-    arguments,
-    leaves_space_alone,
-    looks_at_the_batch,
-    tensors_in,
-    window_of,
-)
+from convlens.ops.op_table import Args, Kwargs, Pair, Window, arguments, classify, tensors_in, window_of
 
 
 @dataclass(frozen=True)
 class ReceptiveField:
-    """The input window that a unit of a layer sees; pairs are (vertical, horizontal), in pixels.
+    """The window of pixels that the units of a layer depend on; pairs are (vertical, horizontal), in pixels.
 
-    Unit (y, x) sees the pixels from ``start + (y, x) * stride`` on, ``size`` of them; ``start`` may be negative, which
-    means padding. Where the layer is not local (``local`` is False: after global pooling, in linear layers) each unit
-    sees the whole image: ``size`` is the image's, ``stride`` and ``start`` are 0.
+    Attributes:
+        size: height and width of the window.
+        stride: distance of the windows of neighbouring units.
+        start: top and left of the window of unit (0, 0); negative where it begins in the padding.
+        local: False if each unit depends on the whole image, as after global pooling and in linear layers; ``size`` is
+            then the image's, ``stride`` and ``start`` are 0.
     """
 
     size: Pair
@@ -40,12 +31,12 @@ class ReceptiveField:
     local: bool = True
 
     def box(self, y: int = 0, x: int = 0) -> tuple[int, int, int, int]:
-        """Window of unit (y, x) as (top, left, bottom, right), half-open, not clipped to the image."""
+        """Return the window of unit (y, x) as (top, left, bottom, right), half-open, not clipped to the image."""
         top, left = self.start[0] + y * self.stride[0], self.start[1] + x * self.stride[1]
         return top, left, top + self.size[0], left + self.size[1]
 
     def _slide(self, window: Window) -> "ReceptiveField":
-        """The field above a window operation."""
+        """Return the receptive field of the outputs of a window operation."""
         size, stride, start = [], [], []
         for axis in (0, 1):
             size.append(self.size[axis] + (window.extent[axis] - 1) * self.stride[axis])
@@ -54,12 +45,13 @@ class ReceptiveField:
         return ReceptiveField((size[0], size[1]), (stride[0], stride[1]), (start[0], start[1]))
 
     def _widened(self, window: Window) -> "ReceptiveField":
-        """The field with the neighbouring windows of a pooling that overlap its own."""
+        """Return the field extended by the neighbouring windows of a pooling that overlap its own."""
         margin = [(window.extent[axis] - 1) // window.stride[axis] * self.stride[axis] for axis in (0, 1)]
         size = (self.size[0] + 2 * margin[0], self.size[1] + 2 * margin[1])
         return ReceptiveField(size, self.stride, (self.start[0] - margin[0], self.start[1] - margin[1]))
 
     def _union(self, other: "ReceptiveField") -> "ReceptiveField | None":
+        """Return the smallest field that contains both, or None if their strides differ."""
         if self.stride != other.stride:
             return None
         start, size = [], []
@@ -72,21 +64,30 @@ class ReceptiveField:
 
 
 class _Tracing(TorchFunctionMode):
-    """Carries each tensor's receptive field through a forward pass."""
+    """Mode that records the receptive field of each tensor of a forward pass.
+
+    Args:
+        images: the input, [1, c, h, w].
+        overlapping: whether a max pooling's fields include the windows that overlap its own.
+    """
 
     def __init__(self, images: Tensor, overlapping: bool) -> None:
         super().__init__()
         self.overlapping = overlapping
         self.whole = ReceptiveField((images.shape[-2], images.shape[-1]), (0, 0), (0, 0), local=False)
-        # The tensors are kept beside their fields: a freed one's id would be given to another.
+        # The tensors are stored with their fields, since the id of a freed tensor may be reused.
         self.fields: dict[int, tuple[Tensor, ReceptiveField]] = {
             id(images): (images, ReceptiveField((1, 1), (1, 1), (0, 0)))
         }
 
     def field(self, tensor: Tensor) -> ReceptiveField | None:
+        """Return the receptive field of a tensor, or None if it does not depend on the images."""
         return self.fields.get(id(tensor), (None, None))[1]
 
-    def __torch_function__(self, func: Callable, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+    def __torch_function__(
+        self, func: Callable, types: Sequence[type], args: Args = (), kwargs: Kwargs | None = None
+    ) -> object:
+        """Run an operation and record the receptive fields of its outputs."""
         kwargs = kwargs or {}
         inputs = [t for t in tensors_in([*args, *kwargs.values()]) if id(t) in self.fields]
         known = [field for field in map(self.field, inputs) if field is not None]
@@ -94,29 +95,31 @@ class _Tracing(TorchFunctionMode):
         result = func(*args, **kwargs)
         if known:
             for output in tensors_in(result):
-                above = self._above(getattr(func, "__name__", ""), args, kwargs, known, sizes, output)
+                above = self._above(getattr(func, "__name__", ""), args, kwargs, known, sizes, output.shape)
                 self.fields[id(output)] = (output, above or self.whole)
         return result
 
     def _above(
-        self, name: str, args: Any, kwargs: Any, known: list[ReceptiveField], sizes: list[torch.Size], output: Tensor
+        self,
+        name: str,
+        args: Args,
+        kwargs: Kwargs,
+        known: list[ReceptiveField],
+        sizes: list[torch.Size],
+        shape: torch.Size,
     ) -> ReceptiveField | None:
-        """Field of the output, or None where it is not local."""
-        if not all(field.local for field in known):
-            return None
-        if name in POINTWISE:
-            if name == "batch_norm" and looks_at_the_batch(args, kwargs):
-                return None
-            if any(size != output.shape[-2:] for size in sizes):
-                return None  # spread over space, or joined along it
+        """Return the field of an output of that shape, or None if it is not local."""
+        kind = classify(name, args, kwargs) if all(field.local for field in known) else "mixing"
+        if kind == "pointwise":
+            if any(size != shape[-2:] for size in sizes):
+                return None  # broadcast over positions, or concatenated along them
             field: ReceptiveField | None = known[0]
             for other in known[1:]:
                 field = field._union(other) if field else None
             return field
-        if name in VIEWS:
-            fixed = output.dim() >= 2 and output.shape[-2:] == sizes[0] and leaves_space_alone(name, args, kwargs)
-            return known[0] if fixed else None
-        if name not in ARGUMENTS:
+        if kind == "view":
+            return known[0] if len(shape) >= 2 and shape[-2:] == sizes[0] else None
+        if kind != "window":
             return None
         window = window_of(name, arguments(name, args, kwargs), (sizes[0][0], sizes[0][1]))
         if window is None:
@@ -126,30 +129,36 @@ class _Tracing(TorchFunctionMode):
 
 
 def receptive_field(net: nn.Module, layer: str, input_size: Pair = (224, 224)) -> ReceptiveField:
-    """Receptive field of a layer's units for images of ``input_size`` (height, width) pixels.
+    """Return the receptive field of a layer's units.
 
-    Follows convolutions (with stride, dilation, padding), pooling, sums and concatenations (the smallest window that
-    holds all branches), pointwise operations and views of the channels. Whatever else is met counts as not local.
+    Convolutions (with stride, dilation and padding), pooling, sums and concatenations (the smallest window that
+    contains all branches), pointwise operations and views of the channels are followed; outputs of other operations
+    are not local.
+
+    Args:
+        net: any network.
+        layer: module path.
+        input_size: height and width of the images in pixels.
 
     Raises:
-        InputError: unknown layer, a layer never reached or called twice, or images too small for the network.
+        InputError: the layer is unknown, never reached or called twice, or the images are too small for the network.
     """
     return receptive_fields(net, [layer], input_size)[layer]
 
 
 def receptive_fields(net: nn.Module, layers: list[str], input_size: Pair = (224, 224)) -> dict[str, ReceptiveField]:
-    """As ``receptive_field`` for several layers at once, in one forward pass."""
+    """Return the receptive fields of several layers by name, from one forward pass; see `receptive_field`."""
     if (
         isinstance(input_size, int)
         or len(input_size) != 2
         or not all(isinstance(side, int) and side > 0 for side in input_size)
     ):
-        raise InputError(f"input_size={input_size}: give height and width, two whole numbers above 0")
+        raise InputError(f"input_size={input_size}: give height and width, two integers of at least 1")
     reference = next(net.parameters(), torch.empty(0))
-    # The convolution that reads the image need not be the first that the network defines.
-    told = [module.in_channels for module in net.modules() if isinstance(module, nn.Conv2d)]
+    # The first convolution that the network defines need not be the one that reads the image.
+    in_channels = [module.in_channels for module in net.modules() if isinstance(module, nn.Conv2d)]
     errors = []
-    for channels in dict.fromkeys([*told[:1], 3, *told]):
+    for channels in dict.fromkeys([*in_channels[:1], 3, *in_channels]):
         images = torch.zeros(1, channels, *input_size, device=reference.device, dtype=reference.dtype)
         try:
             check_outputs(net, images, layers)
@@ -163,20 +172,27 @@ def receptive_fields(net: nn.Module, layers: list[str], input_size: Pair = (224,
 def traced_fields(
     net: nn.Module, images: Tensor, layers: list[str], *, overlapping: bool = False
 ) -> dict[str, ReceptiveField]:
-    """Receptive fields of layers that are known to be usable, for images such as these.
+    """Return the receptive fields of layers that `check_outputs` has accepted.
 
-    ``overlapping`` counts in the neighbouring windows at each max pooling, as far as they overlap: those that a unit's
-    signal competes with where ``unpool="overwrite"`` lets the last one win.
+    Args:
+        net: any network.
+        images: images of the size in question, [n, c, h, w].
+        layers: module paths.
+        overlapping: include the windows that overlap a unit's own at each max pooling; their signals compete with the
+            unit's if unpooling overwrites (``unpool="overwrite"``).
+
+    Raises:
+        InputError: a layer does not depend on the images.
     """
     images = images[:1].clone()
     fields: dict[str, ReceptiveField] = {}
     with evaluating(net), torch.no_grad(), _Tracing(images, overlapping) as trace:
 
-        def note(layer: str, output: Tensor) -> None:
-            # At once, since an operation in place may change the output, and its field, later on.
+        def save_field(layer: str, output: Tensor) -> None:
+            # Immediately, since a later operation in place may change the output and its field.
             if (field := trace.field(output)) is None:
                 raise InputError(f"layer {layer!r} does not depend on the image: name a layer that does")
             fields[layer] = field
 
-        forward_to(net, images, {layer: partial(note, layer) for layer in layers})
+        forward_to(net, images, {layer: partial(save_field, layer) for layer in layers})
     return {layer: fields[layer] for layer in layers}

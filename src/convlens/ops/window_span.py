@@ -1,4 +1,4 @@
-"""Where windows lie in the images and in the maps above them, and cutting them out."""
+"""Positions of windows along the axes of feature maps, and cropping them."""
 
 from dataclasses import dataclass
 
@@ -9,78 +9,107 @@ from torch.nn import functional as F
 
 
 class NotLocalError(Exception):
-    """The network does something that cannot be computed window by window."""
+    """The network has an operation that cannot be computed window by window."""
 
 
 class OutsideError(NotLocalError):
-    """The units of a window see nothing of a map, only its padding."""
+    """The units' windows contain no value of a map, only its padding."""
 
 
 @dataclass(frozen=True)
 class Span:
-    """Where windows lie along one axis of their maps, in places.
+    """Windows along one axis of feature maps.
 
-    The window of a unit at place p is ``length`` long from ``start + p * step`` on. Units that share a window are those
-    from the first to the last of ``places``; it holds what lies inside of the map, which is ``size`` long.
+    The window of the unit at position p begins at ``start + p * step``. Units may share a window, which contains those
+    of all units from the first to the last of ``shared`` and is clipped to the map.
+
+    Attributes:
+        start: first value of the window of unit 0.
+        length: number of values of a unit's window.
+        step: distance of the windows of neighbouring units.
+        size: length of the map.
+        shared: first and last position of the units that share a window; None if each unit has its own.
     """
 
     start: int
     length: int
     step: int
     size: int
-    places: tuple[int, int] | None
+    shared: tuple[int, int] | None
 
     @property
-    def held(self) -> tuple[int, int]:
-        """First place and the one after the last, from the map's border if shared, else from p * step on."""
-        if self.places is None:
+    def bounds(self) -> tuple[int, int]:
+        """First value of the window and the one after its last, relative to the map if shared, else to p * step.
+
+        Raises:
+            OutsideError: the shared window is outside of the map.
+        """
+        if self.shared is None:
             return self.start, self.start + self.length
-        low = max(self.start + self.places[0] * self.step, 0)
-        high = min(self.start + self.places[1] * self.step + self.length, self.size)
+        low = max(self.start + self.shared[0] * self.step, 0)
+        high = min(self.start + self.shared[1] * self.step + self.length, self.size)
         if low >= high:
             raise OutsideError("a window outside of the map")
         return low, high
 
-    def begin(self, place: int) -> int:
-        """First place of the window of a unit."""
-        return self.held[0] + (place * self.step if self.places is None else 0)
+    def begin(self, position: int) -> int:
+        """Return the first value, in the map, of the window of a unit."""
+        return self.bounds[0] + (position * self.step if self.shared is None else 0)
 
-    def of_unit(self, places: Int[Tensor, " n"]) -> Int[Tensor, " n"]:
-        """Where in their windows the units at these places of this map are."""
-        return (places if self.places else torch.zeros_like(places)) - self.held[0]
+    def unit_positions(self, positions: Int[Tensor, " n"]) -> Int[Tensor, " n"]:
+        """Return the positions of units of this map inside of their windows."""
+        return (positions if self.shared else torch.zeros_like(positions)) - self.bounds[0]
 
-    def above(self, extent: int, stride: int, before: int, size: int) -> "Span":
-        """The outputs of a sliding window that are made of places in the span, or beyond the border."""
+    def slide(self, extent: int, stride: int, before: int, size: int) -> "Span":
+        """Return the windows of the outputs of a sliding window that reads inside of the spans only.
+
+        Args:
+            extent: size of the sliding window.
+            stride: its stride.
+            before: padding before the map.
+            size: number of outputs for the whole map.
+
+        Raises:
+            NotLocalError: the windows are smaller than the sliding window, or the stride does not divide their steps.
+        """
         if self.step % stride:
             raise NotLocalError("branches of different strides")
         first = -(-(self.start + before) // stride)
         count = (self.start + self.length - first * stride + before - extent) // stride + 1
         if count < 1:
             raise NotLocalError("a window smaller than a kernel")
-        return Span(first, count, self.step // stride, size, self.places)
+        return Span(first, count, self.step // stride, size, self.shared)
 
 
 Grid = tuple[Span, Span]
 
 
-def cut_to(x: Tensor, axis: int, low: int, ranges: tuple[int, int], fill: float) -> Tensor:
-    """Places ``ranges`` of an axis (-2 or -1) of a tensor that begins at place ``low``; beyond it there is ``fill``."""
-    begin, end = ranges[0] - low, ranges[1] - low
+def crop(x: Tensor, axis: int, low: int, bounds: tuple[int, int], pad_value: float) -> Tensor:
+    """Crop an axis to ``bounds``, padding with a value where they exceed the tensor.
+
+    Args:
+        x: tensor of at least two dimensions.
+        axis: -2 or -1.
+        low: position of the tensor's first value on the axis.
+        bounds: first position, and the one after the last.
+        pad_value: value of the padding.
+    """
+    begin, end = bounds[0] - low, bounds[1] - low
     length = x.shape[axis]
     if begin > 0 or end < length:
         x = x.narrow(axis, max(begin, 0), min(end, length) - max(begin, 0))
     pads = (max(-begin, 0), max(end - length, 0))
     if any(pads):
-        x = F.pad(x, pads if axis == -1 else (0, 0, *pads), value=fill)
+        x = F.pad(x, pads if axis == -1 else (0, 0, *pads), value=pad_value)
     return x
 
 
-def windows_of(
+def crop_windows(
     maps: Float[Tensor, "images c h w"], units: Int[Tensor, "n 3"], grid: Grid
 ) -> Float[Tensor, "n c h2 w2"]:
-    """The windows of units, each given by its image and its place, cut out of whole maps."""
-    height, width = (high - low for low, high in (span.held for span in grid))
-    # Small maps of many channels: measured, this order in memory is 3 to 16 % faster.
+    """Crop the window of each unit (image, y, x) out of whole maps."""
+    height, width = (high - low for low, high in (span.bounds for span in grid))
+    # For small maps of many channels this memory format is 3 to 16 % faster (measured).
     shape = (len(units), maps.shape[1], height, width)
     windows = torch.empty(shape, dtype=maps.dtype, device=maps.device, memory_format=torch.channels_last)
     for row, (image, y, x) in enumerate(units.tolist()):

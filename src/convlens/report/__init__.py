@@ -1,4 +1,4 @@
-"""Run directories in, one HTML file out."""
+"""HTML reports of runs and studies."""
 
 from convlens.report.render import report_runs, write_report
 

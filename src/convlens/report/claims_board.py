@@ -1,4 +1,4 @@
-"""The board of the paper's claims: what all analyses of all runs found, claim by claim."""
+"""The board of the paper's claims: the evidence of all analyses of all runs, claim by claim."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,37 +8,38 @@ from convlens.report.study_record import ClaimRecord, Run
 
 @dataclass(frozen=True)
 class Evidence:
-    """What one analysis of one run says of a claim."""
+    """A claim as decided by one analysis of one run."""
 
     run: str
-    found: ClaimRecord
+    claim: ClaimRecord
 
 
 @dataclass(frozen=True)
 class BoardRow:
-    """A claim with all that was found of it."""
+    """A claim with all evidence for or against it."""
 
     number: int
     claim: str
     place: str
     refuted_if: str
-    evidence: list[Evidence]
+    evidence: Sequence[Evidence]
 
     @property
     def tally(self) -> str:
-        """How many of the findings support it, refute it, or do not tell."""
-        verdicts = [item.found.verdict for item in self.evidence]
-        return ", ".join(f"{verdicts.count(v)} x {v}" for v in dict.fromkeys(verdicts))
+        """Number of findings with each verdict, such as ``2 x supports, 1 x can't tell``."""
+        verdicts = [item.claim.verdict for item in self.evidence]
+        return ", ".join(f"{verdicts.count(verdict)} x {verdict}" for verdict in dict.fromkeys(verdicts))
 
 
 def make_board(runs: Sequence[Run]) -> list[BoardRow]:
-    """The claims that were tested, by their numbers."""
-    found: dict[int, list[Evidence]] = {}
+    """Return the tested claims in the order of their numbers."""
+    by_number: dict[int, list[Evidence]] = {}
     for run in runs:
         for result in run.results:
             for claim in result.claims:
-                found.setdefault(claim.number, []).append(Evidence(run.name, claim))
-    return [
-        BoardRow(number, evidence[0].found.claim, evidence[0].found.place, evidence[0].found.refuted_if, evidence)
-        for number, evidence in sorted(found.items())
-    ]
+                by_number.setdefault(claim.number, []).append(Evidence(run.name, claim))
+    rows = []
+    for number, evidence in sorted(by_number.items()):
+        first = evidence[0].claim
+        rows.append(BoardRow(number, first.claim, first.place, first.refuted_if, evidence))
+    return rows

@@ -1,4 +1,4 @@
-"""Pictures as data: URIs, so that the report is one file."""
+"""Embedding of figures and learning curves as data URIs, so that the report is a single file."""
 
 import base64
 import io
@@ -18,17 +18,17 @@ PANELS = {"top1_error": "top-1 error (%)", "loss": "loss"}
 KINDS = {"val": "validation", "train": "training"}
 
 LARGE = 64_000
-"""PNG files of more bytes than this are embedded as WebP, where that saves at least half."""
+"""PNG files of more bytes than this are embedded as WebP if that halves their size."""
 QUALITY = 82
-LONGEST_WEBP = 16_383
+LONGEST_WEBP = 16_383  # pixels, a limit of the format
 
 # Pillow raises SyntaxError for a PNG with a broken chunk
 _UNREADABLE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
 
 
 @dataclass(frozen=True)
-class Embedded:
-    """A picture inside the page: its data, and its size in CSS pixels."""
+class EmbeddedImage:
+    """A picture inside the page: data URI and size in CSS pixels; ``dark_uri`` is its version for dark pages."""
 
     uri: str
     width: int
@@ -37,19 +37,24 @@ class Embedded:
 
     @property
     def tall(self) -> bool:
-        """Whether the page shows the upper part of it only, until it is asked for all."""
+        """Whether the page shows only the upper part until the reader clicks on it."""
         return self.height > 2 * self.width
 
 
-def embed(path: Path, inside: Path, problems: list[str]) -> Embedded | None:
-    """A PNG file; None, and a problem, if it is missing, broken or outside of the run's directory.
+def embed(path: Path, directory: Path, problems: list[str]) -> EmbeddedImage | None:
+    """Embed a PNG file, unchanged or, if that is at most half as large, as lossy WebP of the same size in pixels.
 
-    The file is embedded as it is, or, where it is large and noisy as sheets of projections are, as WebP of the same
-    size in pixels: the page is much smaller, and the PNG stays in the run directory for who needs each grey level.
+    Args:
+        path: the PNG file.
+        directory: the run directory; a file outside of it is not embedded.
+        problems: gets a line if the file is missing, broken or outside of the directory.
+
+    Returns:
+        The picture, or None after a problem.
     """
     try:
-        if not path.resolve().is_relative_to(inside.resolve()):
-            problems.append(f"{path}: lies outside of its run directory and was left out")
+        if not path.resolve().is_relative_to(directory.resolve()):
+            problems.append(f"{path}: outside of its run directory: not shown")
             return None
         content = path.read_bytes()
         with Image.open(io.BytesIO(content), formats=["PNG"]) as image:
@@ -63,11 +68,11 @@ def embed(path: Path, inside: Path, problems: list[str]) -> Embedded | None:
         problems.append(f"{path}: not a readable PNG ({type(error).__name__})")
         return None
     uri = _uri("image/png", content) if lighter is None else _uri("image/webp", lighter)
-    return Embedded(uri, width, height)
+    return EmbeddedImage(uri, width, height)
 
 
 def _webp(content: bytes) -> bytes | None:
-    """A PNG as lossy WebP; None where that saves less than half or cannot be."""
+    """Convert a PNG to lossy WebP; return None if that saves less than half or WebP cannot hold the picture."""
     with Image.open(io.BytesIO(content)) as image:
         if max(image.size) > LONGEST_WEBP or not features.check("webp"):
             return None
@@ -77,8 +82,12 @@ def _webp(content: bytes) -> bytes | None:
     return buffer.getvalue() if 2 * len(buffer.getvalue()) <= len(content) else None
 
 
-def draw_curves(runs: Sequence[Run]) -> list[tuple[str, Embedded]]:
-    """Error and loss of all runs over the epochs, a picture each, in light and in dark; only what somebody recorded."""
+def draw_curves(runs: Sequence[Run]) -> list[tuple[str, EmbeddedImage]]:
+    """Draw error and loss of all runs by epoch, one picture for each quantity that any run recorded.
+
+    Returns:
+        Label of the y axis and picture, with a version for dark pages.
+    """
     pictures = []
     for metric, label in PANELS.items():
         recorded = [
@@ -88,12 +97,12 @@ def draw_curves(runs: Sequence[Run]) -> list[tuple[str, Embedded]]:
             for values in [run.history.get(f"{split}/{metric}", {})]
             if any(map(math.isfinite, values.values()))
         ]
-        found = [
+        lines = [
             Curve(run.name, list(values), list(values.values()), KINDS[split], ring=_ring(run, f"{split}/{metric}"))
             for run, split, values in recorded
         ]
-        if found:
-            pictures.append((label, _svg(label, found)))
+        if lines:
+            pictures.append((label, _svg(label, lines)))
     return pictures
 
 
@@ -101,18 +110,18 @@ def _ring(run: Run, key: str) -> int | None:
     return best_epoch(run) if key == "val/top1_error" else None
 
 
-def _svg(label: str, found: Sequence[Curve]) -> Embedded:
+def _svg(label: str, lines: Sequence[Curve]) -> EmbeddedImage:
     uris, size = [], (0, 0)
     for dark in (False, True):
-        figure = curves({label: found}, dark=dark)
+        figure = curves({label: lines}, dark=dark)
         buffer = io.BytesIO()
-        # no date and no random names in the file: the same runs give the same report
+        # without date and random identifiers the same runs give the same report, byte for byte
         with rc_context({"svg.hashsalt": "convlens"}):
             figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
         uris.append(_uri("image/svg+xml", buffer.getvalue()))
         inches = figure.get_size_inches()
         size = (round(inches[0] * 96), round(inches[1] * 96))
-    return Embedded(uris[0], *size, dark_uri=uris[1])
+    return EmbeddedImage(uris[0], *size, dark_uri=uris[1])
 
 
 def _uri(media: str, content: bytes) -> str:

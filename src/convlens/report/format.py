@@ -1,8 +1,7 @@
-"""Numbers, times and sentences as a reader wants them."""
+"""Formatting of numbers, spreads, durations and lists of names as text."""
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
 MISSING = "\N{EN DASH}"
 MINUS = "\N{MINUS SIGN}"
@@ -12,12 +11,17 @@ SPACE = "\N{NO-BREAK SPACE}"
 
 
 def decimals(value: int | float, digits: int = 3) -> int:
-    """Decimal places that show this many significant digits."""
+    """Return the number of decimal places that shows this many significant digits."""
     return max(0, digits - 1 - math.floor(math.log10(abs(value)))) if value and math.isfinite(value) else 0
 
 
-def number(value: Any, places: int | None = None) -> str:
-    """A JSON value for a reader: three significant digits, thousands apart, a dash for nothing, text as it is."""
+def number(value: object, places: int | None = None) -> str:
+    """Format a JSON value: numbers with three significant digits and thousands separators, None as a dash.
+
+    Args:
+        value: text is returned unchanged.
+        places: decimal places of a float, instead of three significant digits.
+    """
     if value is None or value == "":
         return MISSING
     if isinstance(value, bool):
@@ -39,9 +43,14 @@ def number(value: Any, places: int | None = None) -> str:
     return shown.replace("-", MINUS)
 
 
-def spread(value: Any, beside: str) -> str:
-    """The spread beside a shown value: ± with as many decimal places, or an interval; nothing if there is none."""
-    places = None if "e" in beside else len(beside.partition(".")[2])
+def spread(value: object, formatted: str) -> str:
+    """Format the spread of a number.
+
+    Args:
+        value: a half-width, shown with ±, or an interval (low, high); None gives an empty string.
+        formatted: the number itself as text; the spread gets as many decimal places.
+    """
+    places = None if "e" in formatted else len(formatted.partition(".")[2])
     if isinstance(value, list | tuple) and len(value) == 2:
         return f"[{number(value[0], _places_for(value[0], places))}, {number(value[1], _places_for(value[1], places))}]"
     if value is None or value == "":
@@ -49,15 +58,19 @@ def spread(value: Any, beside: str) -> str:
     return f"{PLUS_MINUS}{NARROW}{number(value, _places_for(value, places))}"
 
 
-def _places_for(value: Any, places: int | None) -> int | None:
-    """Common places, unless they would show a value that is not zero as zero."""
+def _places_for(value: object, places: int | None) -> int | None:
+    """Return the common decimal places, or None if they would show a nonzero value as zero."""
     if places is None or not isinstance(value, int | float) or not value or not math.isfinite(value):
         return places
     return places if abs(value) >= 0.5 * 10**-places else None
 
 
-def column(cells: Sequence[Any]) -> tuple[list[str], bool]:
-    """A table's column, and whether it holds numbers only: those get the same number of decimal places."""
+def column(cells: Sequence[object]) -> tuple[list[str], bool]:
+    """Format a table's column; the numbers of a numeric column share their number of decimal places.
+
+    Returns:
+        The cells as text, and whether the column is numeric.
+    """
     filled = [cell for cell in cells if cell is not None and cell != ""]
     numeric = bool(filled) and all(isinstance(cell, int | float) and not isinstance(cell, bool) for cell in filled)
     floats = [cell for cell in filled if isinstance(cell, float) and math.isfinite(cell) and cell]
@@ -70,12 +83,12 @@ def column(cells: Sequence[Any]) -> tuple[list[str], bool]:
 
 
 def percent(value: int | float | None) -> str:
-    """An error in percent to one decimal place, without the sign."""
+    """Format an error in percent with one decimal place and no sign of percent."""
     return MISSING if value is None else number(float(value), 1)
 
 
 def duration(seconds: int | float | None) -> str:
-    """Seconds as a reader says them: 4.2 s, 1 min 21 s, 2 h 05 min."""
+    """Format a time in seconds: 4.2 s, 1 min 21 s, 2 h 05 min."""
     if seconds is None or not math.isfinite(seconds):
         return MISSING
     if seconds < 59.5:
@@ -88,14 +101,14 @@ def duration(seconds: int | float | None) -> str:
 
 
 def plural(count: int, noun: str) -> str:
-    """The count with its noun: 1 part, 2 parts, 2 analyses."""
+    """Return a count with its noun: 1 part, 2 parts, 2 analyses."""
     if count == 1:
         return f"1 {noun}"
     return f"{count} {noun[:-2]}es" if noun.endswith("sis") else f"{count} {noun}s"
 
 
 def listing(names: Sequence[str], most: int = 8) -> str:
-    """Names in a row with "and" before the last; beyond `most` their number only."""
+    """Join names with commas and a final "and"; name only the first ``most`` and count the others."""
     if len(names) > most:
         return f"{', '.join(names[:most])} and {len(names) - most} more"
     return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)

@@ -1,4 +1,4 @@
-"""Run directories to records. What is missing or broken becomes a line in `problems`, never an exception."""
+"""Reading of run directories and studies into records; missing or broken files become problems, not exceptions."""
 
 import csv
 import json
@@ -6,64 +6,65 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-from convlens.report.study_record import ClaimRecord, History, Number, Part, Picture, Result, Run, Study, Table
+from convlens.report.study_record import ClaimRecord, History, Part, Picture, Result, Run, Study
+from convlens.runs.run_config import flat, read_config
+from convlens.stats.results import Number, Table
 
 
-def text(value: Any) -> str:
-    """A string for whatever a JSON file holds; nothing for null."""
+def text(value: object) -> str:
+    """Return a JSON value as a string; null becomes empty."""
     return "" if value is None else str(value)
 
 
-def real(value: Any) -> float | None:
-    """A float, which may be NaN, or None for what is no number."""
+def real(value: object) -> float | None:
+    """Return a JSON number as a float, which may be NaN; None if the value is not a number."""
     return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
 
 
-def objects(value: Any, where: str, problems: list[str]) -> list[dict[str, Any]]:
-    """The objects of a JSON list; anything else is reported and left out."""
+def objects(value: object, where: str, problems: list[str]) -> list[dict[str, object]]:
+    """Return the objects of a JSON list; add a problem if there is anything else."""
     if value is None:
         return []
     if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
-        problems.append(f"{where} is not a list of objects")
+        problems.append(f"{where}: expected a list of objects")
     return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
 
 
 def read_text(path: Path, problems: list[str] | None = None) -> str:
-    """The text of a file, unreadable bytes replaced; empty, and a problem, if the file cannot be read."""
+    """Return a file's text with undecodable bytes replaced; empty, with a problem, if it cannot be read."""
     try:
         return path.read_text(encoding="utf-8", errors="replace")
     except FileNotFoundError:
         reason = "missing"
-    except (OSError, ValueError) as error:  # ValueError: no such path is possible
+    except (OSError, ValueError) as error:  # ValueError: the path is not a valid one
         reason = str(error)
     if problems is not None:
         problems.append(f"{path}: {reason}")
     return ""
 
 
-def read_json(path: Path, problems: list[str]) -> dict[str, Any]:
-    """The object in a JSON file, empty if there is none."""
+def read_json(path: Path, problems: list[str]) -> dict[str, object]:
+    """Return the object in a JSON file; empty, with a problem, if it holds none."""
     content = read_text(path, problems)
     if not content:
         if path.is_file():
             problems.append(f"{path}: empty")
         return {}
     try:
-        # a number too long for a float is infinite, not an error further on
+        # an integer too large for a float becomes infinite here instead of raising an error later
         found = json.loads(content, parse_int=lambda digits: int(digits) if len(digits) < 300 else float(digits))
     except ValueError as error:
         problems.append(f"{path}: not JSON ({error})")
         return {}
     if not isinstance(found, dict):
-        problems.append(f"{path}: holds no JSON object")
+        problems.append(f"{path}: not a JSON object")
         return {}
     return found
 
 
 def read_history(path: Path, problems: list[str]) -> History:
-    """The columns of metrics.csv by epoch. Rows of the same epoch are merged, the last cell that is filled counts."""
+    """Return the columns of metrics.csv by epoch; of several rows of one epoch the last filled cell counts."""
     history: History = {}
     lines = read_text(path, problems).splitlines()
     if not lines and path.is_file():
@@ -79,11 +80,11 @@ def read_history(path: Path, problems: list[str]) -> History:
             if column not in (None, "epoch") and value is not None:
                 history.setdefault(column, {})[int(epoch)] = value
     if skipped:
-        problems.append(f"{path}: {skipped} rows without a whole number in the column 'epoch' were left out")
+        problems.append(f"{path}: skipped {skipped} rows without a whole number in the column 'epoch'")
     return history
 
 
-def _rows(lines: list[str], path: Path, problems: list[str]) -> list[dict[str, Any]]:
+def _rows(lines: list[str], path: Path, problems: list[str]) -> list[dict[str, object]]:
     try:
         return list(csv.DictReader(lines))
     except csv.Error as error:
@@ -91,15 +92,15 @@ def _rows(lines: list[str], path: Path, problems: list[str]) -> list[dict[str, A
         return []
 
 
-def _cell(content: Any) -> float | None:
+def _cell(content: object) -> float | None:
     try:
-        return float(content)
+        return float(content)  # type: ignore[arg-type]
     except (TypeError, ValueError):
         return None
 
 
 def read_result(path: Path, problems: list[str]) -> Result | None:
-    """One result.json; None if nothing can be read from it."""
+    """Return the content of a result.json; None, with a problem, if nothing can be read from it."""
     found = read_json(path, problems)
     if not found:
         return None
@@ -110,17 +111,15 @@ def read_result(path: Path, problems: list[str]) -> Result | None:
         for item in objects(found.get("figures"), f"{path}: figures", problems)
     ]
     numbers = [
-        Number(text(item.get("name")), item.get("value"), text(item.get("unit")), item.get("spread"))
+        Number(text(item.get("name")), _scalar(item.get("value")), text(item.get("unit")), _spread(item.get("spread")))
         for item in objects(found.get("numbers"), f"{path}: numbers", problems)
     ]
     tables = [_table(item, path, problems) for item in objects(found.get("tables"), f"{path}: tables", problems)]
     analysis = text(found.get("analysis")) or path.parent.name
-    order = real(found.get("order"))
     return Result(
         analysis=analysis,
         title=text(found.get("title")) or analysis,
         reproduces=text(found.get("reproduces")),
-        order=order if order is not None and math.isfinite(order) else math.inf,
         text=text(found.get("text")),
         numbers=numbers,
         figures=figures,
@@ -129,7 +128,18 @@ def read_result(path: Path, problems: list[str]) -> Result | None:
     )
 
 
-def _claim(item: Mapping[str, Any]) -> ClaimRecord:
+def _scalar(value: object) -> float | int | str | None:
+    return value if value is None or isinstance(value, int | float | str) else str(value)
+
+
+def _spread(value: object) -> float | tuple[float, float] | None:
+    if isinstance(value, list) and len(value) == 2:
+        low, high = real(value[0]), real(value[1])
+        return None if low is None or high is None else (low, high)
+    return real(value)
+
+
+def _claim(item: Mapping[str, object]) -> ClaimRecord:
     number, controls = real(item.get("number")), item.get("controls")
     named = controls.items() if isinstance(controls, dict) else ()
     texts = ("claim", "place", "about", "statistic", "estimate", "units", "paper", "verdict", "refuted_if")
@@ -140,18 +150,25 @@ def _claim(item: Mapping[str, Any]) -> ClaimRecord:
     )
 
 
-def _table(item: Mapping[str, Any], path: Path, problems: list[str]) -> Table:
+def _table(item: Mapping[str, object], path: Path, problems: list[str]) -> Table:
     title, columns, rows = text(item.get("title")), item.get("columns"), item.get("rows")
     if not isinstance(columns, list) or not isinstance(rows, list) or not all(isinstance(row, list) for row in rows):
-        problems.append(f"{path}: the table {title!r} has no list of columns or no list of rows")
+        problems.append(f"{path}: table {title!r}: expected a list of columns and a list of rows")
         return Table(title, [], [])
     width = len(columns)
-    # short rows are filled up, so that a cell always stands under its column
-    return Table(title, [text(column) for column in columns], [(row + [None] * width)[:width] for row in rows])
+    # pad short rows so that each cell stays below its column's heading
+    padded = [[_scalar(cell) for cell in row[:width]] + [None] * (width - len(row)) for row in rows]
+    return Table(title, [text(column) for column in columns], padded)
+
+
+def read_settings(directory: Path) -> dict[str, object]:
+    """Return the values in a run's config.yaml by dotted name; empty if it holds no mapping."""
+    values = flat(read_config(directory) or {})
+    return json.loads(json.dumps(values, default=str))  # dates and the like as text
 
 
 def read_run(directory: Path, problems: list[str]) -> Run:
-    """One run directory. metrics.csv and metrics.json are missed only where the task is to train."""
+    """Return the record of a run directory; metrics files are expected only if its task is ``train``."""
     if not directory.is_dir():
         problems.append(f"{directory}: no such run directory")
     about = read_json(directory / "run.json", problems)
@@ -160,6 +177,7 @@ def read_run(directory: Path, problems: list[str]) -> Run:
     tables = [directory / "metrics.csv", directory / "metrics.json"]
     present = [path.is_file() or expected is not None for path in tables]
     results = [read_result(path, problems) for path in sorted(directory.glob("results/*/result.json"))]
+    choices = about.get("choices")
     return Run(
         name=text(about.get("name")) or directory.name,
         directory=directory,
@@ -169,15 +187,17 @@ def read_run(directory: Path, problems: list[str]) -> Run:
         seconds=real(about.get("seconds")),
         error=text(about.get("error")),
         version=text(about.get("version")),
+        choices={key: text(value) for key, value in choices.items()} if isinstance(choices, dict) else {},
         metrics=read_json(tables[1], problems) if present[1] else {},
         history=read_history(tables[0], problems) if present[0] else {},
         config=read_text(directory / "config.yaml"),
+        settings=read_settings(directory),
         results=[result for result in results if result is not None],
     )
 
 
-def read_gathered(directory: Path, problems: list[str]) -> Run | None:
-    """What is gathered of all runs below a folder, such as a sweep's table, as a run of its own; None without any."""
+def read_folder_results(directory: Path, problems: list[str]) -> Run | None:
+    """Return the results about a whole folder of runs, such as a sweep's table, as a run; None if there are none."""
     if not any(directory.glob("results/*/result.json")):
         return None
     found = read_run(directory, [])
@@ -186,14 +206,14 @@ def read_gathered(directory: Path, problems: list[str]) -> Run | None:
 
 
 def read_runs(directories: Iterable[Path], title: str, problems: list[str]) -> Study:
-    """Run directories without a study: each is a part of its own."""
+    """Return run directories that belong to no study as a study with one part for each."""
     runs = [read_run(directory, problems) for directory in directories]
     parts = [Part(run.name, run.command, run.status, run.seconds, run.error, "", run) for run in runs]
     return Study(title, "", parts, runs, problems)
 
 
 def read_study(directory: Path) -> Study:
-    """A study directory with its study.json."""
+    """Return the study that a directory's study.json describes."""
     problems: list[str] = []
     found = read_json(directory / "study.json", problems)
     runs: dict[Path, Run] = {}

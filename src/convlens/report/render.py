@@ -1,7 +1,6 @@
-"""The report itself: reads a study or runs, fills the template, writes one HTML file."""
+"""Writing of the report: read a study or runs, fill the template, write one HTML file."""
 
 import os
-import shlex
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -14,33 +13,31 @@ from convlens.io.atomic import write_bytes
 from convlens.report.claims_board import make_board
 from convlens.report.embed import draw_curves
 from convlens.report.format import duration, plural
-from convlens.report.load import read_gathered, read_runs, read_study
+from convlens.report.load import read_folder_results, read_runs, read_study
+from convlens.report.run_names import rename_runs
 from convlens.report.sections import make_sections
 from convlens.report.study_record import Part, Run, Study
-from convlens.report.summary import opening, summarise
-from convlens.report.training_settings import settings
+from convlens.report.summary import opening, summarize
+from convlens.report.training_settings import training_settings
 
-GROUPS = ("model", "ablation", "data", "recipe", "experiment")
 MANY = 12
-"""With more networks than that those are folded in, and have no curves."""
-SEVERAL = 5
-"""From so many runs on they are named by what their commands differ in: a sweep's names are long."""
+"""More networks than this are folded away, and their learning curves are not drawn."""
 
 
 def write_report(study_dir: Path, out: Path | None = None) -> Path:
-    """Writes the report of a study directory, or of a folder of run directories, or of one run directory.
+    """Write the report of a study directory, a folder of run directories, or one run directory.
 
-    The file needs no other file and no network. What is missing or unreadable in the runs is said in the report.
+    The page needs no other file and no network. It lists missing and unreadable files.
 
     Args:
-        study_dir: holds a study.json, or run directories, or is one.
-        out: the file to write; `report.html` in the directory if not given.
+        study_dir: directory with a study.json, folder of run directories, or run directory.
+        out: the file to write; ``report.html`` in the directory by default.
 
     Returns:
-        The path written to.
+        The path of the report.
 
     Raises:
-        InputError: there is neither a study.json nor a run.json to be found.
+        InputError: there is neither a study.json nor a run.json.
     """
     study_dir = Path(study_dir)
     out = study_dir / "report.html" if out is None else Path(out)
@@ -50,21 +47,29 @@ def write_report(study_dir: Path, out: Path | None = None) -> Path:
             return _write(study, study_dir, out)
     else:
         study = Study(study_dir.resolve().name, "", [], [])
-    # a study.json that is broken must not hide the runs beside it
+    # a broken study.json must not hide the runs in the same folder
     runs = [study_dir] if (study_dir / "run.json").is_file() else sorted(p.parent for p in study_dir.glob("*/run.json"))
     if not runs and not study.problems:
         raise InputError(f"{study_dir}: found neither a study.json nor a run directory (a folder with a run.json)")
     read = read_runs(runs, study.title, study.problems)
-    if runs != [study_dir] and (gathered := read_gathered(study_dir, read.problems)) is not None:
-        read = replace(read, runs=[gathered, *read.runs])
+    if runs != [study_dir] and (together := read_folder_results(study_dir, read.problems)) is not None:
+        read = replace(read, runs=[together, *read.runs])
     return _write(read, study_dir, out)
 
 
 def report_runs(directories: Sequence[Path], out: Path, title: str | None = None) -> Path:
-    """Writes the report of one or several run directories, side by side.
+    """Write the report of one or several run directories, side by side.
+
+    Args:
+        directories: run directories.
+        out: the file to write.
+        title: of the page; the directories' names by default.
+
+    Returns:
+        The path of the report.
 
     Raises:
-        InputError: a directory is missing or none is given.
+        InputError: a directory is missing, or none is given.
     """
     folders = [Path(directory) for directory in directories]
     absent = [str(folder) for folder in folders if not folder.is_dir()]
@@ -75,60 +80,15 @@ def report_runs(directories: Sequence[Path], out: Path, title: str | None = None
 
 
 def _write(study: Study, base: Path, out: Path) -> Path:
-    page = _render(_distinct(study, base), base)
-    # surrogates from a broken file name must not cost the report
+    page = _render(rename_runs(study, base), base)
+    # a broken file name may contain surrogates, which UTF-8 cannot encode
     write_bytes(out, page.encode("utf-8", errors="replace"))
     return out
 
 
-def _distinct(study: Study, base: Path) -> Study:
-    """The study with runs named by what tells them apart, and those of the same name by their directories."""
-    study = _shortened(study)
-    names = [run.name for run in study.runs]
-    renamed = {
-        run.directory: replace(run, name=f"{run.name} ({_relative(run.directory, base)})")
-        for run in study.runs
-        if names.count(run.name) > 1
-    }
-    parts = [replace(part, run=renamed.get(part.run.directory, part.run)) if part.run else part for part in study.parts]
-    return replace(study, runs=[renamed.get(run.directory, run) for run in study.runs], parts=parts)
-
-
-def _shortened(study: Study) -> Study:
-    """The study with runs named by what their commands differ in, where that tells all of them apart."""
-    commanded = [run for run in study.runs if run.command]
-    given = [dict(word.lstrip("+~").partition("=")[::2] for word in _words(run.command)[1:]) for run in commanded]
-    telling = [key for key in {key: None for one in given for key in one} if len({one.get(key) for one in given}) > 1]
-    names = [
-        ", ".join(
-            one[key] if "." not in key and key != "seed" else f"{key} {one[key]}" for key in telling if key in one
-        )
-        for one in given
-    ]
-    if len(commanded) < SEVERAL or len(set(names)) < len(names) or not all(names):
-        return study
-    renamed = {
-        run.directory: replace(run, name=name) for run, name in zip(commanded, names, strict=True)
-    }  # fmt: skip
-    parts = [replace(part, run=renamed.get(part.run.directory, part.run)) if part.run else part for part in study.parts]
-    return replace(study, runs=[renamed.get(run.directory, run) for run in study.runs], parts=parts)
-
-
-def _words(command: str) -> list[str]:
-    try:
-        return shlex.split(command)
-    except ValueError:
-        return []
-
-
-def _relative(path: Path, base: Path) -> str:
-    full, root = path.resolve(), base.resolve()
-    return str(full.relative_to(root) if full.is_relative_to(root) else path)
-
-
 def _render(study: Study, base: Path) -> str:
     problems = list(study.problems)
-    sections, summary = make_sections(study.runs, problems), summarise(study.runs)
+    sections, summary = make_sections(study.runs, problems), summarize(study.runs)
     environment = Environment(
         loader=PackageLoader("convlens", "report"),
         autoescape=True,
@@ -145,7 +105,7 @@ def _render(study: Study, base: Path) -> str:
         versions=sorted({run.version for run in study.runs if run.version}),
         failed=[(n, part) for n, part in enumerate(study.parts, start=1) if part.status == "failed"],
         summary=summary,
-        settings=settings([run for run, _ in summary.rows]),
+        settings=training_settings([run for run, _ in summary.rows]),
         many=len(summary.rows) > MANY,
         curves=draw_curves(study.runs) if len(summary.rows) <= MANY else [],
         board=make_board(study.runs),
@@ -156,7 +116,7 @@ def _render(study: Study, base: Path) -> str:
 
 
 def _first_parts(parts: Sequence[Part]) -> dict[Path, int]:
-    """Run directory to the number of the first part that has it: where its configuration is shown."""
+    """Map each run directory to the number of its first part, which shows the configuration."""
     first: dict[Path, int] = {}
     for index, part in enumerate(parts, start=1):
         if isinstance(part.run, Run):

@@ -1,48 +1,48 @@
-"""The analyses of all runs, each a section in which the runs stand side by side."""
+"""Sections of the report: one for each analysis, with the runs side by side."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from convlens.report.embed import Embedded, embed
+from convlens.report.embed import EmbeddedImage, embed
 from convlens.report.format import column, number, percent, spread
 from convlens.report.study_record import Result, Run
+from convlens.stats.results import position
 
 MANY = 3
 """With more groups of figures than this only the first two are open."""
 
-
-LEADING = 10
-"""Results of a lower order come before the networks one by one."""
+LEADING = ("collect",)
+"""Analyses whose sections come before the table of networks."""
 
 
 @dataclass(frozen=True)
-class Shown:
-    """A figure of one run; without a picture where the file is missing or broken."""
+class ShownFigure:
+    """A figure of one run; ``picture`` is None if the file is missing or broken."""
 
     run: str
     caption: str
     file: str
-    picture: Embedded | None
+    picture: EmbeddedImage | None
 
 
 @dataclass(frozen=True)
-class Group:
+class FigureGroup:
     """The figures of all runs that share a key."""
 
     key: str
     open: bool
-    figures: list[Shown]
+    figures: list[ShownFigure]
 
     @property
     def caption(self) -> str:
-        """The caption that all figures share, said once; nothing where they differ or it repeats the key."""
+        """The caption that all figures share; empty if captions differ or repeat the key."""
         captions = {shown.caption for shown in self.figures}
         return "" if len(captions) > 1 or captions == {self.key} else captions.pop()
 
 
 @dataclass(frozen=True)
 class NumberRow:
-    """A number of all runs: (value, spread) as text for each run of the section."""
+    """A number of all runs; ``cells`` are (value, spread) as text for each run of the section."""
 
     name: str
     unit: str
@@ -51,18 +51,30 @@ class NumberRow:
 
 @dataclass(frozen=True)
 class ShownTable:
-    """A table as text; `numeric` tells which columns hold numbers."""
+    """A table as text; ``numeric`` marks the columns of numbers."""
 
     run: str
     title: str
-    columns: list[str]
-    numeric: list[bool]
+    columns: Sequence[str]
+    numeric: Sequence[bool]
     rows: list[list[str]]
 
 
 @dataclass(frozen=True)
 class Section:
-    """One analysis."""
+    """One analysis.
+
+    Attributes:
+        anchor: identifier of the heading.
+        leading: whether the section comes before the table of networks.
+        title: heading.
+        reproduces: figure or table of the paper; empty if none.
+        texts: how to read the section.
+        runs: names of the runs, in the order of the cells of ``numbers``.
+        numbers: rows of the table of numbers.
+        groups: figures.
+        tables: of all runs.
+    """
 
     anchor: str
     leading: bool
@@ -71,17 +83,17 @@ class Section:
     texts: list[str]
     runs: list[str]
     numbers: list[NumberRow]
-    groups: list[Group]
+    groups: list[FigureGroup]
     tables: list[ShownTable]
 
 
 def make_sections(runs: Sequence[Run], problems: list[str]) -> list[Section]:
-    """A section for each analysis that any run has, in the order the results ask for."""
+    """Return a section for each analysis of any run, in the order of `convlens.stats.results.ANALYSES`."""
     found: dict[str, list[tuple[Run, Result]]] = {}
     for run in runs:
         for result in run.results:
             found.setdefault(result.analysis, []).append((run, result))
-    ordered = sorted(found.items(), key=lambda item: (min(result.order for _, result in item[1]), item[0]))
+    ordered = sorted(found.items(), key=lambda item: (position(item[0]), item[0]))
     return [_section(f"analysis-{index}", pairs, problems) for index, (_, pairs) in enumerate(ordered, start=1)]
 
 
@@ -89,7 +101,7 @@ def _section(anchor: str, pairs: Sequence[tuple[Run, Result]], problems: list[st
     results = [result for _, result in pairs]
     return Section(
         anchor=anchor,
-        leading=min(result.order for result in results) < LEADING,
+        leading=results[0].analysis in LEADING,
         title=results[0].title,
         reproduces=next((result.reproduces for result in results if result.reproduces), ""),
         texts=list(dict.fromkeys(result.text for result in results if result.text)),
@@ -116,19 +128,19 @@ def _percent(value: object) -> str:
     return percent(value) if isinstance(value, float) else number(value)
 
 
-def _groups(pairs: Sequence[tuple[Run, Result]], problems: list[str]) -> list[Group]:
-    by_key: dict[str, list[Shown]] = {}
+def _groups(pairs: Sequence[tuple[Run, Result]], problems: list[str]) -> list[FigureGroup]:
+    by_key: dict[str, list[ShownFigure]] = {}
     for run, result in pairs:
         for figure in result.figures:
             picture = embed(figure.path, run.directory, problems)
-            shown = Shown(run.name, figure.caption, figure.path.name, picture)
+            shown = ShownFigure(run.name, figure.caption, figure.path.name, picture)
             by_key.setdefault(figure.key, []).append(shown)
     open_ones = len(by_key) if len(by_key) <= MANY else 2
-    return [Group(key, index < open_ones, figures) for index, (key, figures) in enumerate(by_key.items())]
+    return [FigureGroup(key, index < open_ones, figures) for index, (key, figures) in enumerate(by_key.items())]
 
 
 def _tables(pairs: Sequence[tuple[Run, Result]]) -> list[ShownTable]:
-    """The tables of all runs; those with the same title follow each other."""
+    """Return the tables of all runs, those of the same title one after the other."""
     tables = [(run.name, table) for run, result in pairs for table in result.tables]
     titles = list(dict.fromkeys(table.title for _, table in tables))
     shown = []

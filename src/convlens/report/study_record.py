@@ -1,26 +1,24 @@
-"""What a report is made of: the files of run directories as plain records."""
+"""Records of a study: its parts, runs, results and claims as plain values read from run directories."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+
+from convlens.stats.results import Number, Table
 
 History = dict[str, dict[int, float]]
 """Column of metrics.csv to {epoch (1-based): value}; empty cells are left out."""
 
 
 @dataclass(frozen=True)
-class Number:
-    """A number of an analysis; the spread is a half-width, or a pair (low, high)."""
-
-    name: str
-    value: Any
-    unit: str
-    spread: Any
-
-
-@dataclass(frozen=True)
 class Picture:
-    """A figure of an analysis; figures with the same key of different runs belong side by side."""
+    """A figure of an analysis.
+
+    Attributes:
+        path: the PNG file.
+        caption: shown below the figure.
+        key: figures of different runs with the same key are shown side by side.
+    """
 
     path: Path
     caption: str
@@ -28,17 +26,8 @@ class Picture:
 
 
 @dataclass(frozen=True)
-class Table:
-    """A table of an analysis."""
-
-    title: str
-    columns: list[str]
-    rows: list[list[Any]]
-
-
-@dataclass(frozen=True)
 class ClaimRecord:
-    """A claim of the paper with the evidence that an analysis found."""
+    """A claim of the paper with the evidence of one analysis, as text; see `convlens.stats.claims.Claim`."""
 
     number: int
     claim: str
@@ -55,40 +44,58 @@ class ClaimRecord:
 
 @dataclass(frozen=True)
 class Result:
-    """One result.json."""
+    """The content of one ``result.json``; see `convlens.stats.results.AnalysisResult`."""
 
     analysis: str
     title: str
     reproduces: str
-    order: float
     text: str
-    numbers: list[Number]
-    figures: list[Picture]
-    tables: list[Table]
-    claims: list[ClaimRecord]
+    numbers: Sequence[Number]
+    figures: Sequence[Picture]
+    tables: Sequence[Table]
+    claims: Sequence[ClaimRecord]
 
 
 @dataclass(frozen=True)
 class Run:
-    """One run directory."""
+    """One run directory.
+
+    Attributes:
+        name: shown in the report.
+        directory: the run directory.
+        task: the task that made it, such as ``train``.
+        status: ``finished``, ``running``, ``failed`` or ``unknown``.
+        command: the command line that repeats the run; empty if not recorded.
+        seconds: wall-clock time, if recorded.
+        error: one line; empty if the run did not fail.
+        version: of convlens.
+        choices: the options chosen of configuration groups, such as ``{"model": "zfnet"}``.
+        metrics: content of ``metrics.json``.
+        history: content of ``metrics.csv``.
+        config: text of ``config.yaml``.
+        settings: ``config.yaml`` as flat values by dotted name; empty if it cannot be read.
+        results: of the analyses below ``results``.
+    """
 
     name: str
     directory: Path
-    task: str
-    status: str
-    command: str
-    seconds: float | None
-    error: str
-    version: str
-    metrics: dict[str, Any]
-    history: History
-    config: str
-    results: list[Result]
+    task: str = ""
+    status: str = "unknown"
+    command: str = ""
+    seconds: float | None = None
+    error: str = ""
+    version: str = ""
+    choices: Mapping[str, str] = field(default_factory=dict)
+    metrics: Mapping[str, object] = field(default_factory=dict)
+    history: History = field(default_factory=dict)
+    config: str = ""
+    settings: Mapping[str, object] = field(default_factory=dict)
+    results: Sequence[Result] = ()
 
 
 @dataclass(frozen=True)
 class Part:
-    """One step of a study; `run` is None where it left no directory."""
+    """One step of a study; ``run`` is None if it has no run directory."""
 
     name: str
     command: str
@@ -101,10 +108,10 @@ class Part:
 
 @dataclass(frozen=True)
 class Study:
-    """Everything a report is made of. The runs are those of the parts, each once."""
+    """The content of a report: parts, the distinct runs of these parts, and problems met while reading them."""
 
     title: str
     command: str
-    parts: list[Part]
-    runs: list[Run]
+    parts: Sequence[Part]
+    runs: Sequence[Run]
     problems: list[str] = field(default_factory=list)

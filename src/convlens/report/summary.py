@@ -1,4 +1,4 @@
-"""The networks side by side: errors, best epoch and time, and the sentences that open the report."""
+"""The table of networks (errors, best epoch, time) and the opening sentences of the report."""
 
 import math
 from collections.abc import Sequence
@@ -10,15 +10,13 @@ from convlens.report.study_record import Part, Run
 
 ERRORS = [f"{split}/top{k}_error" for split in ("train", "val", "test") for k in (1, 5)]
 LABELS = {"train": "training", "val": "validation", "test": "test"}
-
-
 FEW = 8
-"""More networks than that are not named one by one."""
+"""Up to this many networks are listed by name in the opening sentences."""
 
 
 @dataclass(frozen=True)
-class Cell:
-    """What a cell of the summary shows, and whether it is the best of its column."""
+class SummaryCell:
+    """A cell's text, and whether its value is the best of the column."""
 
     text: str
     best: bool = False
@@ -26,21 +24,27 @@ class Cell:
 
 @dataclass(frozen=True)
 class Summary:
-    """`columns` are the error columns that some run has, as (split, "top-1"); `rows` are (run, cells)."""
+    """The table of networks.
+
+    Attributes:
+        columns: the error columns for which some run has a value, as (split, "top-1").
+        rows: runs with their cells.
+        absent: names of the errors that no run has.
+    """
 
     columns: list[tuple[str, str]]
-    rows: list[tuple[Run, list[Cell]]]
+    rows: list[tuple[Run, list[SummaryCell]]]
     absent: list[str]
 
     @property
     def splits(self) -> list[tuple[str, int]]:
-        """The splits over the columns, and how many columns each spans."""
+        """Headings above the columns: splits with the number of columns that each spans."""
         names = [split for split, _ in self.columns]
         return [(split, names.count(split)) for split in dict.fromkeys(names)]
 
 
 def best_epoch(run: Run) -> int | None:
-    """The epoch that metrics.json names, or that of the lowest validation top-1 error (the first such)."""
+    """Return the best epoch of metrics.json, or else the first with the lowest validation top-1 error."""
     named = real(run.metrics.get("best_epoch"))
     if named is not None and math.isfinite(named):
         return int(named)
@@ -49,7 +53,7 @@ def best_epoch(run: Run) -> int | None:
 
 
 def error(run: Run, key: str) -> float | None:
-    """An error in percent: from metrics.json, else from metrics.csv at the best epoch, else at the last one."""
+    """Return an error in percent: from metrics.json, or else from metrics.csv at the best or the last epoch."""
     named = real(run.metrics.get(key))
     if named is not None:
         return named
@@ -61,20 +65,20 @@ def error(run: Run, key: str) -> float | None:
 
 
 def is_network(run: Run) -> bool:
-    """Whether a run belongs into the summary: it trains, or it has an error to show."""
+    """Return whether the table has a row for the run: it trains a network or has a recorded error."""
     return run.task == "train" or any(error(run, key) is not None for key in ERRORS)
 
 
-def summarise(runs: Sequence[Run]) -> Summary:
-    """One row per network. The best of a column is marked where there is something to compare."""
+def summarize(runs: Sequence[Run]) -> Summary:
+    """Return the table of networks; the best value of a column is marked if there are at least two."""
     networks = [run for run in runs if is_network(run)]
     table = {key: [error(run, key) for run in networks] for key in ERRORS}
     keys = [key for key in ERRORS if any(value is not None for value in table[key])]
     rows = []
     for index, run in enumerate(networks):
-        cells = [Cell(number(_whole(run.metrics.get("parameters"))))]
-        cells += [Cell(percent(table[key][index]), _is_best(table[key], index)) for key in keys]
-        cells += [Cell(_epoch(run)), Cell(duration(run.seconds))]
+        cells = [SummaryCell(number(_whole(run.metrics.get("parameters"))))]
+        cells += [SummaryCell(percent(table[key][index]), _is_best(table[key], index)) for key in keys]
+        cells += [SummaryCell(_epoch(run)), SummaryCell(duration(run.seconds))]
         rows.append((run, cells))
     absent = [_name(key) for key in ERRORS if key not in keys] if networks else []
     return Summary([(LABELS[key.split("/")[0]], f"top-{key.split('top')[1][0]}") for key in keys], rows, absent)
@@ -103,15 +107,15 @@ def _name(key: str) -> str:
 
 
 def opening(runs: Sequence[Run], analyses: Sequence[str], parts: Sequence[Part]) -> list[str]:
-    """What was done, what came out, how long it took: one sentence each."""
+    """Return the opening sentences: networks and analyses, the lowest error, the time taken."""
     names = [run.name for run in runs if is_network(run)] or [run.name for run in runs]
     few = f" ({listing(names)})" if len(names) <= FEW else ""
-    looked = f"looks at {plural(len(names), 'network')}{few}" if names else "holds no network"
-    by = f" by {plural(len(analyses), 'analysis')} ({listing(analyses)})" if analyses else " without any analysis"
-    return [f"This report {looked}{by}.", _outcome(runs), _effort(parts)]
+    networks = plural(len(names), "network") + few if names else "no network"
+    by = f"{plural(len(analyses), 'analysis')} ({listing(analyses)})" if analyses else "no analysis"
+    return [f"This report covers {networks} and {by}.", _lowest_error(runs), _time_taken(parts)]
 
 
-def _outcome(runs: Sequence[Run]) -> str:
+def _lowest_error(runs: Sequence[Run]) -> str:
     for key in ("test/top1_error", "val/top1_error"):
         found = {run.name: error(run, key) for run in runs}
         errors = {name: value for name, value in found.items() if value is not None and math.isfinite(value)}
@@ -121,16 +125,16 @@ def _outcome(runs: Sequence[Run]) -> str:
             rest = rest if len(errors) <= FEW else ""
             lowest = "lowest " if others else ""
             return f"The {lowest}{_name(key)} is {percent(errors[best])}{SPACE}%, by {best}{rest}."
-    return "No run has recorded a validation or test error."
+    return "No run recorded a validation or test error."
 
 
-def _effort(parts: Sequence[Part]) -> str:
-    # the time of a reused part was spent by another study
+def _time_taken(parts: Sequence[Part]) -> str:
+    # a reused part took its time in an earlier study
     seconds = [part.seconds for part in parts if part.seconds is not None and part.status != "reused"]
     counts = {status: sum(part.status == status for part in parts) for status in ("failed", "reused", "running")}
-    notes = {"failed": "failed", "reused": "taken over from before", "running": "still running"}
+    notes = {"failed": "failed", "reused": "reused", "running": "still running"}
     notable = ", ".join(f"{count} {notes[status]}" for status, count in counts.items() if count)
     if parts and counts["reused"] == len(parts):
-        return f"Nothing was done anew: {plural(len(parts), 'part')} taken over from before."
-    total = f"took {duration(math.fsum(seconds))} in all" if seconds else "left no record of their time"
+        return f"All {plural(len(parts), 'part')} were reused from an earlier study."
+    total = f"took {duration(math.fsum(seconds))} in total" if seconds else "did not record their time"
     return f"{plural(len(parts), 'part')} {total}{f' ({notable})' if notable else ''}."

@@ -1,4 +1,4 @@
-"""What was wrong with a command that cannot be composed, in one line."""
+"""Messages of one line for commands that cannot be composed: what is wrong, where, and what would be right."""
 
 import difflib
 import re
@@ -8,12 +8,14 @@ from hydra.errors import MissingConfigException, OverrideParseException
 from omegaconf import DictConfig
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError
 
-# Launchers and sweepers that come as extras of the same names.
+from convlens.runs.renames import OLD_OPTIONS, renamed_key
+
 PLUGINS = ("joblib", "submitit", "ray", "optuna")
+"""Launchers and sweepers that are installed as extras of the same names."""
 
 
 def explain(error: BaseException, overrides: Sequence[str], groups: Iterable[str]) -> str:
-    """One line for an error of Hydra's or OmegaConf's: what, where, and what would be right.
+    """Return one line for an error of Hydra or OmegaConf.
 
     Args:
         error: as raised while composing.
@@ -26,11 +28,7 @@ def explain(error: BaseException, overrides: Sequence[str], groups: Iterable[str
             "values with special characters go in quotes, such as 'run=\"a (b)\"'"
         )
     if isinstance(error, MissingConfigException):
-        group, _, choice = str(error.missing_cfg_file).removesuffix(".yaml").rpartition("/")
-        extra = choice.partition("_")[0]
-        if group in ("hydra/launcher", "hydra/sweeper") and extra in PLUGINS:
-            return f"{group}={choice} is not installed: pip install 'convlens[{extra}]'"
-        return f"{group}={choice} is unknown: {offer(choice, error.options or [])}"
+        return _unknown_option(error)
     for cause in (error, error.__cause__):
         if isinstance(cause, ConfigAttributeError | ConfigKeyError) and isinstance(cause.parent_node, DictConfig):
             return _unknown_key(cause, cause.parent_node, overrides, groups)
@@ -38,32 +36,60 @@ def explain(error: BaseException, overrides: Sequence[str], groups: Iterable[str
     plugin = next((plugin for plugin in PLUGINS if plugin in f"{error}"), "")
     if missing and plugin:
         return f"hydra's {plugin} lacks {missing[1]}: pip install 'convlens[{plugin}]'"
+    return one_line(error)
+
+
+def one_line(error: BaseException) -> str:
+    """Return the message of an error and of its cause in one line."""
     lines = [line.strip() for text in (error, error.__cause__) if text for line in str(text).splitlines()]
-    said = " ".join(line for line in lines if line and not line.startswith(("See http", "object_type")))
-    return said or type(error).__name__
+    told = [line for line in lines if line and not line.startswith(("See http", "object_type", "full_key"))]
+    return " ".join(told) or type(error).__name__
 
 
 def unstarted(error: Exception, overrides: Sequence[str]) -> str:
-    """One line for a launcher that could not begin any job."""
+    """Return one line for a launcher that could not start any job."""
     typed = next((o for o in overrides if o.startswith("hydra/launcher=")), "hydra/launcher=basic")
     extra = typed.partition("=")[2].partition("_")[0]
     missing = isinstance(error, ImportError) and extra in PLUGINS
     remedy = f"pip install 'convlens[{extra}]'" if missing else "choose another launcher, or start it where it can work"
-    return f"{typed} cannot start ({str(error).splitlines()[0]}): {remedy}"
+    return f"{typed} cannot start ({one_line(error)}): {remedy}"
+
+
+def _unknown_option(error: MissingConfigException) -> str:
+    """Return one line for an option that a group does not have."""
+    group, _, choice = str(error.missing_cfg_file).removesuffix(".yaml").rpartition("/")
+    extra = choice.partition("_")[0]
+    if group in ("hydra/launcher", "hydra/sweeper") and extra in PLUGINS:
+        return f"{group}={choice} is not installed: pip install 'convlens[{extra}]'"
+    if new := OLD_OPTIONS.get((group, choice)):
+        return f"{group}={choice} is called {group}={new} since version 0.2"
+    near = _torchvision_model(choice) if group == "model" else ""
+    guess = f"did you mean model=torchvision model.net.name={near}? " if near else ""
+    return f"{group}={choice} is unknown: {guess}{offer(choice, error.options or [], guess=not near)}"
+
+
+def _torchvision_model(name: str) -> str:
+    """Return torchvision's network of the nearest name; empty if there is none."""
+    from torchvision.models import list_models  # large, and only needed for a mistake
+
+    return next(iter(difflib.get_close_matches(name, list_models(), 1, 0.75)), "")
 
 
 def _unknown_key(
     error: ConfigAttributeError | ConfigKeyError, parent: DictConfig, overrides: Sequence[str], groups: Iterable[str]
 ) -> str:
+    """Return one line for a key that is not in the configuration."""
     full = str(error.full_key)
     where, _, key = full.rpartition(".")
-    there = [str(k) for k in parent if k != "hydra" and not str(k).startswith("_")]
-    there = there if where else sorted({*there, *groups})
+    names = [str(k) for k in parent if k != "hydra" and not str(k).startswith("_")]
+    names = names if where else sorted({*names, *groups})
+    if renamed := renamed_key(full, names):
+        return renamed
     typed = next((o for o in overrides if f"{o.partition('=')[0]}.".startswith(f"{full}.")), f"{full}=...")
-    return f"{typed}: there is no {key} in {where or 'the configuration'}: {offer(key, there)}"
+    return f"{typed}: there is no {key} in {where or 'the configuration'}: {offer(key, names)}"
 
 
-def offer(name: str, there: Sequence[str]) -> str:
-    """Near names first, then all there are."""
-    near = " or ".join(difflib.get_close_matches(name, there, 2))
-    return (f"did you mean {near}? " if near else "") + f"there is {', '.join(there) or 'nothing to set'}"
+def offer(name: str, names: Sequence[str], *, guess: bool = True) -> str:
+    """Return the nearest names as a question, then all names."""
+    near = " or ".join(difflib.get_close_matches(name, names, 2)) if guess else ""
+    return (f"did you mean {near}? " if near else "") + f"there is {', '.join(names) or 'nothing to set'}"

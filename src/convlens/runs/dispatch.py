@@ -1,27 +1,55 @@
-"""From a composed configuration to the task it names."""
+"""Run the task that a composed configuration names, after all settings are checked and converted."""
 
 import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
 from typing import Any, get_type_hints
 
 from omegaconf import DictConfig, OmegaConf
 
+from convlens.runs.config_check import check_nodes, check_root, imported
 from convlens.runs.lightning_logging import quiet_lightning
-from convlens.runs.typed_settings import as_annotated, from_settings
+from convlens.runs.record import is_finished_with
+from convlens.runs.typed_settings import from_settings
+
+TRAIN = "convlens.tasks.train.run"
 
 
-def dispatch(cfg: DictConfig, overrides: list[str]) -> int:
-    """Run ``cfg.task``; returns the exit code.
+def dispatch(cfg: DictConfig, overrides: Sequence[str]) -> int:
+    """Check the configuration, run its task and return the exit code.
 
-    A task is ``run(cfg, overrides)`` or ``run(cfg, overrides, settings)``, where the annotation of ``settings`` is the
-    dataclass that ``cfg.task`` is converted to.
+    A task is a function ``run(cfg, overrides, settings)``; the annotation of ``settings`` is the dataclass that
+    ``cfg.task`` is converted to.
+
+    Raises:
+        InputError: a setting is unknown, missing or of another type.
     """
-    from hydra.utils import get_method
-
-    settings: dict[str, Any] = OmegaConf.to_container(cfg.task, resolve=True)  # type: ignore[assignment]
-    task = get_method(settings.pop("_target_"))
-    declared = get_type_hints(task).get("settings")
-    keywords = as_annotated(task, settings) if declared is None or declared is Any else {}
-    given = [] if keywords or declared is None else [from_settings(declared, settings, "task")]
-    if "lightning" in sys.modules:  # not for a task that may find all done and need nothing heavy
+    settings = check(cfg, overrides)
+    task = imported(str(cfg.task._target_), "task")
+    if "lightning" in sys.modules:  # not for a task that may find all done and need nothing large
         quiet_lightning()
-    return int(task(cfg, overrides, *given, **keywords) or 0)
+    return int(task(cfg, list(overrides), settings) or 0)
+
+
+def check(cfg: DictConfig, overrides: Sequence[str] = ()) -> object:
+    """Check and convert all settings of a configuration in place; return those of its task as its dataclass.
+
+    Raises:
+        InputError: a setting is unknown, missing or of another type.
+    """
+    check_root(cfg, overrides)
+    if not _is_reused(cfg):
+        check_nodes(cfg)
+    values: dict[str, Any] = OmegaConf.to_container(cfg.task, resolve=True)  # type: ignore[assignment]
+    task = imported(str(values.pop("_target_", "")), "task")
+    settings: Any = from_settings(get_type_hints(task)["settings"], values, "task")
+    for name, value in asdict(settings).items():
+        if value != values.get(name):
+            OmegaConf.update(cfg, f"task.{name}", value)
+    return settings
+
+
+def _is_reused(cfg: DictConfig) -> bool:
+    """Return whether a training is finished with these settings, which were checked then: nothing is imported."""
+    return str(cfg.task._target_) == TRAIN and not cfg.force and is_finished_with(Path(cfg.run_dir), cfg)

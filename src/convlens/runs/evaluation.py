@@ -1,5 +1,6 @@
-"""The test that ends a training: of the best epoch, on images it has not seen and on as many that it has."""
+"""The test that ends a training: evaluate the best epoch on test images and on as many training images."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -9,57 +10,55 @@ import torch
 from torch import nn
 
 from convlens.data import ImageData, ShardedData
-from convlens.figures.png import write_arrays
+from convlens.io.arrays import write_arrays
 from convlens.nets.weights import load_weights
 from convlens.runs.subject import checkpoint_path
 from convlens.systems import Classifier
 
+TRAIN_EVAL = "train_eval"
+"""Prefix of metrics of training images that are evaluated as the test images are."""
 
-def test(trainer: L.Trainer, system: Classifier, data: ImageData | ShardedData, run_dir: Path) -> dict[str, Any]:
-    """Test the best epoch, keep its predictions in ``results/test`` and ``seen``, and gather the run's numbers.
 
-    ``seen/...`` are the same measures on training images, as many as there are test images, seen the same way.
+def evaluate_best(
+    trainer: L.Trainer, system: Classifier, data: ImageData | ShardedData, run_dir: Path
+) -> dict[str, float | int | None]:
+    """Test the best epoch, write its predictions, and return the metrics of the run.
+
+    ``train_eval/...`` are the metrics of training images, as many as there are test images. Predictions are written to
+    ``results/test`` and ``results/train_eval``.
     """
     best = checkpoint_path(run_dir)
     stored = torch.load(best, weights_only=True, map_location="cpu")
     load_weights(system.net, best)
-    numbers: dict[str, Any] = {}
-    tested: dict[str, tuple[str, int | None]] = {"seen": ("train", data.count("test")), "test": ("test", None)}
-    for split, images in tested.items():
-        system.tested, data.tested = split, images
+    metrics: dict[str, float | int | None] = {}
+    for name, split, limit in ((TRAIN_EVAL, "train", data.count("test")), ("test", "test", None)):
+        system.eval_split, data.eval_split, data.eval_limit = name, split, limit
         results = trainer.test(system, datamodule=data, verbose=False)[0]
-        numbers |= {key: value for key, value in results.items() if key.startswith(f"{split}/")}
-        predicted = system.predictions()
+        metrics |= {key: value for key, value in results.items() if key.startswith(f"{name}/")}
+        indices, labels, top5, probabilities = system.predictions()
         if trainer.is_global_zero:
-            keep(run_dir / "results" / split, split, data, *predicted)
-    return numbers | {
+            images = np.array([data.image_id(split, index) for index in indices.tolist()])
+            folder = run_dir / "results" / name
+            write_arrays(folder / "predictions.npz", {"labels": labels, "top5": top5, "images": images})
+            if name == "test":  # ensembles average them
+                write_arrays(folder / "probabilities.npz", {"probabilities": probabilities.astype(np.float16)})
+    return metrics | {
         "val/top1_error": validation_error(stored),
         "best_epoch": stored["epoch"] + 1,
         "epochs": trainer.max_epochs,
-        **parameters(system.net),
+        **parameter_counts(system.net),
     }
 
 
-def keep(
-    folder: Path, split: str, data: ImageData | ShardedData, numbers: np.ndarray, labels: np.ndarray,
-    best: np.ndarray, probabilities: np.ndarray,
-) -> None:  # fmt: skip
-    """Write ``predictions.npz`` (names, labels, best classes) and, of the test, ``probabilities.npz`` (float16)."""
-    own = "train" if split == "seen" else split
-    names = np.array([data.image_id(own, index) for index in numbers.tolist()])
-    write_arrays(folder / "predictions.npz", {"labels": labels, "top5": best, "images": names})
-    if split == "test":  # to be averaged with those of other networks
-        write_arrays(folder / "probabilities.npz", {"probabilities": probabilities.astype(np.float16)})
-
-
-def parameters(net: nn.Module) -> dict[str, int]:
-    """How many parameters there are, and how many of them in convolutions."""
+def parameter_counts(net: nn.Module) -> dict[str, int]:
+    """Return the number of parameters, and the number of those in convolutions."""
     convolutions = [module for module in net.modules() if isinstance(module, nn.modules.conv._ConvNd)]
-    inside = {id(p): p.numel() for module in convolutions for p in module.parameters()}
-    return {"parameters": sum(p.numel() for p in net.parameters()), "conv_parameters": sum(inside.values())}
+    counts = {id(p): p.numel() for module in convolutions for p in module.parameters()}
+    return {"parameters": sum(p.numel() for p in net.parameters()), "conv_parameters": sum(counts.values())}
 
 
-def validation_error(stored: dict[str, Any]) -> float | None:
-    """The top-1 error by which a checkpoint is the best; None where there were no validation images."""
-    scores = [state["best_model_score"] for state in stored["callbacks"].values() if "best_model_score" in state]
+def validation_error(checkpoint: Mapping[str, Any]) -> float | None:
+    """Return the top-1 error in percent that a checkpoint was chosen by; None without validation images."""
+    states = checkpoint["callbacks"].values()
+    scores = [state["best_model_score"] for state in states if "best_model_score" in state]
     return next((float(score) for score in scores if score is not None), None)

@@ -1,17 +1,17 @@
-"""Which finished runs the table in a folder is made of, without reading more than their records."""
+"""Tell whether the table of a folder of runs is up to date, from the runs' records only."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
 
 from convlens.io.atomic import write_json
 from convlens.runs.record import read_json
 
 COLLECTED = "results/collect/collected.json"
+"""The file that notes which runs are in the table, below the folder of the runs."""
 
 
 def finished_runs(folder: Path) -> dict[str, int]:
-    """When the finished training runs below a folder were tested, by directory."""
+    """Return the finished training runs below a folder: relative directory to modification time of its metrics (ns)."""
     found = {}
     for file in sorted(folder.rglob("run.json")):
         record, metrics = read_json(file), file.parent / "metrics.json"
@@ -20,16 +20,22 @@ def finished_runs(folder: Path) -> dict[str, int]:
     return found
 
 
-def _what(runs: dict[str, int], loggers: Iterable[Any]) -> dict[str, Any]:
-    return {"runs": runs, "loggers": sorted({str(name) for name in loggers} - {"csv"})}
+def is_collected(folder: Path, loggers: Iterable[object]) -> bool:
+    """Return whether the table exists, contains the runs that are finished now, and was sent to these loggers."""
+    note = read_json(folder / COLLECTED)
+    return (folder / COLLECTED).with_name("table.csv").exists() and note == _note(finished_runs(folder), loggers)
 
 
-def is_collected(folder: Path, loggers: Iterable[Any]) -> bool:
-    """Whether the folder's table is there, made of the runs that are finished now, and shown in these loggers."""
-    there = read_json(folder / COLLECTED)
-    return (folder / COLLECTED).with_name("table.csv").exists() and there == _what(finished_runs(folder), loggers)
+def note_collected(folder: Path, runs: Mapping[str, int], loggers: Iterable[object]) -> None:
+    """Note which runs are in the table and which loggers it was sent to.
+
+    Args:
+        folder: the folder of the runs.
+        runs: as `finished_runs` returned them before the table was made.
+        loggers: names of the loggers.
+    """
+    write_json(folder / COLLECTED, _note(runs, loggers))
 
 
-def keep_collected(folder: Path, runs: dict[str, int], loggers: Iterable[Any]) -> None:
-    """Note of which runs the table was made, once it is there and shown."""
-    write_json(folder / COLLECTED, _what(runs, loggers))
+def _note(runs: Mapping[str, int], loggers: Iterable[object]) -> dict[str, object]:
+    return {"runs": dict(runs), "loggers": sorted({str(name) for name in loggers} - {"csv"})}

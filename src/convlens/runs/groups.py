@@ -1,82 +1,103 @@
-"""The finished training runs below a folder, those that differ in the seed alone together."""
+"""Group the finished training runs below a folder: runs whose settings differ only in the seed form a group."""
 
-import shlex
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
-from zipfile import BadZipFile
 
 import numpy as np
+import yaml
+from jaxtyping import Bool, Float
 
 from convlens.errors import InputError
-from convlens.runs.naming import is_silent
+from convlens.runs.compose import conf_dir
+from convlens.runs.predictions import OLD_SPLITS, read_predictions
 from convlens.runs.record import read_json
+from convlens.runs.run_config import read_config, settings_of
+from convlens.runs.setting_differences import CHOICES, hashable
 
-MEASURES = ("seen/top1_error", "val/top1_error", "test/top1_error", "test/top5_error")
+MEASURES = ("train_eval/top1_error", "val/top1_error", "test/top1_error", "test/top5_error")
+"""Metrics of a run that a table of groups shows, in percent."""
+FOLLOWS = {
+    "system.seed": "seed",
+    "data.seed": "seed",
+    "data.mean": "model.input_mean",
+    "data.std": "model.input_std",
+}
+"""Settings that repeat another one unless they are set themselves."""
 
 
 @dataclass(frozen=True)
 class Group:
-    """Runs of one command with several seeds.
+    """Runs with the same settings and different seeds.
 
     Attributes:
-        given: what the command set, but for the seed.
-        runs: their directories, in the order of the seeds.
-        seeds: of each.
+        choices: names of the network, ablation, data set and recipe.
+        settings: the configuration by dotted name, without the seed and what does not change the result.
+        runs: the run directories, in the order of the seeds.
+        seeds: the seed of each run.
     """
 
-    given: dict[str, str]
+    choices: Mapping[str, str]
+    settings: Mapping[str, object]
     runs: Sequence[Path]
     seeds: Sequence[int]
 
+    def __repr__(self) -> str:
+        return f"Group({', '.join(f'{key}={value}' for key, value in self.choices.items())}, seeds={list(self.seeds)})"
+
     @property
     def model(self) -> str:
-        """The network's name in the configuration."""
-        return self.given["model"]
+        """Name of the network."""
+        return self.choices["model"]
 
     @property
     def ablation(self) -> str:
-        """The ablation's."""
-        return self.given["ablation"]
+        """Name of the ablation; ``none`` is the network as published."""
+        return self.choices["ablation"]
 
     @property
-    def setting(self) -> dict[str, str]:
-        """What the runs were given beside their network."""
-        return {key: value for key, value in self.given.items() if key not in ("model", "ablation")}
+    def training(self) -> Mapping[str, object]:
+        """All settings but those of the network."""
+        return {key: value for key, value in self.settings.items() if not key.startswith("model.")}
 
     @cached_property
-    def metrics(self) -> list[dict[str, Any]]:
-        """Of each run."""
+    def metrics(self) -> list[dict[str, float | None]]:
+        """Content of each run's ``metrics.json``."""
         return [read_json(run / "metrics.json") for run in self.runs]
 
-    def values(self, measure: str) -> np.ndarray:
-        """One for each run, not a number where a run lacks it."""
-        return np.array([metrics.get(measure, np.nan) for metrics in self.metrics], float)
+    def values(self, measure: str) -> Float[np.ndarray, " runs"]:
+        """Return a metric of each run; NaN for a run without it."""
+        split, _, name = measure.partition("/")
+        old = f"{OLD_SPLITS.get(split, split)}/{name}"
+        return np.array([metrics.get(measure, metrics.get(old, np.nan)) for metrics in self.metrics], float)
 
-    def wrong(self, split: str) -> dict[int, tuple[np.ndarray, np.ndarray]]:
-        """For each seed the names of the images and whether the run got them wrong, as far as that can be read."""
+    def wrong(self, split: str) -> dict[int, tuple[np.ndarray, Bool[np.ndarray, " images"]]]:
+        """Return for each seed the names of a split's images and whether the network's best class was wrong.
+
+        Runs whose predictions cannot be read are left out.
+        """
         found = {}
         for seed, run in zip(self.seeds, self.runs, strict=True):
             try:
-                with np.load(run / "results" / split / "predictions.npz") as arrays:
-                    found[seed] = (arrays["images"], arrays["top5"][:, 0] != arrays["labels"])
-            except (OSError, ValueError, KeyError, BadZipFile):
+                predictions = read_predictions(run, split)
+            except InputError:
                 continue
+            found[seed] = (predictions.images, predictions.wrong())
         return found
 
 
 def find_groups(sweep: Path) -> tuple[list[Group], dict[str, int]]:
-    """The groups of finished runs, and how many other runs there are by why they are not in one.
+    """Return the groups of finished training runs below a folder, and the number of other runs by reason.
 
     Raises:
         InputError: there is no such folder, or no finished training run below it.
     """
     if not sweep.is_dir():
         raise InputError(f"sweep={sweep}: there is no such folder; give the one that holds the run directories")
-    found: dict[tuple[tuple[str, str], ...], dict[int, Path]] = {}
+    found: dict[Hashable, dict[int, Path]] = {}
+    configs: dict[Hashable, dict[str, object]] = {}
     others: Counter[str] = Counter()
     for file in sorted(sweep.rglob("run.json")):
         record = read_json(file)
@@ -85,55 +106,82 @@ def find_groups(sweep: Path) -> tuple[list[Group], dict[str, int]]:
         if record.get("status") != "finished":
             others[str(record.get("status", "unreadable"))] += 1
             continue
-        try:
-            given = given_to(record)
-        except ValueError:  # quotes that are not closed
-            others["unreadable"] += 1
+        config = read_config(file.parent)
+        seed = (config or {}).get("seed")
+        if config is None or not isinstance(seed, int) or not read_json(file.parent / "metrics.json"):
+            others["without a configuration, seed or metrics that can be read"] += 1
             continue
-        seed = given.pop("seed", "0")
-        if not seed.isdecimal() or not read_json(file.parent / "metrics.json"):
-            others["without a seed or numbers that can be read"] += 1
-            continue
-        members = found.setdefault(tuple(sorted(given.items())), {})
-        if int(seed) in members:
-            others["of a seed that is there already"] += 1
-        members.setdefault(int(seed), file.parent)
+        key = _identity(_without_seed(config))
+        members = found.setdefault(key, {})
+        configs.setdefault(key, config)
+        if seed in members:
+            others["of a seed that another run of the same settings has"] += 1
+        members.setdefault(seed, file.parent)
     if not found:
-        left = ", ".join(f"{count} {status}" for status, count in others.items()) or "none at all"
-        raise InputError(f"sweep={sweep}: no finished training run below it ({left})")
-    return [
-        Group(dict(key), [members[seed] for seed in sorted(members)], sorted(members)) for key, members in found.items()
-    ], dict(others)
+        reasons = ", ".join(f"{count} {reason}" for reason, count in others.items()) or "none at all"
+        raise InputError(f"sweep={sweep}: no finished training run below it ({reasons})")
+    return [_group(configs[key], members) for key, members in found.items()], dict(others)
 
 
-def given_to(record: Mapping[str, Any]) -> dict[str, str]:
-    """What a run was given: by its command and, where that leaves the choice to an experiment, by that."""
-    usual = {"model": "zfnet", "ablation": "none", "data": "parts"}
-    chosen = {key: str(value) for key, value in (record.get("choices") or {}).items() if key in usual}
-    return usual | overrides_of(str(record.get("command", ""))) | chosen
+def _group(config: Mapping[str, object], members: Mapping[int, Path]) -> Group:
+    seeds = sorted(members)
+    runs = [members[seed] for seed in seeds]
+    return Group(_choices(runs[0], config), _without_seed(config), runs, seeds)
 
 
-def overrides_of(command: str) -> dict[str, str]:
-    """What a command sets, but for what changes nothing in the result."""
-    pairs = (word.lstrip("+~").partition("=")[::2] for word in shlex.split(command)[1:])
-    return {key: value for key, value in pairs if not is_silent(key) and key != "task"}
+def _without_seed(config: Mapping[str, object]) -> dict[str, object]:
+    """Return the settings without the seed and without settings that repeat another one."""
+    settings = settings_of(config)
+    repeated = {key for key, source in FOLLOWS.items() if settings.get(key) == settings.get(source)}
+    return {key: value for key, value in settings.items() if key not in repeated | {"seed"}}
 
 
-def names_of(groups: Sequence[Group]) -> list[str]:
-    """A name for each group: its network and what else the groups differ in."""
-    keys = sorted({key for group in groups for key in group.given} - {"model", "experiment"}, key=_place)
-    telling = [key for key in keys if len({group.given.get(key) for group in groups}) > 1]
-    names = []
+def _identity(settings: Mapping[str, object]) -> Hashable:
+    """Return a key that is equal for equal settings."""
+    return frozenset((name, hashable(value)) for name, value in settings.items())
+
+
+def _choices(run_dir: Path, config: Mapping[str, object]) -> dict[str, str]:
+    """Return the names of a run's network, ablation, data set and recipe, as far as they are recorded."""
+    recorded = read_json(run_dir / "run.json").get("choices") or {}
+    choices = {"ablation": "none"} | {key: str(recorded[key]) for key in CHOICES if key in recorded}
+    settings = settings_of(config)
+    choices["model"] = str(settings.get("model.name", choices.get("model", "unknown")))
+    choices.setdefault("data", str(settings.get("data.source._target_", "unknown")).rpartition(".")[2])
+    return {key: choices[key] for key in CHOICES if key in choices}
+
+
+# ---- comparing groups --------------------------------------------------------------------------------------------
+
+
+def by_training(groups: Iterable[Group]) -> list[list[Group]]:
+    """Return lists of the groups that differ only in the network and its ablation."""
+    found: dict[Hashable, list[Group]] = {}
     for group in groups:
-        own = [
-            group.given[key] if key == "ablation" else f"{key}={group.given[key]}"
-            for key in telling
-            if key in group.given and (key, group.given[key]) != ("ablation", "none")
-        ]
-        names.append(", ".join([group.model, *own]))
-    return names
+        found.setdefault(_identity(group.training), []).append(group)
+    return list(found.values())
 
 
-def _place(key: str) -> tuple[bool, str]:
-    """The ablation right after the network."""
-    return key != "ablation", key
+def base_of(group: Group, groups: Iterable[Group]) -> Group | None:
+    """Return the group of the same network without the ablation; None if there is none.
+
+    The two may differ in the settings that the files of ``conf/ablation`` set, and in nothing else.
+    """
+    if group.ablation == "none":
+        return None
+    ablated = tuple(f"model.net.{key}" for key in ablation_keys())
+
+    def rest(one: Group) -> dict[str, Hashable]:
+        return {
+            key: hashable(value)
+            for key, value in one.settings.items()
+            if not any(key == name or key.startswith(f"{name}.") for name in ablated)
+        }
+
+    return next((one for one in groups if one.ablation == "none" and rest(one) == rest(group)), None)
+
+
+def ablation_keys() -> set[str]:
+    """Return the settings of a network that the files of ``conf/ablation`` set, such as ``removed``."""
+    files = sorted((conf_dir() / "ablation").glob("*.yaml"))
+    return {key for file in files for key in yaml.safe_load(file.read_text()) or {}}

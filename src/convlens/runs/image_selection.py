@@ -1,4 +1,4 @@
-"""Which images a task looks at, and which class of the network is the true one."""
+"""Selection of images for an analysis, and the network's class and class name for each."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -9,22 +9,24 @@ import torchvision
 from jaxtyping import Float
 from torch import Tensor
 
+from convlens.data import ImageData
 from convlens.errors import InputError
 from convlens.ops.layer_access import check_outputs, evaluating, like_parameters
+from convlens.ops.tensor_repr import summary
 from convlens.runs.subject import LoadedNetwork
 from convlens.runs.typed_settings import Count, Positive
 
 
 @dataclass(frozen=True)
 class SelectedImage:
-    """An image that is looked at.
+    """An image selected for an analysis.
 
     Attributes:
-        index: its place in the split.
-        image: as the network reads it.
+        index: index of the image in its split.
+        image: the image as network input.
         label: its class in the data.
-        target: the class of the network that is asked for.
-        predicted: the class that the network gives.
+        target: the network's class whose probability is analyzed.
+        predicted: the network's class with the greatest output.
     """
 
     index: int
@@ -33,18 +35,20 @@ class SelectedImage:
     target: int
     predicted: int
 
+    __repr__ = summary
+
 
 @dataclass(frozen=True)
 class ImageSelection:
-    """Settings of an analysis that selects images of a split and a class of the network for each.
+    """Settings that select images of a split, and a class of the network for each.
 
     Attributes:
-        split: of the data.
-        images: how many.
-        label: images of this class only, by name or number; None takes all classes.
-        target: ``label`` asks for the image's own class, ``predicted`` for the one that the network gives.
-        class_map: the network's class for each class of the data; None where they are numbered alike.
-        only_correct: leave out images that the network gets wrong (where ``target`` is ``label``).
+        split: split of the data.
+        images: maximum number of images.
+        label: select images of this class only, by name or index; None selects all classes.
+        target: analyse the image's own class (``label``) or the class with the greatest output (``predicted``).
+        class_map: the network's class for each class of the data; None if both number their classes alike.
+        only_correct: select only images whose target is the predicted class.
     """
 
     split: str
@@ -55,95 +59,99 @@ class ImageSelection:
     only_correct: bool
 
 
-def class_count(subject: LoadedNetwork) -> int:
-    """How many classes the network tells apart."""
-    size = subject.data.image_size
-    with evaluating(subject.net), torch.no_grad():
-        return subject.net(like_parameters(subject.net, torch.zeros(1, 3, size, size))).shape[-1]
-
-
-def network_classes(subject: LoadedNetwork, choice: ImageSelection) -> list[int]:
-    """The network's class for each class of the data.
-
-    Raises:
-        InputError: they do not correspond, or a number is out of range.
-    """
-    count, classes = class_count(subject), subject.data.num_classes
-    if choice.class_map is not None:
-        if len(choice.class_map) != classes or not all(0 <= output < count for output in choice.class_map):
-            raise InputError(
-                f"task.class_map has {len(choice.class_map)} numbers for {classes} classes of the data: give for each "
-                f"class, in the order {', '.join(subject.data.class_names[:3])}, ..., the network's, 0 to {count - 1}"
-            )
-        return list(choice.class_map)
-    if count != classes:
-        raise InputError(
-            f"{subject.name} tells {count} classes apart and the data have {classes}: say which belong together with "
-            "task.class_map=[...], or look at what the network predicts with task.target=predicted"
-        )
-    return list(range(classes))
-
-
-def class_namer(subject: LoadedNetwork, outputs: Sequence[int] | None) -> Callable[[int], str]:
-    """What names one of the network's classes: of torchvision's lists where the network is one of theirs."""
-    names = subject.data.class_names
-    if outputs is None and class_count(subject) == len(names):
-        return names.__getitem__
-    categories: list[str] = []
-    if subject.name in torchvision.models.list_models():
-        weights = list(torchvision.models.get_model_weights(subject.name))
-        categories = weights[0].meta.get("categories", []) if weights else []
-    own = dict(zip(outputs or [], names, strict=False))
-    return lambda number: categories[number] if number < len(categories) else own.get(number, f"class {number}")
-
-
 @torch.no_grad()
-def select_images(subject: LoadedNetwork, choice: ImageSelection) -> list[SelectedImage]:
-    """The first images of a split that fit, which is an order spread over the classes.
+def select_images(network: LoadedNetwork, selection: ImageSelection) -> list[SelectedImage]:
+    """Select the first images of a split that meet the conditions; a split's order mixes the classes.
 
     Raises:
-        InputError: there is no such class, or no image fits.
+        InputError: the class is unknown, data and network have different classes, or no image meets the conditions.
     """
-    data = subject.data
-    check_outputs(subject.net, next(iter(data.plain_dataloader(choice.split, 1)))[0], [None])
-    own = network_classes(subject, choice) if choice.target == "label" else None
-    wanted = label_number(subject, choice.label)
-    found: list[SelectedImage] = []
-    seen, index = 0, 0
-    with evaluating(subject.net):
-        for images, labels in data.plain_dataloader(choice.split):
-            predictions = subject.net(like_parameters(subject.net, images)).argmax(1).tolist()
+    data, net = network.data, network.net
+    check_outputs(net, next(iter(data.plain_dataloader(selection.split, 1)))[0], [None])
+    targets = network_classes(network, selection.class_map) if selection.target == "label" else None
+    only_label = class_index(data, selection.label)
+    selected: list[SelectedImage] = []
+    index, candidates = -1, 0
+    with evaluating(net):
+        for images, labels in data.plain_dataloader(selection.split):
+            predictions = net(like_parameters(net, images)).argmax(1).tolist()
             for image, label, predicted in zip(images, labels.tolist(), predictions, strict=True):
                 index += 1
-                if wanted is not None and label != wanted:
+                if only_label is not None and label != only_label:
                     continue
-                seen += 1
-                target = predicted if own is None else own[label]
-                if target == predicted or not choice.only_correct:
-                    found.append(SelectedImage(index - 1, image.clone(), label, target, predicted))
-                if len(found) == choice.images:
-                    return found
-    if not found:
-        of = "" if wanted is None else f" of {data.class_names[wanted]!r}"
+                candidates += 1
+                target = predicted if targets is None else targets[label]
+                if target == predicted or not selection.only_correct:
+                    selected.append(SelectedImage(index, image.clone(), label, target, predicted))
+                if len(selected) == selection.images:
+                    return selected
+    if not selected:
+        of_class = "" if only_label is None else f" of {data.class_names[only_label]!r}"
         raise InputError(
-            f"none of the {seen} {choice.split} images{of} is predicted right by {subject.name}: "
+            f"{network.name} predicts none of the {candidates} {selection.split} images{of_class} correctly: "
             "choose another task.label, or task.only_correct=false"
         )
-    return found
+    return selected
 
 
-def label_number(subject: LoadedNetwork, label: str | int | None) -> int | None:
-    """The number of a class that is given by its name or number; None for none.
+def class_index(data: ImageData, label: str | int | None) -> int | None:
+    """Return the index of a class that is given by its name or index; None for None.
 
     Raises:
         InputError: the data have no such class.
     """
-    names = list(subject.data.class_names)
+    names = list(data.class_names)
     if label is None:
         return None
     if str(label) in names:
         return names.index(str(label))
     if isinstance(label, int) and 0 <= label < len(names):
         return label
-    shown = ", ".join(names[:12]) + (", ..." if len(names) > 12 else "")
-    raise InputError(f"task.label={label!r} is no class of the data: give a name or 0 to {len(names) - 1} ({shown})")
+    known = ", ".join(names[:12]) + (", ..." if len(names) > 12 else "")
+    raise InputError(f"task.label={label} is no class of the data: give a name or 0 to {len(names) - 1} ({known})")
+
+
+def count_classes(network: LoadedNetwork) -> int:
+    """Return the number of the network's classes, by a forward pass."""
+    size = network.data.image_size
+    with evaluating(network.net), torch.no_grad():
+        return network.net(like_parameters(network.net, torch.zeros(1, 3, size, size))).shape[-1]
+
+
+def network_classes(network: LoadedNetwork, class_map: Sequence[int] | None) -> list[int]:
+    """Return the network's class for each class of the data.
+
+    Raises:
+        InputError: the class map does not fit, or is missing where network and data have different numbers of classes.
+    """
+    count, names = count_classes(network), network.data.class_names
+    if class_map is not None:
+        if len(class_map) != len(names) or not all(0 <= output < count for output in class_map):
+            raise InputError(
+                f"task.class_map has {len(class_map)} numbers for {len(names)} classes of the data: give the network's "
+                f"class, 0 to {count - 1}, for each of {', '.join(names[:3])}, ..."
+            )
+        return list(class_map)
+    if count != len(names):
+        raise InputError(
+            f"{network.name} has {count} classes and the data have {len(names)}: map them with task.class_map=[...], "
+            "or analyse the predicted class with task.target=predicted"
+        )
+    return list(range(count))
+
+
+def class_namer(network: LoadedNetwork, class_map: Sequence[int] | None) -> Callable[[int], str]:
+    """Return a function from class index to class name, using the weights' categories if known.
+
+    Names come from the data if the network has the same classes, else from torchvision's weights of that name, else
+    from the class map; a class without a name is called ``class <index>``.
+    """
+    names = network.data.class_names
+    if class_map is None and count_classes(network) == len(names):
+        return names.__getitem__
+    categories: Sequence[str] = []
+    if network.name in torchvision.models.list_models():
+        weights = list(torchvision.models.get_model_weights(network.name))
+        categories = weights[0].meta.get("categories", []) if weights else []
+    mapped = dict(zip(class_map or [], names, strict=False))
+    return lambda index: categories[index] if index < len(categories) else mapped.get(index, f"class {index}")

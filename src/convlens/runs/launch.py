@@ -1,5 +1,6 @@
-"""Several processes for an analysis, as many as ``trainer.devices`` and ``trainer.num_nodes`` say."""
+"""Processes of an analysis: start as many as ``trainer.devices`` and ``trainer.num_nodes`` say, and stop together."""
 
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import TracebackType
@@ -13,51 +14,61 @@ from convlens.errors import InputError
 
 
 class Processes:
-    """Starts the other processes, which run the same command, and brings them together.
+    """Context manager that starts the other processes of a job, each of which runs the same command.
+
+    Args:
+        cfg: the composed configuration; its ``trainer`` says how many processes there are and on which devices.
 
     Attributes:
-        process: number of this process, and how many there are.
+        rank: number of this process, from 0.
+        world_size: number of processes.
     """
 
     def __init__(self, cfg: DictConfig) -> None:
         devices, nodes = cfg.trainer.devices, cfg.trainer.get("num_nodes", 1)
-        alone = devices == 1 and nodes == 1
+        single = devices == 1 and nodes == 1
         self._fabric = Fabric(
-            accelerator=cfg.trainer.accelerator, devices=devices, num_nodes=nodes, strategy="auto" if alone else "ddp"
+            accelerator=cfg.trainer.accelerator, devices=devices, num_nodes=nodes, strategy="auto" if single else "ddp"
         )
-        self.process = (0, 1)
+        self.rank, self.world_size = 0, 1
 
     def __enter__(self) -> "Processes":
-        """Start them."""
+        """Start the other processes."""
         self._fabric.launch()
-        self.process = (self._fabric.global_rank, self._fabric.world_size)
+        self.rank, self.world_size = self._fabric.global_rank, self._fabric.world_size
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
-        """Part them; those that are well wait for each other first."""
+        """Wait for the other processes, unless there was an error, and close the connection to them."""
         if torch.distributed.is_initialized():
             if error is None:
-                self.together()
+                self.barrier()
             torch.distributed.destroy_process_group()
 
     @contextmanager
-    def of_one_mind(self) -> Iterator[None]:
-        """Where another process stopped, this one stops without a word of its own: the other has said why.
+    def stop_together(self) -> Iterator[None]:
+        """Stop quietly when another process has stopped: that one has printed the reason.
 
         Raises:
-            InputError: another process stopped.
+            InputError: the communication with another process broke off.
         """
         try:
             yield
         except RuntimeError as error:
-            if self.process[1] > 1 and any(word in str(error) for word in ("gloo", "Connection", "NCCL")):
+            if self.world_size > 1 and _is_of_communication(error):
                 raise InputError("another process stopped, for the reason that it gives") from error
             raise
 
     def place(self, net: nn.Module) -> nn.Module:
-        """The network on the device of this process."""
+        """Move a network to the device of this process."""
         return net.to(self._fabric.device)
 
-    def together(self) -> None:
-        """Wait for all."""
+    def barrier(self) -> None:
+        """Wait until all processes are here."""
         self._fabric.barrier()
+
+
+def _is_of_communication(error: BaseException) -> bool:
+    """Return whether an error was raised in a collective operation, of whose backends not all have error types."""
+    frames = (frame for frame, _ in traceback.walk_tb(error.__traceback__))
+    return any(str(frame.f_globals.get("__name__")).startswith("torch.distributed") for frame in frames)

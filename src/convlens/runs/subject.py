@@ -1,8 +1,7 @@
-"""Run directories: to work in one, and to have its network and data back from it."""
+"""The network that a task analyses: load it from a run, or build it with weights, together with its data."""
 
 import io
-import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,46 +11,64 @@ import hydra
 import numpy as np
 import torch
 from hydra.errors import InstantiationException
+from jaxtyping import Float
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from omegaconf import DictConfig, OmegaConf
-from torch import nn
+from torch import Tensor, nn
 
 from convlens.data import ImageData, ShardedData
 from convlens.errors import InputError
 from convlens.io.atomic import write_bytes
 from convlens.nets.weights import load_weights, read_weights
-from convlens.runs.record import command_line, plain, recorded
-
-log = logging.getLogger(__name__)
+from convlens.runs.config_check import check_node
+from convlens.runs.record import command_line, read_json, recorded
+from convlens.runs.run_config import plain, require_config
 
 MEAN_IMAGE = "mean.npy"
-"""The mean image of the training images, which a run's network takes from whatever it reads later."""
+"""File of a run with the mean image of its training images, which is subtracted from all images its network reads."""
 RANDOM_WEIGHTS = "random weights"
+PREPROCESSING = ("image_size", "stored_size", "resize_mode", "mean", "std")
+"""Settings of the data that a network expects, also of other images than those it was trained on."""
 
 
 @dataclass(frozen=True)
 class LoadedNetwork:
-    """A network to look at, with the data it reads.
+    """A network in evaluation mode, with the data it reads.
 
     Attributes:
         net: the network.
         data: its images.
-        name: of the network.
+        name: name of the network.
         weights: the file they come from, or ``random weights``.
-        built: what it was built with.
+        built: the settings of the network's constructor.
+        class_names: the classes it was trained on, in the order of its outputs; None if they are not known.
     """
 
     net: nn.Module
     data: ImageData
     name: str
     weights: str
-    built: dict[str, Any]
+    built: Mapping[str, object]
+    class_names: Sequence[str] | None = None
+
+    def __repr__(self) -> str:
+        return f"LoadedNetwork({self.name}, weights={self.weights})"
+
+    def preprocess(self, pixels: Float[Tensor, "*n 3 c c"]) -> Float[Tensor, "*n 3 c c"]:
+        """Return network input for centre crops whose pixels are in [0, 255]: (pixels - mean) / std."""
+        mean, std = self.data.mean, self.data.std[:, None, None]
+        return (pixels - mean.to(pixels)) / std.to(pixels)
 
 
 @contextmanager
 def open_run(cfg: DictConfig, overrides: Sequence[str], task: str, *, shared: bool = False) -> Iterator[Path]:
-    """The directory in which a task writes: the run's, which keeps its own record, or a new one of its own.
+    """Open the directory that a task writes to: that of ``run``, which keeps its own record, or a new one.
 
-    Where it is ``shared``, jobs of the same task work in it side by side and see to their files themselves.
+    Args:
+        cfg: the composed configuration.
+        overrides: of the command.
+        task: name of the task, for the record of a new directory.
+        shared: other jobs of the task may work in the directory at the same time, and protect their files themselves.
     """
     run_dir = Path(cfg.run_dir)
     if cfg.run is not None:
@@ -61,11 +78,15 @@ def open_run(cfg: DictConfig, overrides: Sequence[str], task: str, *, shared: bo
         yield run_dir
 
 
-def instantiate(node: DictConfig, **given: Any) -> Any:
-    """What a node of the configuration describes.
+def instantiate(node: DictConfig, **given: object) -> Any:
+    """Make the object that a node of the configuration describes.
+
+    Args:
+        node: settings with a ``_target_``.
+        given: further keywords of the target.
 
     Raises:
-        InputError: its values do not fit; the message names the node.
+        InputError: the target refuses the settings; the message names the node.
     """
     try:
         return hydra.utils.instantiate(node, **given)
@@ -73,94 +94,128 @@ def instantiate(node: DictConfig, **given: Any) -> Any:
         cause = error.__cause__
         if isinstance(cause, InputError):
             raise cause from error
-        if not isinstance(cause, TypeError | ValueError | ImportError):
+        if not isinstance(cause, TypeError | ValueError | ImportError | MisconfigurationException):
             raise
         where = str(error).rpartition("full_key: ")[2].splitlines()[0]
-        said = " ".join(str(cause).splitlines()[:2]) or type(cause).__name__
-        raise InputError(f"{where} cannot be made from its settings ({said}): compare them with --cfg job") from error
+        reason = " ".join(str(cause).splitlines()[:2]) or type(cause).__name__
+        raise InputError(f"{where} cannot be made from its settings ({reason}): compare them with --cfg job") from error
 
 
 def build_data_and_net(cfg: DictConfig) -> tuple[ImageData | ShardedData, nn.Module]:
-    """Data and network of a configuration; no image is read yet."""
+    """Build the data and the network of a configuration; no image is read yet."""
     data = instantiate(cfg.data)
     return data, build_net(cfg, data.num_classes)
 
 
 def build_net(cfg: DictConfig, num_classes: int) -> nn.Module:
-    """The network, with the classes of the data where it is ours to choose: not if it comes with its weights."""
-    return instantiate(cfg.model.net, **({"num_classes": num_classes} if sets_num_classes(cfg) else {}))
+    """Build the network of a configuration; ``num_classes`` is ignored where `sets_num_classes` is false."""
+    net: nn.Module = instantiate(cfg.model.net, **({"num_classes": num_classes} if sets_num_classes(cfg) else {}))
+    return net
 
 
 def sets_num_classes(cfg: DictConfig) -> bool:
-    """Whether the network is built with the classes of the data."""
+    """Return whether the network is built with the classes of the data, not with those of the weights it brings."""
     target = str(cfg.model.net._target_)
-    ours = target.startswith("convlens.") or (target.startswith("torchvision.models.") and not cfg.model.weights)
-    return ours and "num_classes" not in cfg.model.net
+    known = target.startswith("convlens.") or (target.startswith("torchvision.models.") and not cfg.model.weights)
+    return known and "num_classes" not in cfg.model.net
 
 
 def checkpoint_path(run_dir: Path, name: str = "best") -> Path:
-    """The checkpoint of that name; without a best one (no validation images) the last.
+    """Return the path of a checkpoint; ``last`` in place of ``best`` if there were no validation images.
 
     Raises:
-        InputError: there is none; the message lists those there are.
+        InputError: there is no such checkpoint; the message lists those that exist.
     """
     folder = run_dir / "checkpoints"
     for candidate in (name, "last") if name == "best" else (name,):
         if (path := folder / f"{candidate}.ckpt").exists():
             return path
-    there = ", ".join(sorted(p.stem for p in folder.glob("*.ckpt"))) or "none yet: let the run finish an epoch"
-    raise InputError(f"no checkpoint {name!r} in {folder}: there is {there}")
+    names = ", ".join(sorted(p.stem for p in folder.glob("*.ckpt"))) or "none yet: let the run finish an epoch"
+    raise InputError(f"no checkpoint {name!r} in {folder}: there is {names}")
 
 
-def load_network(cfg: DictConfig, overrides: list[str]) -> LoadedNetwork:
-    """The network that a task is asked to look at: of a run, or of ``model`` with its weights.
+def load_network(cfg: DictConfig, overrides: Sequence[str]) -> LoadedNetwork:
+    """Load the network that a task analyses: that of ``run``, or that of ``model`` with its weights.
 
-    With a run, the data are the run's unless the command names others.
+    With ``run``, the data are those of the run unless the command names others.
+
+    Args:
+        cfg: the composed configuration.
+        overrides: of the command.
+
+    Raises:
+        InputError: ``run`` is not a run directory, or the weights are missing or another network's.
     """
-    if cfg.run is None:
-        if cfg.model.get("init"):
-            raise InputError("model.init is what a training begins from: give model.weights for a network to look at")
-        torch.manual_seed(cfg.seed)  # random weights are the same in each process, and the next time
-        data, net = build_data_and_net(cfg)
-        if cfg.model.weights:
-            load_weights(net, Path(cfg.model.weights).expanduser())
-        weights = str(cfg.model.weights or cfg.model.net.get("weights") or RANDOM_WEIGHTS)
-        return LoadedNetwork(net.eval(), require_images(data), str(cfg.model.name), weights, plain(cfg.model.net))
+    return _build_model(cfg) if cfg.run is None else _load_run(cfg, overrides)
+
+
+def _build_model(cfg: DictConfig) -> LoadedNetwork:
+    if cfg.model.pretrained:
+        raise InputError("model.pretrained is for fine-tuning: give model.weights for a network to analyse")
+    torch.manual_seed(cfg.seed)  # random weights are equal in all processes and repetitions
+    data, net = build_data_and_net(cfg)
+    if cfg.model.weights:
+        load_weights(net, Path(cfg.model.weights).expanduser())
+    weights = str(cfg.model.weights or cfg.model.net.get("weights") or RANDOM_WEIGHTS)
+    return LoadedNetwork(net.eval(), require_images(data), str(cfg.model.name), weights, plain(cfg.model.net))
+
+
+def _load_run(cfg: DictConfig, overrides: Sequence[str]) -> LoadedNetwork:
     run_dir = Path(cfg.run)
-    if not (run_dir / "config.yaml").exists():
-        raise InputError(f"{run_dir} is not a run directory (no config.yaml): give the directory of a training run")
-    theirs: DictConfig = OmegaConf.load(run_dir / "config.yaml")  # type: ignore[assignment]
+    recorded_cfg = require_config(run_dir)
     path = checkpoint_path(run_dir)
-    # Of the weights, since the run's own images may be gone: a classifier's last parameter has a value for each class.
-    net = build_net(theirs, len(next(reversed(read_weights(path).values()))))
+    record = read_json(run_dir / "run.json")
+    net = build_net(recorded_cfg, record.get("num_classes") or _output_count(path))
     load_weights(net, path)
-    given = [o.lstrip("+~") for o in overrides]
-    if any(o.startswith("data=") for o in given):
-        # Other images, but as the network was taught to read them.
-        kept = {n: theirs.data[n] for n in ("image_size", "stored_size", "fit", "mean", "std") if n in theirs.data}
-        if kept.get("mean") == "train" and (run_dir / MEAN_IMAGE).exists():
-            kept["mean"] = str(run_dir / MEAN_IMAGE)
-        typed = {o.partition("=")[0] for o in given}
-        data = instantiate(cfg.data, **{name: v for name, v in kept.items() if f"data.{name}" not in typed})
-    else:
-        edits = [o for o in given if o.startswith("data.")]
-        data = instantiate(OmegaConf.merge(theirs, OmegaConf.from_dotlist(edits)).data)
-    return LoadedNetwork(net.eval(), require_images(data), str(theirs.model.name), str(path), plain(theirs.model.net))
+    data = _data_of_run(run_dir, recorded_cfg, cfg, overrides)
+    model, names = recorded_cfg.model, record.get("class_names")
+    return LoadedNetwork(net.eval(), require_images(data), str(model.name), str(path), plain(model.net), names)
 
 
-def save_mean_image(run_dir: Path, data: ImageData) -> None:
-    """Keep the mean image with the run: its network takes that from other images, too."""
+def _output_count(path: Path) -> int:
+    """Return the number of classes that weights suggest: the length of the last tensor that is not a scalar."""
+    tensors = [value for value in read_weights(path).values() if isinstance(value, Tensor) and value.ndim > 0]
+    if not tensors:
+        raise InputError(f"{path} holds no weights: give the checkpoint of a network")
+    return len(tensors[-1])
+
+
+def _data_of_run(
+    run_dir: Path, recorded_cfg: DictConfig, cfg: DictConfig, overrides: Sequence[str]
+) -> ImageData | ShardedData:
+    """Return the data of a run with the command's edits, or other data with the preprocessing of the run's network."""
+    given = [override.lstrip("+~") for override in overrides]
+    if not any(override.startswith("data=") for override in given):
+        edits = [override for override in given if override.startswith("data.")]
+        edited = OmegaConf.merge(recorded_cfg, OmegaConf.from_dotlist(edits))
+        assert isinstance(edited, DictConfig)
+        check_node(edited, "data")
+        return instantiate(edited.data)
+    expected = {name: recorded_cfg.data[name] for name in PREPROCESSING if name in recorded_cfg.data}
+    if expected.get("mean") == "train" and (run_dir / MEAN_IMAGE).exists():
+        expected["mean"] = str(run_dir / MEAN_IMAGE)
+        if not expected.get("stored_size"):  # shards have no such setting
+            expected["stored_size"] = int(np.load(run_dir / MEAN_IMAGE, mmap_mode="r").shape[-1])
+    typed = {override.partition("=")[0] for override in given}
+    kept = {name: value for name, value in expected.items() if f"data.{name}" not in typed}
+    return instantiate(cfg.data, **kept)
+
+
+def save_mean_image(run_dir: Path, data: ImageData | ShardedData) -> None:
+    """Write the mean image of the training images into the run directory."""
     content = io.BytesIO()
     np.save(content, data.stored_mean.numpy())
     write_bytes(run_dir / MEAN_IMAGE, content.getbuffer())
 
 
 def require_images(data: ImageData | ShardedData) -> ImageData:
-    """Data that an analysis can look at.
+    """Return data that an analysis can read.
 
     Raises:
         InputError: they are shards.
     """
     if not isinstance(data, ImageData):
-        raise InputError("data=shards is to train and to test with: give the data set that was packed, data=...")
+        raise InputError(
+            "data=shards is for training and testing: give the data set the shards were made from, data=..."
+        )
     return data

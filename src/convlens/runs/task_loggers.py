@@ -1,4 +1,4 @@
-"""The loggers of a task that does not train: those with pictures and tables."""
+"""Open the loggers of a task that does not train: those that take pictures and tables."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -6,13 +6,13 @@ from typing import Any
 
 from omegaconf import DictConfig
 
-from convlens.runs.record import flat, plain
+from convlens.runs.run_config import flat, plain
 from convlens.runs.subject import instantiate
 
 
 @contextmanager
 def loggers_of(cfg: DictConfig) -> Iterator[list[Any]]:
-    """Open them, but for the csv of a run's epochs, and close them whatever happens."""
+    """Open all loggers except the csv of a run's epochs, and close them after errors too."""
     loggers = [instantiate(node) for name, node in cfg.logger.items() if name != "csv"]
     failed = True
     try:

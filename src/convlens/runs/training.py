@@ -1,13 +1,15 @@
-"""The training of a classifier, from the first epoch or from where it stopped."""
+"""The training of a classifier, from the first epoch or from a checkpoint, and the test that ends it."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import lightning as L
 import torch
+from lightning.pytorch.loggers import Logger
 from omegaconf import DictConfig
 from torch import nn
 
@@ -16,38 +18,43 @@ from convlens.callbacks.checkpoints import BestCheckpoint, EpochCheckpoint, Step
 from convlens.callbacks.progress import RunProgress
 from convlens.data import ImageData, ShardedData
 from convlens.errors import InputError
-from convlens.io.atomic import first_process, write_json
+from convlens.io.atomic import write_json
+from convlens.io.rank import is_rank_zero
 from convlens.nets.weights import load_weights
 from convlens.ops.layer_access import check_outputs
-from convlens.runs.evaluation import test
-from convlens.runs.init_weights import PretrainedInit, begin
+from convlens.runs.evaluation import evaluate_best
+from convlens.runs.init_weights import PretrainedInit, load_pretrained
 from convlens.runs.lightning_logging import quiet_lightning
-from convlens.runs.record import check_same, clear, command_line, flat, plain, recorded, status
+from convlens.runs.record import check_same, clear, command_line, recorded, status
+from convlens.runs.run_config import flat, plain
 from convlens.runs.subject import build_data_and_net, instantiate, save_mean_image
-from convlens.runs.typed_settings import check_number
 from convlens.systems import Classifier
 
 log = logging.getLogger(__name__)
 
 
-def train(cfg: DictConfig, overrides: list[str]) -> None:
-    """Train, test the best epoch, write ``metrics.json``."""
+def train(cfg: DictConfig, overrides: Sequence[str]) -> None:
+    """Train a classifier, test its best epoch and write ``metrics.json``.
+
+    Raises:
+        InputError: settings do not work together; this is found before anything is written or removed.
+    """
     quiet_lightning()
     run_dir = Path(cfg.run_dir)
-    check_number("checkpoint_every", cfg.checkpoint_every, 1, optional=True)
-    if cfg.checkpoint_every is not None and not isinstance(cfg.data.get("root"), str):
-        raise InputError("checkpoint_every is for data=shards, whose order is taken up again: others go on by epochs")
-    # Before anything is written: settings that do not work must not touch a finished run.
-    data, net, beginning = build(cfg)
-    check_devices(cfg, data)
-    begins = partial(begin_in, run_dir, cfg, data)
-    with recorded(run_dir, cfg, "train", command_line(overrides), begin=begins) as needed:
-        if not needed:
-            log.info("%s was finished meanwhile: reused", run_dir)
-            return
-        metrics = fit_and_test(cfg, run_dir, data, net, beginning)
-        if first_process():
-            write_json(run_dir / "metrics.json", metrics)
+    if cfg.checkpoint_every is not None and "root" not in cfg.data:
+        raise InputError("checkpoint_every is for data=shards, which resume within an epoch: leave it null for others")
+    with deterministic():
+        data, net, pretrained = build(cfg)
+        check_devices(cfg, data)
+        begin = partial(begin_in, run_dir, cfg, data)
+        classes = {"num_classes": data.num_classes, "class_names": list(data.class_names)}
+        with recorded(run_dir, cfg, "train", command_line(overrides), begin=begin, about=classes) as needed:
+            if not needed:
+                log.info("%s was finished meanwhile: reused", run_dir)
+                return
+            metrics = fit_and_test(cfg, run_dir, data, net, pretrained)
+            if is_rank_zero():
+                write_json(run_dir / "metrics.json", metrics)
     log.info(
         "test top-1 error %.2f %%, top-5 error %.2f %%; results in %s",
         metrics["test/top1_error"],
@@ -56,62 +63,73 @@ def train(cfg: DictConfig, overrides: list[str]) -> None:
     )
 
 
+@contextmanager
+def deterministic() -> Iterator[None]:
+    """Use deterministic algorithms of torch; warn where there is none."""
+    before = torch.are_deterministic_algorithms_enabled()
+    warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before, warn_only=warn_only)
+
+
 def begin_in(run_dir: Path, cfg: DictConfig, data: ImageData | ShardedData) -> bool:
-    """When no other process works in the directory: whether there is anything to train. What is done anew is removed.
+    """Return whether there is anything to train, while no other process works in the directory.
+
+    With ``force``, an earlier run is removed.
 
     Raises:
-        InputError: it holds a run with other settings by now.
+        InputError: the directory holds a run with other settings.
     """
     if cfg.force:
-        data.setup("fit")  # images that cannot be read must not cost a finished run
-        if first_process():
+        data.setup("fit")  # if images cannot be read, this raises before a finished run is removed
+        if is_rank_zero():
             clear(run_dir)
         return True
-    if first_process():
+    if is_rank_zero():
         check_same(run_dir, cfg)
     return status(run_dir) != "finished"
 
 
 def build(cfg: DictConfig) -> tuple[ImageData | ShardedData, nn.Module, PretrainedInit]:
-    """Data and network, with the weights the run begins from, and where these came from."""
-    torch.use_deterministic_algorithms(True, warn_only=True)
-    if not isinstance(cfg.seed, int) or not 0 <= cfg.seed < 2**32:
-        raise InputError(f"seed={cfg.seed}: give a whole number from 0 to 4294967295")
+    """Build the data and the network with the weights that the training starts from.
+
+    Raises:
+        InputError: the network does not fit the data, or the weights do not fit the network.
+    """
     L.seed_everything(cfg.seed, workers=True, verbose=False)
     data, net = build_data_and_net(cfg)
-    beginning = begin(cfg, net, data.num_classes)
+    pretrained = load_pretrained(cfg, net, data.num_classes)
     if cfg.model.weights:
         load_weights(net, Path(cfg.model.weights).expanduser())
     check_scores(net, data)
-    return data, net, beginning
+    return data, net, pretrained
 
 
 def check_devices(cfg: DictConfig, data: ImageData | ShardedData) -> None:
-    """Make sure, before any other process starts, that each will have images.
+    """Check that each process will have images, before any other process starts.
 
     Raises:
-        InputError: there are more processes than images, or a number is none.
+        InputError: there are more processes than images.
     """
-    for name in ("num_nodes", "accumulate_grad_batches"):
-        if name in cfg.trainer:
-            check_number(f"trainer.{name}", cfg.trainer[name], 1)
     devices = cfg.trainer.devices
-    if isinstance(devices, int) and devices != -1:
-        check_number("trainer.devices", devices, 1)
-    several = len(devices) if isinstance(devices, Sequence) and not isinstance(devices, str) else devices
-    count = several * cfg.trainer.get("num_nodes", 1) if isinstance(several, int) else 1
-    if count > 1:
-        if isinstance(data, ShardedData):
-            counts = data.about["counts"]
-        else:
-            counts = {name: len(chosen.rows) for name, chosen in data.chosen().items()}
-        split, images = min(((name, one) for name, one in counts.items() if one), key=lambda item: item[1])
-        if images < count:
-            raise InputError(f"{count} processes for {images} {split} images: use at most {images} devices")
+    per_node = devices if isinstance(devices, int) else len(devices) if not isinstance(devices, str) else 1
+    count = per_node * cfg.trainer.get("num_nodes", 1)
+    if count <= 1:
+        return
+    if isinstance(data, ImageData):
+        counts = {name: len(split.rows) for name, split in data.splits().items()}
+    else:
+        counts = dict(data.metadata["counts"])
+    split, images = min(((name, number) for name, number in counts.items() if number), key=lambda item: item[1])
+    if images < count:
+        raise InputError(f"{count} processes for {images} {split} images: use at most {images} devices")
 
 
 def check_scores(net: nn.Module, data: ImageData | ShardedData) -> None:
-    """Make sure that the network takes the images and has a score for each class.
+    """Check that the network takes the images and has a score for each class.
 
     Raises:
         InputError: it does not.
@@ -126,27 +144,21 @@ def check_scores(net: nn.Module, data: ImageData | ShardedData) -> None:
 
 
 def fit_and_test(
-    cfg: DictConfig, run_dir: Path, data: ImageData | ShardedData, net: nn.Module, beginning: PretrainedInit
-) -> dict[str, Any]:
-    """The work itself; loggers are closed whatever happens."""
+    cfg: DictConfig, run_dir: Path, data: ImageData | ShardedData, net: nn.Module, pretrained: PretrainedInit
+) -> dict[str, float | int | None]:
+    """Train from the last checkpoint, if any, and test the best epoch; loggers are closed after errors too."""
     data.setup("fit")
-    if isinstance(data, ImageData) and cfg.data.mean == "train" and first_process():
+    if cfg.data.mean == "train" and is_rank_zero():
         save_mean_image(run_dir, data)
-    system: Classifier = instantiate(cfg.system, net=net, backbone=beginning.loaded)
-    if beginning.said:
-        log.info("%s", beginning.said)
-    callbacks = [instantiate(node) for node in cfg.callbacks.values() if "_target_" in node]
-    for callback in callbacks:
-        if isinstance(callback, AtEpochs):
-            callback.epochs_of(cfg.trainer.max_epochs)
-    loggers = [instantiate(node) for node in cfg.logger.values()]
+    system: Classifier = instantiate(cfg.system, net=net, backbone=pretrained.loaded)
+    if pretrained.message:
+        log.info("%s", pretrained.message)
+    callbacks = _callbacks(cfg, run_dir)
+    loggers: list[Logger] = [instantiate(node) for node in cfg.logger.values()]
     failed = True
     try:
-        trainer = instantiate(
-            cfg.trainer,
-            callbacks=[*callbacks, RunProgress(), *checkpoints(run_dir, cfg.checkpoint_every)],
-            logger=loggers,
-            default_root_dir=str(run_dir),
+        trainer: L.Trainer = instantiate(
+            cfg.trainer, callbacks=callbacks, logger=loggers, default_root_dir=str(run_dir)
         )
         trainer.strategy.checkpoint_io = WholeCheckpoints()
         for logger in loggers:
@@ -154,9 +166,9 @@ def fit_and_test(
         last = run_dir / "checkpoints" / "last.ckpt"
         resumed = last.exists()
         if resumed:
-            log.info("continuing %s %s", run_dir, place_of(torch.load(last, weights_only=True)))
+            log.info("continuing %s %s", run_dir, progress_of(torch.load(last, weights_only=True)))
         trainer.fit(system, datamodule=data, ckpt_path=str(last) if resumed else None, weights_only=True)
-        metrics = test(trainer, system, data, run_dir)
+        metrics = evaluate_best(trainer, system, data, run_dir)
         for logger in loggers:
             if hasattr(logger, "log_summary"):
                 logger.log_summary(metrics)
@@ -166,10 +178,19 @@ def fit_and_test(
     return metrics
 
 
-def checkpoints(run_dir: Path, every: int | None = None) -> list[L.Callback]:
-    """The best and the last epoch, and the last also within an epoch, ``every`` so many steps.
+def _callbacks(cfg: DictConfig, run_dir: Path) -> list[L.Callback]:
+    """Return the callbacks of the configuration, with those for progress and checkpoints."""
+    callbacks: list[L.Callback] = [instantiate(node) for node in cfg.callbacks.values() if "_target_" in node]
+    for callback in callbacks:
+        if isinstance(callback, AtEpochs):
+            callback.epochs_of(cfg.trainer.max_epochs)  # raises for epochs outside of the run
+    return [*callbacks, RunProgress(), *checkpoints(run_dir, cfg.checkpoint_every)]
 
-    Each has a callback of its own, since Lightning's ``save_last`` follows the best only.
+
+def checkpoints(run_dir: Path, every: int | None = None) -> list[L.Callback]:
+    """Return callbacks that write the best and the last epoch, and with ``every`` also after so many steps.
+
+    Each is a callback of its own, since Lightning's ``save_last`` writes only when the best epoch is written.
     """
     shared: dict[str, Any] = {
         "dirpath": run_dir / "checkpoints",
@@ -184,8 +205,8 @@ def checkpoints(run_dir: Path, every: int | None = None) -> list[L.Callback]:
     return [best, last, StepCheckpoint(every, **shared)]
 
 
-def place_of(checkpoint: dict[str, Any]) -> str:
-    """Where a training goes on, in words."""
+def progress_of(checkpoint: Mapping[str, Any]) -> str:
+    """Return in words where a training continues from a checkpoint."""
     epoch = checkpoint["epoch"] + 1
     progress = checkpoint["loops"]["fit_loop"]["epoch_loop.batch_progress"]
     if progress["is_last_batch"]:
@@ -193,8 +214,8 @@ def place_of(checkpoint: dict[str, Any]) -> str:
     return f"within epoch {epoch}, after {progress['current']['ready']} batches"
 
 
-def close(loggers: list[Any], failed: bool) -> None:
-    """Finish each logger, so that the next run of a sweep begins a new one, and say whether the run failed."""
+def close(loggers: Sequence[Logger], failed: bool) -> None:
+    """Finish each logger, so that the next run of a sweep starts a new one, and report whether the run failed."""
     for logger in loggers:
         logger.finalize("failed" if failed else "success")
         if hasattr(logger, "finish"):

@@ -1,8 +1,7 @@
-"""Claims of the paper as results: a statistic, its interval, and a verdict by a rule that could have refuted it."""
+"""The paper's claims, bootstrap intervals, and the rule that turns intervals into a verdict."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -10,26 +9,33 @@ from jaxtyping import Float, Int
 from convlens.errors import InputError
 
 RESAMPLES = 1000
-LEAST = 6
-"""With fewer units nothing is decided: even if all five agree, a sign test has p = 0.06."""
+MIN_UNITS = 6
+"""With fewer units nothing is decided: if all of five agree, a sign test has p = 0.06."""
 
 SUPPORTS, REFUTES, OPEN = "supports", "refutes", "can't tell"
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A statistic with the bounds of its bootstrap interval of 95 %, over ``count`` units."""
+    """A statistic with an interval of 95 %.
+
+    Attributes:
+        value: the statistic.
+        low: lower bound of the interval.
+        high: upper bound of the interval.
+        count: number of units, such as images, that the statistic was computed over.
+    """
 
     value: float
     low: float
     high: float
-    count: int = LEAST
+    count: int = MIN_UNITS
 
     def against(self, level: float) -> str:
-        """``above``, ``below`` or, where the interval holds the level or the units are too few, ``open``."""
-        if self.count >= LEAST and self.low > level:
+        """Return ``above`` or ``below`` a level; ``open`` if the interval contains it or there are too few units."""
+        if self.count >= MIN_UNITS and self.low > level:
             return "above"
-        return "below" if self.count >= LEAST and self.high < level else "open"
+        return "below" if self.count >= MIN_UNITS and self.high < level else "open"
 
     def __str__(self) -> str:
         return f"{self.value:.3f} ({self.low:.3f} to {self.high:.3f})"
@@ -38,31 +44,37 @@ class Estimate:
 def bootstrap(
     count: int, statistic: Callable[[Int[np.ndarray, " count"]], float], *, resamples: int = RESAMPLES, seed: int = 0
 ) -> Estimate:
-    """A statistic of the units of those numbers, and the bounds of 95 % over resamples with replacement.
+    """Return a statistic with its percentile bootstrap interval of 95 %.
+
+    Args:
+        count: number of units.
+        statistic: computes the statistic from indices of units, 0 to ``count - 1``.
+        resamples: number of samples with replacement.
+        seed: seed of the samples.
 
     Raises:
         InputError: there is no unit.
     """
     if count < 1:
-        raise InputError("nothing to take a statistic of: not one map is active, or not one image is left")
+        raise InputError("no units to compute a statistic of: no map is active, or no image is left")
     drawn = np.random.default_rng(seed).integers(0, count, (resamples, count))
     return interval(statistic(np.arange(count)), np.array([statistic(rows) for rows in drawn]), count)
 
 
 def interval(value: float, resampled: Float[np.ndarray, " n"], count: int) -> Estimate:
-    """A statistic of ``count`` units, and the bounds of 95 % of what resamples gave."""
-    # A resample may leave a statistic undefined, such as a correlation of units that are all alike.
+    """Return a statistic of ``count`` units with the central 95 % of its resampled values."""
+    # A resample may leave a statistic undefined, such as the correlation of constant values.
     low, high = np.nanquantile(resampled, [0.025, 0.975]) if np.isfinite(resampled).any() else (np.nan, np.nan)
     return Estimate(float(value), float(low), float(high), count)
 
 
 def mean_of(values: Float[np.ndarray, " n"]) -> Estimate:
-    """The mean with its interval."""
+    """Return the mean of values with its bootstrap interval."""
     return bootstrap(len(values), lambda rows: float(values[rows].mean()))
 
 
 def difference(first: Float[np.ndarray, " n"], second: Float[np.ndarray, " m"], *, seed: int = 0) -> Estimate:
-    """The mean of the first less that of the second, two samples of different units, each resampled by itself."""
+    """Return the mean of the first sample minus that of the second, each resampled on its own."""
     rng = np.random.default_rng(seed)
     means = [
         values[rng.integers(0, len(values), (RESAMPLES, len(values)))].mean(1) if len(values) else np.full(1, np.nan)
@@ -74,7 +86,11 @@ def difference(first: Float[np.ndarray, " n"], second: Float[np.ndarray, " m"], 
 
 
 def verdict(*outcomes: str) -> str:
-    """Supported where all statistics are above their level, refuted where one is below, else undecided."""
+    """Combine outcomes of `Estimate.against` to a verdict.
+
+    Returns:
+        ``supports`` if all are above their level, ``refutes`` if one is below, else ``can't tell``.
+    """
     if "below" in outcomes:
         return REFUTES
     return SUPPORTS if set(outcomes) == {"above"} else OPEN
@@ -82,7 +98,13 @@ def verdict(*outcomes: str) -> str:
 
 @dataclass(frozen=True)
 class Statement:
-    """What the paper says, where, and what would refute it."""
+    """A claim of the paper.
+
+    Attributes:
+        text: the claim.
+        place: section, figure or table of the paper.
+        refuted_if: the outcome that refutes the claim.
+    """
 
     text: str
     place: str
@@ -160,7 +182,7 @@ STATEMENTS: Mapping[int, Statement] = {
     ),
     23: Statement(
         "wider middle layers help, and wider dense layers beside them overfit", "section 5.1, Table 3",
-        "there is no gain, or the gap between seen and test images does not grow",
+        "there is no gain, or the gap between training and test images does not grow",
     ),
     24: Statement(
         "pretrained features beat training on the small set alone by far, with few images", "section 5.2, Fig 9",
@@ -179,16 +201,16 @@ STATEMENTS: Mapping[int, Statement] = {
 
 @dataclass(frozen=True)
 class Claim:
-    """A claim with its evidence.
+    """A claim of the paper with the evidence of one experiment.
 
     Attributes:
-        number: of the claim, as in ``STATEMENTS``.
-        about: what it was tested on, such as a layer; may be empty.
-        statistic: what was measured, against which level.
-        estimate: the measurement.
+        number: number of the claim in ``STATEMENTS``.
+        about: the layer, network or data that the claim was tested on; may be empty.
+        statistic: the statistic and the level it is compared with.
+        estimate: value and interval of the statistic.
         verdict: ``supports``, ``refutes`` or ``can't tell``.
-        paper: the paper's value of the statistic; empty where it gives none.
-        controls: the same statistic where nothing should be found, by name.
+        paper: the paper's value of the statistic; empty if it gives none.
+        controls: further values that put the estimate in relation, by name.
     """
 
     number: int
@@ -199,8 +221,12 @@ class Claim:
     paper: str = ""
     controls: dict[str, str] = field(default_factory=dict)
 
-    def as_json(self) -> dict[str, Any]:
-        """For result.json, from which the report reads it."""
+    def __repr__(self) -> str:
+        about = f", {self.about}" if self.about else ""
+        return f"Claim({self.number}{about}: {self.verdict}, {self.estimate})"
+
+    def as_json(self) -> dict[str, object]:
+        """Return the claim as it is written to ``result.json``."""
         statement = STATEMENTS[self.number]
         return {
             "number": self.number,

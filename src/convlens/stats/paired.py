@@ -1,4 +1,4 @@
-"""Which of two networks is better on the same images (paper, Table 2 and claim of section 5.1)."""
+"""Paired comparison of two networks on the same images (paper, Table 2 and section 5.1)."""
 
 import math
 from dataclasses import dataclass
@@ -12,10 +12,13 @@ from convlens.errors import InputError
 
 @dataclass(frozen=True)
 class PairedDifference:
-    """Error of the first minus error of the second on the same images, in percent points.
+    """Error of the first network minus that of the second on the same images, in percent points.
 
-    ``low`` and ``high`` bound the bootstrap interval of 95 %; ``p`` is McNemar's exact two-sided probability of a
-    split as uneven as the one seen if both were equally good.
+    Attributes:
+        difference: the difference of the error rates.
+        low: lower bound of the bootstrap interval of 95 %.
+        high: its upper bound.
+        p: two-sided p-value of McNemar's exact test.
     """
 
     difference: float
@@ -25,7 +28,7 @@ class PairedDifference:
 
     @property
     def decided(self) -> bool:
-        """Whether the interval leaves zero out and so uneven a split is rarer than 5 %; with few images one may not."""
+        """Whether the interval excludes zero and p < 0.05; with few images the two may disagree."""
         return self.p < 0.05 and (self.low > 0 or self.high < 0)
 
 
@@ -34,8 +37,14 @@ def paired_difference(
 ) -> PairedDifference:
     """Compare two networks image by image.
 
+    Args:
+        first_wrong: which images the first network classifies wrongly.
+        second_wrong: the same for the second network, in the same order.
+        resamples: number of bootstrap samples.
+        seed: seed of the bootstrap.
+
     Raises:
-        InputError: not the same number of images, or none.
+        InputError: the numbers of images differ, or there is none.
     """
     if len(first_wrong) != len(second_wrong) or len(first_wrong) == 0:
         raise InputError(
@@ -43,7 +52,7 @@ def paired_difference(
         )
     images = len(first_wrong)
     only_first, only_second = int((first_wrong & ~second_wrong).sum()), int((second_wrong & ~first_wrong).sum())
-    # Images drawn with replacement differ only in how many of the two kinds there are among them.
+    # A bootstrap sample matters only by its counts of images that one network alone gets wrong.
     shares = np.array([only_first, only_second, images - only_first - only_second]) / images
     drawn = np.random.default_rng(seed).multinomial(images, shares, resamples)
     low, high = np.quantile((drawn[:, 0] - drawn[:, 1]) / images, [0.025, 0.975])
@@ -56,7 +65,7 @@ def paired_difference(
 
 
 def sign_test(fewer: int, total: int) -> float:
-    """Two-sided probability that of ``total`` fair coins at most ``fewer`` fall on the rarer side."""
+    """Return the two-sided p-value of a sign test with ``fewer`` of ``total`` differences on the rarer side."""
     tail = sum(
         math.exp(math.lgamma(total + 1) - math.lgamma(i + 1) - math.lgamma(total - i + 1) - total * math.log(2))
         for i in range(fewer + 1)

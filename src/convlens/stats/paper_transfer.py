@@ -1,4 +1,4 @@
-"""The paper's numbers of Tables 4 to 7, by data set, layer, probe and images per class."""
+"""The paper's Tables 4 to 7: transfer scores by data set, layer, probe and images per class."""
 
 from collections.abc import Sequence
 
@@ -37,20 +37,27 @@ PAPER_ROWS = {"pretrained": PRETRAINED, "from scratch": SCRATCH}
 
 
 def paper_score(title: str, layer: str, probe: str, images_per_class: int | None) -> str:
-    """What Table 7 has; empty where it has nothing."""
+    """Return the accuracy of Table 7 in percent; empty if the table has none."""
     return TABLE_7.get(_key(title, images_per_class), {}).get((layer, probe), "")
 
 
 def paper_row(title: str, kind: str, probe: str, images_per_class: int | None) -> str:
-    """What Tables 4 and 5 have for a new softmax on the pretrained network, or for the network trained anew."""
+    """Return the accuracy of Tables 4 and 5 in percent; empty if the tables have none.
+
+    Args:
+        title: name of the data set.
+        kind: ``pretrained`` for a softmax on pretrained features, ``from scratch`` for a network trained on the data.
+        probe: only ``softmax`` is in these tables.
+        images_per_class: number of training images per class.
+    """
     return PAPER_ROWS[kind].get(_key(title, images_per_class), "") if probe == "softmax" else ""
 
 
 def paper_classes(title: str, names: Sequence[str]) -> Float[np.ndarray, " classes"] | None:
-    """The average precisions of Table 6; None for other data sets. They are of the official test set."""
+    """Return the average precisions of Table 6 on the official test set, in percent; None for other data sets."""
     return np.array([TABLE_6[name] for name in names]) if title == VOC_2012 else None
 
 
 def _key(title: str, images_per_class: int | None) -> tuple[str, int]:
-    """Whether the background was a class, the paper does not say."""
+    # The paper does not say whether the background was a class.
     return title.removesuffix(" with background"), images_per_class or 0

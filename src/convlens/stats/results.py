@@ -1,17 +1,17 @@
-"""The result of an analysis: numbers, figures, tables and claims, as ``result.json`` holds them."""
+"""The schema of ``result.json``: an analysis with its numbers, figures, tables and claims."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 from convlens.io.atomic import write_json
+from convlens.io.tables import Cell
 from convlens.stats.claims import Claim
 
 ANALYSES = (
-    "collect", "compare", "ensemble", "filters", "projections", "evolution", "occlusion", "invariance",
-    "correspondence", "transfer", "duplicates",
-)  # fmt: skip
+    *("collect", "compare", "ensemble", "filters", "projections", "evolution", "occlusion", "invariance"),
+    *("correspondence", "transfer", "duplicates"),
+)
 """Names of the analyses in the order of the report's sections: comparisons of networks first."""
 
 
@@ -20,10 +20,10 @@ class Number:
     """A number of an analysis.
 
     Attributes:
-        name: what it measures.
+        name: name of the quantity.
         value: the number, or a short text.
         unit: such as ``%``; empty for a count.
-        spread: a half-width, or a pair (low, high), in the same unit; None where there is none.
+        spread: a half-width, or a pair (low, high), in the same unit; None if unknown.
     """
 
     name: str
@@ -59,12 +59,12 @@ class Table:
 
     title: str
     columns: Sequence[str]
-    rows: Sequence[Sequence[Any]]
+    rows: Sequence[Sequence[Cell]]
 
 
 @dataclass(frozen=True)
 class AnalysisResult:
-    """What an analysis found.
+    """The result of an analysis.
 
     Attributes:
         analysis: name of the analysis, one of ``ANALYSES`` or that of a transfer data set (``transfer_<data>``).
@@ -86,23 +86,27 @@ class AnalysisResult:
     tables: Sequence[Table] = ()
     claims: Sequence[Claim] = ()
 
-    def as_json(self) -> dict[str, Any]:
+    def __repr__(self) -> str:
+        counts = {name: len(getattr(self, name)) for name in ("numbers", "figures", "tables", "claims")}
+        parts = "".join(f", {count} {name}" for name, count in counts.items() if count)
+        return f"AnalysisResult({self.analysis}: {self.title!r}{parts})"
+
+    def as_json(self) -> dict[str, object]:
         """Return the content of ``result.json`` as plain values."""
-        content = {
-            name: [asdict(item) for item in getattr(self, name)] for name in ("numbers", "figures", "tables")
-        }
+        content = {name: [asdict(item) for item in getattr(self, name)] for name in ("numbers", "figures", "tables")}
         heading = {name: getattr(self, name) for name in ("analysis", "title", "reproduces", "text")}
         return heading | content | {"claims": [claim.as_json() for claim in self.claims]}
 
-    def write(self, folder: Path, command: str, **more: Any) -> None:
+    def write(self, folder: Path, command: str | None = None, **more: object) -> None:
         """Write ``folder/result.json``, whole or not at all.
 
         Args:
             folder: the result's folder, which holds the figures.
-            command: the command line that repeats the analysis.
+            command: the command line that repeats the analysis; None if it is part of a training run.
             more: further keys of the file, such as ``seconds``.
         """
-        write_json(folder / "result.json", self.as_json() | {"command": command} | more)
+        origin = {} if command is None else {"command": command}
+        write_json(folder / "result.json", self.as_json() | origin | more)
 
 
 def position(analysis: str) -> int:

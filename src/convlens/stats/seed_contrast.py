@@ -9,56 +9,57 @@ from jaxtyping import Bool
 from convlens.errors import InputError
 from convlens.stats.claims import Estimate
 
-Wrong = Mapping[int, Bool[np.ndarray, " images"]]
-"""Which images a network got wrong, for each seed it was trained with."""
+WrongBySeed = Mapping[int, Bool[np.ndarray, " images"]]
+"""For each seed that a network was trained with, which images it classified wrongly."""
 
 QUANTILES = {
     1: 12.706, 2: 4.303, 3: 3.182, 4: 2.776, 5: 2.571, 6: 2.447, 7: 2.365, 8: 2.306, 9: 2.262, 10: 2.228, 12: 2.179,
     15: 2.131, 20: 2.086, 30: 2.042, 60: 2.000, 120: 1.980, float("inf"): 1.960,
 }  # fmt: skip
-"""Of Student's t, 97.5 %, by degrees of freedom."""
+"""The 97.5 % quantile of Student's t by degrees of freedom."""
 
 
-def contrast(terms: Mapping[str, float], wrong: Mapping[str, Wrong]) -> Estimate:
-    """A weighted sum of errors, in percent points, with an interval of 95 % over the choice of images and of seeds.
+def contrast(terms: Mapping[str, float], wrong: Mapping[str, WrongBySeed]) -> Estimate:
+    """Return a weighted sum of error rates with an interval of 95 % over the choice of images and of seeds.
 
-    Networks are paired by image. What another seed changes is hardly known from two or three runs: its variance is
-    taken to be the same for all networks given, also those that are not in the sum, and estimated from all of them
-    together. Images and seeds have a half width each, by Student's t; their squares are added.
+    Networks are paired by image. Two or three runs say little about the variance between seeds, so it is assumed to be
+    the same for all networks given, including those that are not in the sum, and estimated from all of them together.
+    Images and seeds each give a half-width, by Student's t; their squares are added.
 
     Args:
-        terms: weight of each network's error; such as {"base": -1, "ablated": 1} for a difference.
-        wrong: of each network, and of others that are trained alike.
+        terms: weight of each network's error, such as ``{"base": -1, "ablated": 1}`` for a difference.
+        wrong: which images were wrong, of the networks in ``terms`` and of others that are trained alike.
 
     Returns:
-        The sum in percent points. Its count is that of the images; where no network has two seeds it is 1, with which
-        nothing is decided, and the interval is over images alone.
+        The sum in percent points. Its count is the number of images; if no network has two seeds it is 1, with which
+        nothing is decided, and the interval covers images alone.
 
     Raises:
-        InputError: the networks have other numbers of images, or there is none.
+        InputError: the networks were tested on different numbers of images, or on none.
     """
     sizes = {len(images) for name in terms for images in wrong[name].values()}
     if len(sizes) != 1 or 0 in sizes:
-        raise InputError(f"{', '.join(terms)} were tested on {sorted(sizes)} images: nothing to pair")
-    total = sum(100.0 * weight * np.mean(list(wrong[name].values()), 0) for name, weight in terms.items())
-    assert isinstance(total, np.ndarray)
+        raise InputError(
+            f"{', '.join(terms)} were tested on {sorted(sizes)} images: give networks tested on the same images"
+        )
+    total = np.asarray(sum(100.0 * weight * np.mean(list(wrong[name].values()), 0) for name, weight in terms.items()))
     images, value = len(total), float(total.mean())
-    of_images = float(total.var(ddof=1)) / images if images > 1 else 0.0
-    variance, freedom = of_a_seed(wrong)
-    of_seeds = variance * sum(weight**2 / len(wrong[name]) for name, weight in terms.items() if weight)
-    half = sqrt(quantile(images - 1) ** 2 * of_images + quantile(freedom) ** 2 * of_seeds)
-    return Estimate(value, value - half, value + half, images if freedom else 1)
+    image_variance = float(total.var(ddof=1)) / images if images > 1 else 0.0
+    variance, freedom = seed_variance(wrong)
+    sum_variance = variance * sum(weight**2 / len(wrong[name]) for name, weight in terms.items() if weight)
+    half_width = sqrt(t_quantile(images - 1) ** 2 * image_variance + t_quantile(freedom) ** 2 * sum_variance)
+    return Estimate(value, value - half_width, value + half_width, images if freedom else 1)
 
 
-def of_a_seed(wrong: Mapping[str, Wrong]) -> tuple[float, int]:
-    """The variance of a network's error (percent points, squared) from seed to seed, and its degrees of freedom."""
+def seed_variance(wrong: Mapping[str, WrongBySeed]) -> tuple[float, int]:
+    """Return the variance of a network's error between seeds (percent points squared) and its degrees of freedom."""
     errors = [np.array([100.0 * images.mean() for images in seeds.values()]) for seeds in wrong.values()]
     freedom = sum(len(values) - 1 for values in errors)
     squares = sum(float(((values - values.mean()) ** 2).sum()) for values in errors)
     return (squares / freedom if freedom else 0.0), freedom
 
 
-def quantile(freedom: int) -> float:
-    """Of Student's t, 97.5 %, between those of the table in equal steps of 1 / degrees of freedom."""
+def t_quantile(freedom: int) -> float:
+    """Return the 97.5 % quantile of Student's t, interpolated linearly in 1 / degrees of freedom."""
     known = sorted(QUANTILES, reverse=True)
     return float(np.interp(1 / max(freedom, 1), [1 / d for d in known], [QUANTILES[d] for d in known]))

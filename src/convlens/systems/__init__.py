@@ -1,4 +1,4 @@
-"""LightningModules."""
+"""LightningModules that train networks."""
 
 from convlens.systems.classifier import Classifier
 

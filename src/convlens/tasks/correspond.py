@@ -1,227 +1,134 @@
-"""``task=correspond``: does the same part, covered, change different images' features alike (Fig 8, Table 1)?"""
+"""``task=correspond``: does covering the same part change different images' features alike (Fig 8, Table 1)?"""
 
-import logging
-import time
 from collections.abc import Mapping, Sequence
-from typing import Any
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 import torch
+from jaxtyping import Bool, Float
 from omegaconf import DictConfig
+from PIL import Image
 from torch import Tensor
 from tqdm import tqdm
 
-from convlens.analysis.correspondence.claims import PAPER, all_distances, correspondence_claim, draws_of_five
-from convlens.analysis.correspondence.delta import (
-    NONZERO,
-    THREE,
-    PartConsistency,
-    random_masks,
-    sign_changes,
-    table_rows,
-)
-from convlens.analysis.galleries.selected_units import default_layers
-from convlens.analysis.incremental.evaluate import OUTPUT
-from convlens.analysis.occlusion.occluders import filling
+from convlens.analysis.correspondence.delta import sign_changes
+from convlens.analysis.correspondence.random_regions import random_regions
+from convlens.analysis.correspondence.result import FIGURE, correspondence_result, save_signs
+from convlens.analysis.occlusion.occluders import OccluderKind, occluder_value
 from convlens.errors import InputError
 from convlens.figures.map_rows import rows_sheet
-from convlens.figures.png import save_png, write_arrays
-from convlens.io.atomic import write_json
+from convlens.figures.png import save_png
+from convlens.ops.default_layers import sort_layers, top_conv_and_fc_layers
 from convlens.ops.layer_access import check_outputs
-from convlens.runs.image_selection import label_number
-from convlens.runs.record import command_line
-from convlens.runs.subject import LoadedNetwork, load_network, open_run
-from convlens.runs.typed_settings import check_number
-from convlens.stats.claims import Claim
-from convlens.tasks.invariance import sort_layers
-
-log = logging.getLogger(__name__)
+from convlens.runs.analysis import run_analysis
+from convlens.runs.image_selection import class_index
+from convlens.runs.subject import LoadedNetwork
+from convlens.runs.typed_settings import AtLeast, Count, Pixel, Positive
+from convlens.stats.results import AnalysisResult
 
 
-def run(
-    cfg: DictConfig,
-    overrides: list[str],
-    *,
-    split: str,
-    images: int,
-    label: str | int | None,
-    parts: Sequence[str],
-    layers: Sequence[str] | None,
-    random: int,
-    fill: str | float,
-    drawn: int,
-) -> int:
-    """Cover parts and random places, compare the signs of the changes, write ``results/correspondence``."""
-    if not parts:
+@dataclass(frozen=True)
+class Settings:
+    """Settings of the task; ``conf/task/correspond.yaml`` has their values and what they mean."""
+
+    split: str
+    images: Annotated[int, AtLeast(2)]
+    label: str | int | None
+    parts: Sequence[str]
+    layers: Sequence[str] | None
+    random_regions: Positive
+    occluder: OccluderKind | Pixel
+    num_examples: Count
+
+
+def run(cfg: DictConfig, overrides: list[str], settings: Settings) -> int:
+    """Cover parts and random regions, compare the signs of the changes, write ``results/correspondence``."""
+    if not settings.parts:
         raise InputError("task.parts is empty: give names of parts, such as nose")
-    for name, value, least in (("images", images, 2), ("random", random, 1), ("drawn", drawn, 0)):
-        check_number(f"task.{name}", value, least)
-    with open_run(cfg, overrides, "correspond") as run_dir:
-        subject = load_network(cfg, overrides)
-        names = sort_layers(subject.net, layers or usual_layers(subject))
-        if len(names) < 2:
-            raise InputError(f"task.layers={names}: the claim compares a lower with an upper layer, give two")
-        chosen = with_parts(subject, split, images, label, parts)
-        loaded = subject.data.dataset(split)
-        check_outputs(subject.net, loaded[chosen[0][0]][0][None], [name or None for name in names])
-        pictures = [loaded[index][0] for index, _ in chosen]
-        masks = [_masks(regions, parts, random, index) for index, regions in chosen]
-        started = time.monotonic()
-        with tqdm(desc="covered images", unit="image", total=len(masks) * len(masks[0]), disable=None) as bar:
-            signs = sign_changes(
-                subject.net, pictures, masks, names,
-                lambda i: filling(fill, pictures[i], mean=subject.data.mean, std=subject.data.std, seed=chosen[i][0]),
-                bar.update,
-            )  # fmt: skip
-        seconds = time.monotonic() - started
-        tables = {one: table_rows(signs, parts, one) for one in (THREE, NONZERO)}
-        claims = [correspondence_claim(signs, parts, names[0], names[-1], one) for one in tables]
-        folder = run_dir / "results" / "correspondence"
-        ids = [subject.data.image_id(split, index) for index, _ in chosen]
-        arrays: dict[str, Any] = {f"signs/{layer or 'output'}": changes.numpy() for layer, changes in signs.items()}
-        masks_kept = np.stack([torch.stack(list(own)).numpy() for own in masks])
-        write_arrays(folder / "signs.npz", arrays | {"image_ids": np.array(ids), "masks": masks_kept})
-        if drawn:
-            sheet = _sheet(subject, pictures[:drawn], masks[:drawn], parts, fill)
-            save_png(sheet, folder / "parts.png")
-        result = _result(signs, tables, parts, claims, len(chosen), drawn)
-        write_json(
-            folder / "result.json",
-            {**result, "seconds": round(seconds, 1), "command": command_line(overrides)},
+    return run_analysis(
+        cfg, overrides, "correspond", "correspondence", lambda network, folder: analyse(network, folder, settings)
+    )
+
+
+def analyse(network: LoadedNetwork, folder: Path, settings: Settings) -> tuple[AnalysisResult, list[str]]:
+    """Write arrays and the figure to ``folder``; return the result and the answer."""
+    net, data = network.net, network.data
+    layers = sort_layers(net, settings.layers or top_conv_and_fc_layers(net, data.image_size))
+    if len(layers) < 2:
+        raise InputError(
+            f"task.layers=[{','.join(layers)}]: give two layers, the claim compares a lower with an upper one"
         )
-    log.info("%d images, %d parts, %d random places for each, %.0f s", len(chosen), len(parts), random, seconds)
-    for row in result["tables"][0]["rows"]:
-        log.info("  %s", "  ".join(str(cell) for cell in row))
-    for claim in claims:
-        log.info("claim 19, %s: %s, ratio %s", claim.about, claim.verdict, claim.estimate)
-    log.info("results in %s", folder)
-    return 0
+    selected = images_with_parts(network, settings)
+    dataset = data.dataset(settings.split)
+    check_outputs(net, dataset[selected[0][0]][0][None], [layer or None for layer in layers])
+    images = [dataset[index][0] for index, _ in selected]
+    masks = [_masks(regions, settings, index) for index, regions in selected]
+
+    def occluder(number: int) -> Float[Tensor, "c h w"]:
+        seed = selected[number][0]
+        return occluder_value(settings.occluder, images[number], mean=data.mean, std=data.std, seed=seed)
+
+    with tqdm(desc="covered images", unit="image", total=len(masks) * len(masks[0]), disable=None) as bar:
+        signs = sign_changes(net, images, masks, layers, occluder, bar.update)
+    image_ids = [data.image_id(settings.split, index) for index, _ in selected]
+    save_signs(signs, masks, image_ids, folder / "signs.npz")
+    if settings.num_examples:
+        covered = [
+            torch.stack([images[i], *(torch.where(mask, occluder(i), images[i]) for mask in masks[i])])
+            for i in range(min(settings.num_examples, len(images)))
+        ]
+        save_png(_sheet(network, settings.parts, covered), folder / FIGURE)
+    result = correspondence_result(signs, settings.parts, has_figure=settings.num_examples > 0)
+    answer = [
+        f"{len(images)} images, {len(settings.parts)} parts, {settings.random_regions} random regions for each part"
+    ]
+    return result, answer + ["  " + "  ".join(map(str, row)) for row in result.tables[0].rows]
 
 
-def usual_layers(subject: LoadedNetwork) -> list[str]:
-    """Layers 5 and 7 of our networks; else the last convolution before the classes, and the output."""
-    modules = dict(subject.net.named_modules())
-    upper = next((name for name in ("fc7", "fc6") if name in modules), OUTPUT)
-    return ["layer5" if "layer5" in modules else default_layers(subject.net, subject.data.image_size)[-1], upper]
-
-
-def with_parts(
-    subject: LoadedNetwork, split: str, count: int, label: str | int | None, parts: Sequence[str]
-) -> list[tuple[int, dict[str, Tensor]]]:
-    """The first images of a split in which all parts and the object are known, with their regions.
+def images_with_parts(network: LoadedNetwork, settings: Settings) -> list[tuple[int, dict[str, Bool[Tensor, "h w"]]]]:
+    """Return index and regions of the first images of the split in which all parts and the object are known.
 
     Raises:
         InputError: there are fewer than two.
     """
-    data, found = subject.data, []
-    labels = data.dataset(split).labels.tolist()
-    wanted = label_number(subject, label)
-    seen: set[str] = set()
-    for index, own in enumerate(labels):
-        if wanted is not None and own != wanted:
+    data, found = network.data, []
+    label = class_index(data, settings.label)
+    known: set[str] = set()
+    for index, own in enumerate(data.dataset(settings.split).labels.tolist()):
+        if label is not None and own != label:
             continue
-        regions = data.regions(split, index)
-        seen |= set(regions)
-        if all(part in regions and regions[part].any() for part in [*parts, "object"]):
+        regions = data.regions(settings.split, index)
+        known |= set(regions)
+        if all(part in regions and regions[part].any() for part in [*settings.parts, "object"]):
             found.append((index, regions))
-        if len(found) == count:
+        if len(found) == settings.images:
             return found
     if len(found) < 2:
-        there = (
-            f"known are {', '.join(sorted(seen))}" if seen else "the data know no parts: see data=parts, data=pointed"
+        names = (
+            f"known are {', '.join(sorted(known))}" if known else "the data know no parts: see data=parts, data=pointed"
         )
         raise InputError(
-            f"{len(found)} {split} images show {', '.join(parts)} of an object: at least two are needed; {there}"
+            f"{len(found)} {settings.split} images show {', '.join(settings.parts)} of an object: at least two are "
+            f"needed; {names}"
         )
     return found
 
 
-def _masks(regions: Mapping[str, Tensor], parts: Sequence[str], random: int, index: int) -> list[Tensor]:
-    """The parts, then random places in the object: for each part some that are as large."""
-    own = [regions[part] for part in parts]
-    areas = [int(part.sum()) for _ in range(random) for part in own]
-    return [*own, *random_masks(regions["object"], areas, seed=index)]
+def _masks(regions: Mapping[str, Tensor], settings: Settings, index: int) -> list[Bool[Tensor, "h w"]]:
+    """Return the masks of the parts, then those of the random regions."""
+    own = [regions[part] for part in settings.parts]
+    areas = [int(part.sum()) for _ in range(settings.random_regions) for part in own]
+    return [*own, *random_regions(regions["object"], areas, seed=index)]
 
 
 def _sheet(
-    subject: LoadedNetwork, pictures: Sequence[Tensor], masks: Sequence[Sequence[Tensor]], parts: Sequence[str],
-    fill: str | float,
-) -> Any:  # fmt: skip
-    """Each image as it is, then with each part and some random places covered (Fig 8)."""
-    names = ["original", *parts, *(f"random {n + 1}" for n in range(len(masks[0]) - len(parts)))]
-    rows: dict[str, list[np.ndarray]] = {name: [] for name in names}
-    columns: dict[str, list[np.ndarray]] = {name: [] for name in names}
-    for picture, own in zip(pictures, masks, strict=True):
-        instead = filling(fill, picture, mean=subject.data.mean, std=subject.data.std)
-        covered = torch.stack([picture, *(torch.where(mask, instead, picture) for mask in own)])
-        shown = subject.data.to_display(covered).permute(0, 2, 3, 1).cpu().numpy()
-        for name, image in zip(names, shown, strict=True):
-            columns[name].append(image)
-    for name in names:
-        rows[name] = [np.stack(columns[name])]
-    note = "Each column an image; what is covered in each row is grey."
-    return rows_sheet(rows, [""], title=f"{subject.name}: parts and random places covered", note=note)
-
-
-def _result(
-    signs: Mapping[str, Tensor], tables: Mapping[str, Mapping[str, Mapping[str, PartConsistency]]],
-    parts: Sequence[str], claims: Sequence[Claim], count: int, drawn: int,
-) -> dict[str, Any]:  # fmt: skip
-    """What the report reads."""
-    shown = []
-    for form, by_layer in tables.items():
-        rows = []
-        distances = {layer: all_distances(changes, form) for layer, changes in signs.items()}
-        fives = {layer: draws_of_five(one) for layer, one in distances.items()}
-        for number, part in enumerate([*parts, "random"]):
-            row: list[Any] = [part]
-            for layer in signs:
-                row += _cells(by_layer[layer], fives[layer], distances[layer], number, part, len(parts))
-            paper = PAPER.get(part) if form == THREE else None
-            row.append(f"{paper[0]:.3f}, {paper[1]:.3f}" if paper else "")
-            rows.append(row)
-        columns = ["covered"]
-        for layer in signs:
-            name = layer or "output"
-            columns += [f"Delta, {name}", f"of 5 images, {name}", f"d, {name}", f"p, {name}"]
-        shown.append(
-            {
-                "title": f"Table 1, {form} signs: Delta over {count} images with its spread over pairs, and mean and "
-                "spread over 200 draws of five; effect size d and permutation p against random places",
-                "columns": [*columns, "paper, layers 5 and 7"],
-                "rows": rows,
-            }
-        )
-    return {
-        "analysis": "correspondence",
-        "title": "Does the same part do the same in different images?",
-        "reproduces": "Table 1",
-        "order": 60,
-        "text": (
-            "Delta is the mean, over pairs of images, of the share of a layer's dimensions that change in different "
-            "directions when the same part is covered in both: low where the network treats the part alike. Random "
-            "places are as large, and inside of the object as far as they fit."
-        ),
-        "numbers": [{"name": "images", "value": count}],
-        "figures": [{"file": "parts.png", "key": "parts", "caption": "what was covered"}] if drawn else [],
-        "tables": shown,
-        "claims": [claim.as_json() for claim in claims],
-    }
-
-
-def _cells(
-    of_parts: Mapping[str, PartConsistency], fives: Sequence[tuple[float, float]], distances: Sequence[np.ndarray],
-    number: int, part: str, count: int,
-) -> list[str]:  # fmt: skip
-    """Delta, that of five images, effect and p of a part; of the random places Delta only."""
-    if part in of_parts:
-        found = of_parts[part]
-        mean, spread = fives[number]
-        return [
-            f"{found.delta:.3f} ± {found.spread:.3f}", f"{mean:.3f} ± {spread:.3f}",
-            f"{found.effect:.2f}", f"{found.p:.4f}",
-        ]  # fmt: skip
-    off = ~np.eye(len(distances[0]), dtype=bool)
-    pairs = np.concatenate([one[off] for one in distances[count:]])
-    mean, spread = (float(np.mean([five[i] for five in fives[count:]])) for i in (0, 1))
-    return [f"{np.nanmean(pairs):.3f} ± {np.nanstd(pairs):.3f}", f"{mean:.3f} ± {spread:.3f}", "", ""]
+    network: LoadedNetwork, parts: Sequence[str], covered: Sequence[Float[Tensor, "masks c h w"]]
+) -> Image.Image:
+    """Draw each image as it is, then with each part and random region covered (Fig 8)."""
+    names = ["original", *parts, *(f"random {n}" for n in range(1, len(covered[0]) - len(parts)))]
+    pixels = [network.data.to_display(images).permute(0, 2, 3, 1).cpu().numpy() for images in covered]
+    rows = {name: [np.stack([own[number] for own in pixels])] for number, name in enumerate(names)}
+    title = f"{network.name}: parts and random regions covered"
+    return rows_sheet(rows, [""], title=title, note="A column is an image, a row the region that is covered.")

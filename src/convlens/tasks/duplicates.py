@@ -1,181 +1,186 @@
-"""``task=duplicates``: images of the data that occur in another set too, or twice in the one (paper, section 6)."""
+"""``task=duplicates``: near-duplicate images within the data or between the data and another set (Sec. 6)."""
 
 import csv
 import io
-import logging
 import time
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Literal
 
-import hydra
-import numpy as np
-from omegaconf import DictConfig, OmegaConf
+from jaxtyping import UInt8
+from numpy import ndarray
+from omegaconf import DictConfig
+from PIL import Image
 
-from convlens.cli.main import conf_dir
 from convlens.data import ImageData
-from convlens.data.near_duplicates import ImageSet, Pair, Rule, duplicates, image_set, to_drop
+from convlens.data.near_duplicates import (
+    DuplicatePair,
+    ImageSet,
+    MatchCriteria,
+    find_duplicates,
+    image_set,
+    images_to_drop,
+)
 from convlens.errors import InputError
 from convlens.figures.map_rows import rows_sheet
 from convlens.figures.png import save_png
-from convlens.io.atomic import write_bytes, write_json
-from convlens.runs.record import command_line
-from convlens.runs.subject import instantiate, open_run
-from convlens.runs.typed_settings import check_number
+from convlens.io.atomic import write_bytes
+from convlens.io.tables import Cell
+from convlens.runs.analysis import write_and_log
+from convlens.runs.compose import compose_job, options
+from convlens.runs.run_config import require_config
+from convlens.runs.subject import instantiate, open_run, require_images
+from convlens.runs.typed_settings import AtLeast, Between, Count, Positive
+from convlens.stats.results import AnalysisResult, Figure, Number, Table
 
-log = logging.getLogger(__name__)
 COLUMNS = 8
+"""Pairs in a row of the picture."""
 PAPER = "Caltech-101 and ImageNet: 44 of 9,144, at most 10 in a class; Caltech-256: 243 of 30,607, at most 18"
 
 
-def run(
-    cfg: DictConfig,
-    overrides: list[str],
-    *,
-    against: str | None,
-    against_root: str | None,
-    splits: Sequence[str] | None,
-    small_size: int,
-    small_threshold: float,
-    large_size: int,
-    large_threshold: float,
-    block: int,
-    shown: int,
-) -> int:
-    """Compare, write ``results/duplicates`` with the pairs, and the names of the images to leave out."""
-    for name, value in (("small_size", small_size), ("large_size", large_size), ("block", block)):
-        check_number(f"task.{name}", value, 1)
-    check_number("task.shown", shown, 0)
-    rule = Rule(small_size, small_threshold, large_size, large_threshold, block)
+@dataclass(frozen=True)
+class Settings:
+    """Settings of the task; ``conf/task/duplicates.yaml`` has their values and what they mean."""
+
+    against: str | None
+    against_root: str | None
+    splits: Sequence[Literal["train", "val", "test"]] | None
+    small_size: Annotated[int, AtLeast(2)]
+    small_threshold: Annotated[float, Between(0, 1)]
+    large_size: Annotated[int, AtLeast(2)]
+    large_threshold: Annotated[float, Between(0, 1)]
+    block_size: Positive
+    max_pairs_shown: Count
+
+    @property
+    def criteria(self) -> MatchCriteria:
+        """Criteria for two images to be the same."""
+        sizes = (self.small_size, self.small_threshold, self.large_size, self.large_threshold)
+        return MatchCriteria(*sizes, self.block_size)
+
+
+def run(cfg: DictConfig, overrides: list[str], settings: Settings) -> int:
+    """Write ``results/duplicates``: the pairs, and the names of the images to leave out."""
+    criteria = settings.criteria
     with open_run(cfg, overrides, "duplicates") as run_dir:
-        data, other = data_sets(cfg, overrides, against, against_root)
-        images, others = (image_set(one, splits) if one is not None else None for one in (data, other))
-        assert images is not None
+        data, other = data_sets(cfg, overrides, settings)
+        images = image_set(data, settings.splits)
+        others = None if other is None else image_set(other, settings.splits)
         started = time.monotonic()
-        pairs = duplicates(images, others, rule)
-        seconds = time.monotonic() - started
+        pairs = find_duplicates(images, others, criteria)
+        seconds = round(time.monotonic() - started, 1)
         folder = run_dir / "results" / "duplicates"
-        dropped = to_drop(pairs, within=others is None)
+        dropped = images_to_drop(pairs, within=others is None)
         for earlier in ("pairs.png", "exclude_other.txt"):
             (folder / earlier).unlink(missing_ok=True)
         write_lists(folder, images, others, pairs, dropped)
-        if drawn := pairs[:shown]:
-            save_png(_sheet(images, others, drawn, len(pairs)), folder / "pairs.png")
-        result = _result(images, others, pairs, dropped, rule, bool(drawn))
-        write_json(folder / "result.json", result | {"seconds": round(seconds, 1), "command": command_line(overrides)})
-    where = f" against {len(others.names)}" if others else " among themselves"
-    log.info("%d images%s: %d pairs, %d to leave out", len(images.names), where, len(pairs), len(dropped))
-    log.info("results in %s, %.0f s", folder, seconds)
+        if shown := pairs[: settings.max_pairs_shown]:
+            save_png(pairs_sheet(images, others or images, shown, len(pairs)), folder / "pairs.png")
+        result = duplicates_result(images, others, len(pairs), dropped, criteria, has_figure=bool(shown))
+        against = f" against {len(others.names)}" if others else " among themselves"
+        answer = [f"{len(images.names)} images{against}: {len(pairs)} pairs, {len(dropped)} to leave out"]
+        write_and_log(result, folder, overrides, answer, seconds=seconds)
     return 0
 
 
-def data_sets(
-    cfg: DictConfig, overrides: Sequence[str], against: str | None, root: str | None
-) -> tuple[ImageData, ImageData | None]:
-    """The data whose images are looked for, and where: in a run's own data, in another set, or nowhere else.
+def data_sets(cfg: DictConfig, overrides: Sequence[str], settings: Settings) -> tuple[ImageData, ImageData | None]:
+    """Return the data, and the other set to search: a run's data, a named data set, or None.
 
     Raises:
-        InputError: there is no such run or set, or both are given.
+        InputError: there is no such run or data set, or both are given.
     """
-    typed = {o.lstrip("+~").partition("=")[0] for o in overrides}
+    against, root = settings.against, settings.against_root
     if cfg.run is not None:
         if against is not None or root is not None:
-            raise InputError(f"run={cfg.run} and task.against are both given: compare with one of them")
-        config = Path(cfg.run) / "config.yaml"
-        if not config.exists():
-            raise InputError(f"{cfg.run} is not a run directory (no config.yaml): give the directory of a training run")
-        theirs: DictConfig = OmegaConf.load(config).data
-        if "data" not in typed:
-            return instantiate(theirs), None
-        if "fit" in theirs:
-            theirs.fit = cfg.data.fit  # or copies would be cut differently
-        return instantiate(cfg.data), instantiate(theirs)
-    data = instantiate(cfg.data)
+            raise InputError(f"run={cfg.run} and task.against are both given: give one of them")
+        run_data = require_config(Path(cfg.run)).data
+        if "data" not in {override.lstrip("+~").partition("=")[0] for override in overrides}:
+            return require_images(instantiate(run_data)), None
+        if "resize_mode" in run_data:
+            run_data.resize_mode = cfg.data.resize_mode  # with another one, copies would differ
+        return require_images(instantiate(cfg.data)), require_images(instantiate(run_data))
+    data = require_images(instantiate(cfg.data))
     if against is None:
         if root is not None:
-            raise InputError(f"task.against_root={root} without task.against: say what kind of data set lies there")
+            raise InputError(f"task.against_root={root} needs the kind of data set: give task.against, too")
         return data, None
-    there = sorted(path.stem for path in (conf_dir() / "data").glob("*.yaml") if path.stem != "base")
-    if against not in there:
-        raise InputError(f"task.against={against!r} is no data set: there is {', '.join(there)}")
-    second = hydra.compose("config", [f"data={against}"])
+    names = [name for name in options("data") if name != "base"]
+    if against not in names:
+        raise InputError(f"task.against={against!r} is no data set: choose one of {', '.join(names)}")
+    second = compose_job([f"data={against}"])
     second.merge_with({key: cfg[key] for key in ("seed", "data_dir", "cache_dir")})
-    same = ("image_size", "stored_size", "fit", "download", "num_workers")
-    second.data.merge_with({key: cfg.data[key] for key in same if key in cfg.data})
+    shared = ("image_size", "stored_size", "resize_mode", "download", "num_workers")
+    second.data.merge_with({key: cfg.data[key] for key in shared if key in cfg.data})
     if root is not None:
         second.data.source.root = root
-    return data, instantiate(second.data)
+    return data, require_images(instantiate(second.data))
 
 
 def write_lists(
-    folder: Path, images: ImageSet, others: ImageSet | None, pairs: Sequence[Pair], dropped: Sequence[int]
+    folder: Path, images: ImageSet, others: ImageSet | None, pairs: Sequence[DuplicatePair], dropped: Sequence[int]
 ) -> None:
-    """``duplicates.csv``, and names to leave out: of the data, or, as the paper did, of the other set."""
+    """Write ``duplicates.csv``, and the names to leave out of the data, or, as the paper did, of the other set."""
     second = others or images
-    lines = io.StringIO()
-    table = csv.writer(lines, lineterminator="\n")
+    text = io.StringIO()
+    table = csv.writer(text, lineterminator="\n")
     table.writerow(["image", "class", "other", "other_class", "correlation_small", "correlation_large"])
-    for one in pairs:
-        left, right = (images.names[one.image], images.classes[one.image]), second.names[one.other]
-        table.writerow([*left, right, second.classes[one.other], f"{one.small:.5f}", f"{one.large:.5f}"])
-    write_bytes(folder / "duplicates.csv", lines.getvalue().encode())
-    names = {"exclude.txt": [images.names[index] for index in dropped]}
+    for pair in pairs:
+        image, other = pair.image, pair.other
+        cells = [images.names[image], images.classes[image], second.names[other], second.classes[other]]
+        table.writerow([*cells, f"{pair.small:.5f}", f"{pair.large:.5f}"])
+    write_bytes(folder / "duplicates.csv", text.getvalue().encode())
+    lists = {"exclude.txt": [images.names[index] for index in dropped]}
     if others:
-        names["exclude_other.txt"] = [others.names[index] for index in sorted({pair.other for pair in pairs})]
-    for file, listed in names.items():
-        write_bytes(folder / file, "".join(f"{name}\n" for name in listed).encode())
+        lists["exclude_other.txt"] = [others.names[index] for index in sorted({pair.other for pair in pairs})]
+    for file, names in lists.items():
+        write_bytes(folder / file, "".join(f"{name}\n" for name in names).encode())
 
 
-def _sheet(images: ImageSet, others: ImageSet | None, pairs: Sequence[Pair], count: int) -> Any:
-    """The first pairs, one image above the other."""
+def pairs_sheet(images: ImageSet, others: ImageSet, pairs: Sequence[DuplicatePair], count: int) -> Image.Image:
+    """Draw pairs, one image above the other; ``count`` is the number of all pairs."""
     blocks = [pairs[start : start + COLUMNS] for start in range(0, len(pairs), COLUMNS)]
-    second = others or images
     rows = {
         "image": [_tiles(images, [pair.image for pair in block]) for block in blocks],
-        "other": [_tiles(second, [pair.other for pair in block]) for block in blocks],
+        "other": [_tiles(others, [pair.other for pair in block]) for block in blocks],
     }
     captions = [
-        [f"{pair.large:.3f}\n{images.classes[pair.image]}\n{second.classes[pair.other]}" for pair in block]
+        [f"{pair.large:.3f}\n{images.classes[pair.image]}\n{others.classes[pair.other]}" for pair in block]
         for block in blocks
     ]
     note = "Correlation in colour, then the class of the upper and of the lower image."
-    title = f"The {len(pairs)} most alike of {count} pairs"
+    title = f"The {len(pairs)} most similar of {count} pairs"
     return rows_sheet(rows, [""] * len(blocks), captions=captions, title=title, note=note)
 
 
-def _tiles(images: ImageSet, indices: Sequence[int]) -> np.ndarray:
-    return images.stored(indices).permute(0, 2, 3, 1).numpy()
+def _tiles(images: ImageSet, indices: Sequence[int]) -> UInt8[ndarray, "n s s 3"]:
+    return images.read_pixels(indices).permute(0, 2, 3, 1).numpy()
 
 
-def _result(
-    images: ImageSet, others: ImageSet | None, pairs: Sequence[Pair], dropped: Sequence[int], rule: Rule, drawn: bool
-) -> dict[str, Any]:
-    """What the report reads."""
-    of_class, all_of_class = (Counter(images.classes[i] for i in some) for some in (dropped, range(len(images.names))))
-    where = f"in another set of {len(others.names)}" if others else "twice in the set"
-    return {
-        "analysis": "duplicates",
-        "title": "Images that occur twice",
-        "reproduces": "section 6, images of Caltech in ImageNet",
-        "order": 80,
-        "text": (
-            f"{len(dropped)} of {len(images.names)} images occur {where}: their normalised correlation is at least "
-            f"{rule.small_threshold} at {rule.small_size} px in grey, and {rule.large_threshold} at "
-            f"{rule.large_size} px in colour, on the squares that the network reads from. The paper found copies so "
-            f"({PAPER}), and gives neither size nor threshold. Mirrored and cropped copies are not found."
-        ),
-        "numbers": [
-            {"name": "images", "value": len(images.names)},
-            {"name": "pairs", "value": len(pairs)},
-            {"name": "images to leave out", "value": len(dropped)},
-        ],
-        "figures": [{"file": "pairs.png", "key": "pairs", "caption": "the most alike"}] if drawn else [],
-        "tables": [
-            {
-                "title": "Images to leave out (exclude.txt), by class",
-                "columns": ["class", "to leave out", "of"],
-                "rows": [[name, count, all_of_class[name]] for name, count in of_class.most_common()],
-            }
-        ],
-    }
+def duplicates_result(
+    images: ImageSet,
+    others: ImageSet | None,
+    num_pairs: int,
+    dropped: Sequence[int],
+    criteria: MatchCriteria,
+    *,
+    has_figure: bool,
+) -> AnalysisResult:
+    """Return the result for the report."""
+    total = len(images.names)
+    dropped_of, all_of = (Counter(images.classes[i] for i in rows) for rows in (dropped, range(total)))
+    where = f"also in another set of {len(others.names)}" if others else "twice in the set"
+    rows: list[list[Cell]] = [[name, count, all_of[name]] for name, count in dropped_of.most_common()]
+    return AnalysisResult(
+        "duplicates",
+        "Duplicate images",
+        "section 6, images of Caltech in ImageNet",
+        f"{len(dropped)} of {total} images occur {where}: their normalized correlation is at least "
+        f"{criteria.small_threshold} at {criteria.small_size} px in grey, and {criteria.large_threshold} at "
+        f"{criteria.large_size} px in colour, on the squares that the network reads. The paper found copies this way "
+        f"({PAPER}), and gives neither size nor threshold. Mirrored and cropped copies are not found.",
+        numbers=[Number("images", total), Number("pairs", num_pairs), Number("images to leave out", len(dropped))],
+        figures=[Figure("pairs.png", "pairs", "most similar pairs")] if has_figure else [],
+        tables=[Table("Images to leave out (exclude.txt), by class", ["class", "to leave out", "of"], rows)],
+    )

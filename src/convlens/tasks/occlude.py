@@ -1,22 +1,34 @@
 """``task=occlude``: occlusion sensitivity of selected images, and whether the network uses the object (Fig 7)."""
 
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
 from omegaconf import DictConfig
+from torch import Tensor
 from tqdm import tqdm
 
 from convlens.analysis.galleries.map_examples import MapExamples
 from convlens.analysis.occlusion.occlude import default_occluder, occlude, positions
-from convlens.analysis.occlusion.occluders import occluder_value
-from convlens.analysis.occlusion.result import OccludedSet, OcclusionRecord, draw_records, measure, save_maps
+from convlens.analysis.occlusion.occluders import OccluderKind, occluder_value
+from convlens.analysis.occlusion.result import (
+    FIGURE,
+    OcclusionRecord,
+    figure_row,
+    localize_object,
+    measure_faithfulness,
+    occlusion_result,
+    save_maps,
+)
+from convlens.figures.occlusion import occlusion_sheet
+from convlens.figures.png import save_png
 from convlens.ops.default_layers import default_layers
+from convlens.ops.layer_access import check_outputs
 from convlens.runs.analysis import run_analysis
-from convlens.runs.image_selection import ImageSelection, class_namer, select_images
+from convlens.runs.image_selection import ImageSelection, SelectedImage, class_namer, select_images
 from convlens.runs.subject import LoadedNetwork
-from convlens.runs.typed_settings import Count, Positive
+from convlens.runs.typed_settings import Count, Pixel, Positive
 from convlens.stats.results import AnalysisResult
 
 
@@ -26,7 +38,7 @@ class Settings(ImageSelection):
 
     size: Positive | None
     stride: Positive | None
-    occluder: str | float
+    occluder: OccluderKind | Pixel
     layer: str | None
     num_examples: Count
     search_images: Count
@@ -37,3 +49,72 @@ def run(cfg: DictConfig, overrides: list[str], settings: Settings) -> int:
     return run_analysis(
         cfg, overrides, "occlude", "occlusion", lambda network, folder: analyse(network, folder, settings)
     )
+
+
+def analyse(network: LoadedNetwork, folder: Path, settings: Settings) -> tuple[AnalysisResult, list[str]]:
+    """Write arrays and the figure to ``folder``; return the result and the answer."""
+    net, side = network.net, network.data.image_size
+    size, stride = (a or b for a, b in zip((settings.size, settings.stride), default_occluder(side), strict=True))
+    num_positions = len(positions(side, size, stride)) ** 2
+    layer = settings.layer or default_layers(net, side)[-1]
+    num_maps = check_outputs(net, torch.zeros(1, 3, side, side), [layer])[layer][0]
+    selected = select_images(network, settings)
+    started = time.monotonic()
+    records = []
+    with tqdm(desc="occluder positions", unit="position", total=num_positions * len(selected), disable=None) as bar:
+        for item in selected:
+            occluder = _occluder(network, settings, item)
+            maps = occlude(
+                net,
+                item.image,
+                item.target,
+                size=size,
+                stride=stride,
+                value=occluder,
+                layer=layer,
+                on_progress=bar.update,
+            )
+            faithfulness = measure_faithfulness(net, item.image, maps, layer, num_maps, seed=item.index)
+            localization, box = localize_object(maps, _object_mask(network, settings, item))
+            image_id = network.data.image_id(settings.split, item.index)
+            records.append(
+                OcclusionRecord(item.index, image_id, item.image, occluder, maps, faithfulness, localization, box)
+            )
+    seconds = time.monotonic() - started
+    save_maps(records, layer, folder / "maps.npz")
+    examples = records[: settings.num_examples]
+    if examples:
+        _draw(network, settings, examples, layer, folder / FIGURE)
+    answer = (
+        f"{len(records)} images, {num_positions} positions each, {seconds:.0f} s: "
+        f"{1000 * seconds / num_positions / len(records):.2f} ms per position"
+    )
+    return occlusion_result(records, network.name, layer, stride, has_figure=bool(examples)), [answer]
+
+
+def _occluder(network: LoadedNetwork, settings: Settings, item: SelectedImage) -> Tensor:
+    data = network.data
+    return occluder_value(settings.occluder, item.image, mean=data.mean, std=data.std, seed=item.index)
+
+
+def _object_mask(network: LoadedNetwork, settings: Settings, item: SelectedImage) -> Tensor | None:
+    """Return the mask of the true class's object if the data have one for each class, else of any object."""
+    regions = network.data.regions(settings.split, item.index)
+    own = regions.get(network.data.class_names[item.label]) if settings.target == "label" else None
+    return regions.get("object") if own is None else own
+
+
+def _draw(network: LoadedNetwork, settings: Settings, records: list[OcclusionRecord], layer: str, path: Path) -> None:
+    """Draw Fig 7 for some images."""
+    data = network.data
+    loader = data.plain_dataloader(settings.split, settings.search_images) if settings.search_images else None
+    examples = MapExamples(network.net, layer, data.dataset(settings.split), loader, data.image_size)
+    class_name = class_namer(network, settings.class_map)
+    rows = []
+    for record in records:
+        assert record.maps.map is not None
+        tiles = examples.tiles(record.image, record.index, record.maps.map)
+        rows.append(figure_row(record, layer, tiles, data.to_display, class_name))
+    maps = records[0].maps
+    title = f"{network.name}: occluder of {maps.size} px at {len(maps.tops)} x {len(maps.lefts)} positions"
+    save_png(occlusion_sheet(rows, title=title), path)

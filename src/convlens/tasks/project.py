@@ -1,98 +1,116 @@
-"""``task=project``: what excites the maps of a network most, projected to the pixels."""
+"""``task=project``: the strongest activations of each map, projected to the pixels, with controls (Fig 2)."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from omegaconf import DictConfig
 
-from convlens.analysis.galleries.array_store import digest
-from convlens.analysis.galleries.draw_galleries import GalleryFiles, GalleryJob, draw_galleries, plan_of
-from convlens.analysis.galleries.gallery_result import gallery_result
-from convlens.analysis.galleries.selected_units import default_layers
+from convlens.analysis.galleries.draw_galleries import draw_galleries, gallery_plan
+from convlens.analysis.galleries.gallery_result import gallery_result, rounded_seconds
+from convlens.analysis.galleries.job import GalleryFiles, GalleryJob
 from convlens.analysis.galleries.sheets import TABLE_COLUMNS
-from convlens.callbacks.at_epochs import show_picture, show_table
-from convlens.errors import InputError
-from convlens.io.atomic import write_json
+from convlens.callbacks.log_media import log_image, log_table
+from convlens.deconv.project import ProjectOptions
+from convlens.deconv.rules import LrnRule, Rule, Signal, Unpool
+from convlens.io.hashing import digest_json
+from convlens.ops.default_layers import default_layers
+from convlens.runs.analysis import log_answer
 from convlens.runs.launch import Processes
 from convlens.runs.record import command_line, read_json
-from convlens.runs.subject import load_network, open_run
+from convlens.runs.subject import LoadedNetwork, load_network, open_run
 from convlens.runs.task_loggers import loggers_of
-from convlens.runs.typed_settings import check_number
+from convlens.runs.typed_settings import Count, Positive
 
 log = logging.getLogger(__name__)
 
 
-def run(cfg: DictConfig, overrides: list[str], *, layers: Sequence[str] | str | None, **settings: Any) -> int:
-    """Search the split, project, write ``results/projections``; a gallery that is finished is left as it is.
+@dataclass(frozen=True)
+class Rules:
+    """Options of `convlens.project`; ``conf/task/project.yaml`` has their values and what they mean."""
 
-    The settings are those of ``GalleryJob``.
+    rule: Rule
+    signal: Signal
+    unpool: Unpool
+    lrn: LrnRule | None
 
-    Raises:
-        InputError: a number is too small.
-    """
-    for name, least in (("maps", 1), ("k", 1), ("images", 1), ("detailed", 0), ("controls", 0), ("images_at_once", 1)):
-        check_number(f"task.{name}", settings[name], least, optional=name not in ("k", "detailed"))
-    check_rules(settings["rules"])
-    with Processes(cfg) as processes, open_run(cfg, overrides, "project") as run_dir, processes.of_one_mind():
-        command = command_line(overrides)
-        subject = load_network(cfg, overrides)
-        names = (
-            [layers]
-            if isinstance(layers, str)
-            else list(layers or default_layers(subject.net, subject.data.image_size))
-        )
-        names = list(dict.fromkeys(names))
-        job = GalleryJob(names, **settings)
+
+@dataclass(frozen=True)
+class Settings:
+    """Settings of the task; ``conf/task/project.yaml`` has their values and what they mean."""
+
+    layers: Sequence[str] | None
+    maps: Positive | None
+    split: str
+    images: Positive | None
+    k: Positive
+    detailed: Count
+    controls: Count | None
+    max_images: Positive | None
+    keep: bool
+    rules: Rules
+
+
+def run(cfg: DictConfig, overrides: list[str], settings: Settings) -> int:
+    """Search the split, project, write ``results/projections``; a finished gallery of the same settings is reused."""
+    with Processes(cfg) as processes, open_run(cfg, overrides, "project") as run_dir, processes.stop_together():
+        network = load_network(cfg, overrides)
+        job = gallery_job(network, settings)
         folder = run_dir / "results" / "projections"
-        plan = digest(plan_of(subject.net, subject.data, job))
+        plan = digest_json(gallery_plan(network.net, network.data, job))
         if not cfg.force and is_finished(folder, plan):
-            told = ", which shows nothing in the loggers" if set(cfg.logger) - {"csv"} else ""
-            log.info("%s holds this gallery: reused%s (force=true does it anew)", folder, told)
+            unlogged = ", nothing is sent to the loggers" if set(cfg.logger) - {"csv"} else ""
+            log.info("%s holds this gallery: reused%s (force=true does it again)", folder, unlogged)
             return 0
-        title = f"{subject.name}, {job.split} images"
-        drawn = draw_galleries(
-            processes.place(subject.net),
-            subject.data,
+        files = draw_galleries(
+            processes.place(network.net),
+            network.data,
             job,
             folder / "best",
-            title=title,
+            title=f"{network.name}, {job.split} images",
             progress=True,
-            process=processes.process,
-            together=processes.together,
+            rank=processes.rank,
+            world_size=processes.world_size,
+            barrier=processes.barrier,
         )
-        if drawn is None:
+        if files is None:
             return 0
-        result = gallery_result(drawn, folder, f"{job.split} images", job)
-        show(cfg, drawn)  # before it counts as finished
-        write_json(folder / "result.json", {**result, "command": command, "plan": plan})
-    log.info("%s", ", ".join(f"{step} {seconds:.0f} s" for step, seconds in drawn.seconds.items()))
-    log.info("sheets of %s in %s", ", ".join(drawn.sheets), folder / "best")
+        result = gallery_result(files, folder, f"{job.split} images", job)
+        log_files(cfg, files)  # before the result, with which the gallery counts as finished
+        result.write(folder, command_line(overrides), seconds=rounded_seconds(files), plan=plan)
+    log_answer(result, [f"{step}: {seconds:.0f} s" for step, seconds in files.seconds.items()], folder)
     return 0
 
 
+def gallery_job(network: LoadedNetwork, settings: Settings) -> GalleryJob:
+    """Return the settings as a gallery's request, each layer once."""
+    layers = settings.layers or default_layers(network.net, network.data.image_size)
+    rules = settings.rules
+    return GalleryJob(
+        layers=list(dict.fromkeys(layers)),
+        split=settings.split,
+        maps=settings.maps,
+        images=settings.images,
+        k=settings.k,
+        rules=ProjectOptions(rule=rules.rule, signal=rules.signal, unpool=rules.unpool, lrn=rules.lrn),
+        detailed=settings.detailed,
+        controls=settings.controls,
+        max_images=settings.max_images,
+        keep=settings.keep,
+    )
+
+
 def is_finished(folder: Path, plan: str) -> bool:
-    """Whether the gallery of that plan is there, with all of its pictures."""
+    """Return whether the folder holds the gallery of a plan with all of its figures."""
     result = read_json(folder / "result.json")
     figures = result.get("figures", [])
     return result.get("plan") == plan and all((folder / figure["file"]).is_file() for figure in figures)
 
 
-def check_rules(rules: Any) -> None:
-    """Sees to it that the options of the way down are known ones; their values are checked where they are used.
-
-    Raises:
-        InputError: they are not.
-    """
-    known = ("rule", "seed", "unpool", "lrn")
-    if not isinstance(rules, Mapping) or set(rules) - set(known):
-        raise InputError(f"task.rules={rules}: give values for {', '.join(known)}, as task.rules.rule=gradient")
-
-
-def show(cfg: DictConfig, drawn: GalleryFiles) -> None:
-    """Sheets and table in the loggers that have pictures; the csv of a run's epochs is not touched."""
+def log_files(cfg: DictConfig, files: GalleryFiles) -> None:
+    """Log sheets and table to the loggers that support them."""
     with loggers_of(cfg) as loggers:
-        for layer, path in drawn.sheets.items():
-            show_picture(loggers, f"projections/{layer}", path, 0, layer)
-        show_table(loggers, "projections/top", TABLE_COLUMNS, drawn.rows, 0)
+        for layer, path in files.sheets.items():
+            log_image(loggers, f"projections/{layer}", path, 0, layer)
+        log_table(loggers, "projections/top", TABLE_COLUMNS, files.rows, 0)

@@ -1,7 +1,8 @@
-"""``task=report run=DIR`` (a run or a study) or ``task.runs=[DIR,...]``: one html page."""
+"""``task=report``: one HTML page about a run, a study or several runs side by side."""
 
 import logging
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from omegaconf import DictConfig
@@ -12,15 +13,24 @@ from convlens.report import report_runs, write_report
 log = logging.getLogger(__name__)
 
 
-def run(cfg: DictConfig, overrides: list[str], *, runs: Sequence[str] | str | None) -> int:
-    """Write ``report.html`` into the run, or several runs' into this job's directory."""
-    if runs:
-        path = report_runs(
-            [Path(r) for r in ([runs] if isinstance(runs, str) else runs)], Path(cfg.run_dir) / "report.html"
-        )
+@dataclass(frozen=True)
+class Settings:
+    """Settings of the task; see ``conf/task/report.yaml``."""
+
+    run_dirs: Sequence[str] | None
+
+
+def run(cfg: DictConfig, overrides: list[str], settings: Settings) -> int:
+    """Write ``report.html`` into the run or study, or that of several runs into this job's directory.
+
+    Raises:
+        InputError: neither ``run`` nor ``task.run_dirs`` is given, or a directory is missing.
+    """
+    if settings.run_dirs:
+        path = report_runs([Path(folder) for folder in settings.run_dirs], Path(cfg.run_dir) / "report.html")
     elif cfg.run:
         path = write_report(Path(cfg.run))
     else:
-        raise InputError("nothing to report: give run=DIR, or task.runs=[DIR,DIR] for several side by side")
+        raise InputError("task=report: give run=DIR (a run or a study), or task.run_dirs=[DIR,DIR] to compare runs")
     log.info("report: %s", path.resolve())
     return 0

@@ -1,6 +1,7 @@
-"""``task=train``: a classifier; what is finished is reused before anything heavy is imported."""
+"""``task=train``: train a classifier, or reuse a finished run before anything large is imported."""
 
 import logging
+from dataclasses import dataclass
 from pathlib import Path
 
 from omegaconf import DictConfig
@@ -11,22 +12,24 @@ from convlens.runs.record import check_same, status
 log = logging.getLogger(__name__)
 
 
-def run(cfg: DictConfig, overrides: list[str]) -> int:
-    """Train unless that is done.
+@dataclass(frozen=True)
+class Settings:
+    """The task has no settings of its own: recipe, model, data, trainer and callbacks have them."""
+
+
+def run(cfg: DictConfig, overrides: list[str], settings: Settings) -> int:
+    """Train, unless the run is finished.
 
     Raises:
-        InputError: the number of epochs is none, or ``run`` is not a run.
+        InputError: ``run`` is not a run directory, or the run has other settings.
     """
     run_dir = Path(cfg.run_dir)
-    epochs = cfg.trainer.max_epochs
-    if not isinstance(epochs, int) or epochs < 1:
-        raise InputError(f"recipe.max_epochs={epochs}: give a whole number of at least 1")
     if cfg.run is not None and not (run_dir / "config.yaml").exists():
         raise InputError(f"{run_dir} is not a run directory (no config.yaml): give a run's, or run_dir= for a new one")
     if not cfg.force:
         check_same(run_dir, cfg)
         if status(run_dir) == "finished":
-            log.info("%s is finished: reused (force=true does it anew)", run_dir)
+            log.info("%s is finished: reused (force=true trains it anew)", run_dir)
             return 0
     from convlens.runs.training import train
 

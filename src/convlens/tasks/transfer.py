@@ -3,245 +3,246 @@
 import logging
 import re
 import time
-from collections.abc import Callable, Mapping, Sequence
-from functools import cache
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Literal
 
-import numpy as np
-import torch
-from jaxtyping import Float
 from omegaconf import DictConfig
-from torch import Tensor, nn
+from torch import nn
 from tqdm import tqdm
 
-from convlens.analysis.galleries.sanity_checks import randomize_weights
-from convlens.analysis.galleries.selected_units import default_layers, reached
-from convlens.data import ImageData, Protocol, write_splits
+from convlens.data import write_splits
 from convlens.errors import InputError
-from convlens.io.atomic import directory_lock
-from convlens.nets import ConvNet
-from convlens.runs.baselines import runs_of
+from convlens.io.hashing import digest_lines
+from convlens.io.locks import directory_lock
+from convlens.ops.default_layers import layers_by_number, transfer_layers
+from convlens.ops.randomize import randomize_weights
+from convlens.runs.analysis import log_answer
+from convlens.runs.baselines import read_baseline
 from convlens.runs.launch import Processes
-from convlens.runs.record import command_line, flat
+from convlens.runs.record import command_line
 from convlens.runs.subject import RANDOM_WEIGHTS, LoadedNetwork, load_network, open_run
-from convlens.runs.typed_settings import check_number
-from convlens.transfer.extract import extract_together
-from convlens.transfer.feature_store import FeatureStore, names_hash, weights_hash
-from convlens.transfer.features import check_pooling
-from convlens.transfer.fit_cache import FitCache
-from convlens.transfer.grid import Cell, Setting, sweep
-from convlens.transfer.probes.fit import LOSSES
-from convlens.transfer.probes.normalize import check_normalisation
-from convlens.transfer.probes.regularization import C, check_c
-from convlens.transfer.targets import Targets
-from convlens.transfer.transfer_result import write_result
+from convlens.runs.transfer_dataset import feature_source, split_digests, spread_images, transfer_dataset
+from convlens.runs.typed_settings import Above, AtLeast, Count, Positive
+from convlens.stats.results import AnalysisResult
+from convlens.transfer.dataset import TransferDataset
+from convlens.transfer.extract import Extraction, extract_distributed
+from convlens.transfer.feature_store import FeatureStore
+from convlens.transfer.features import Pooling
+from convlens.transfer.fit_cache import FitCache, fit_source
+from convlens.transfer.grid import ProbeConfig, fit_grid
+from convlens.transfer.probe_result import GridPoint
+from convlens.transfer.probes.normalize import Normalization
+from convlens.transfer.probes.regularization import Regularization
+from convlens.transfer.score_table import Baseline, ScoreTable, format_scores, size_name
+from convlens.transfer.targets import MultilabelPolicy
+from convlens.transfer.transfer_result import TransferReport
 
 log = logging.getLogger(__name__)
 
 TRAINED, UNTRAINED, RANDOM = "trained", "untrained", "random weights"
+STATISTICS_IMAGES = 64
+"""Number of images that set the batch norm statistics of the randomized network."""
+
+Probe = Literal["svm", "softmax", "sigmoid"]
+PositiveNumber = Annotated[float, Above(0)]
 
 
-def run(
-    cfg: DictConfig,
-    overrides: list[str],
-    *,
-    layers: Sequence[str | int] | None,
-    together: bool,
-    images_per_class: Sequence[int | None],
-    folds: Sequence[int],
-    probes: Sequence[str],
-    view: str,
-    cells: int | None,
-    pooling: str,
-    normalise: str,
-    c: C,
-    inner_folds: int,
-    exclusive: str,
-    average_precision: str,
-    random: bool,
-    features: str | None,
-    beside: Mapping[str, str | Sequence[str]],
-    drawn: int,
-) -> int:
-    """Extract features, fit what is not fitted yet, write ``results/transfer_<data>``."""
-    check_number("task.inner_folds", inner_folds, 2)
-    check_number("task.drawn", drawn, 0)
-    check_pooling(cells, pooling)
-    for name, values in (("images_per_class", images_per_class), ("folds", folds), ("probes", probes)):
-        if not values:
-            raise InputError(f"task.{name} is empty: give at least one")
-    if unknown := [probe for probe in probes if probe not in LOSSES]:
-        raise InputError(f"task.probes={unknown[0]!r}: choose among {', '.join(LOSSES)}")
-    c = dict(c) if isinstance(c, Mapping) else c
-    check_c(c)
-    check_normalisation(normalise)
+@dataclass(frozen=True)
+class Settings:
+    """Settings of the task; ``conf/task/transfer.yaml`` has their values and what they mean."""
+
+    layers: Sequence[str | int] | None
+    extract_all_layers: bool
+    images_per_class: Sequence[Positive | None]
+    folds: Sequence[Count]
+    probes: Sequence[Probe]
+    view: Literal["centre", "ten"]
+    pool_size: Positive | None
+    pooling: Pooling
+    normalize: Normalization
+    C: PositiveNumber | Mapping[Probe, PositiveNumber] | None
+    cv_folds: Annotated[int, AtLeast(2)]
+    multilabel_policy: MultilabelPolicy
+    average_precision: Literal["all", "eleven"]
+    random_weights_control: bool
+    features: str | None
+    baselines: Mapping[str, str | Sequence[str]]
+    num_examples: Count
+
+    def __post_init__(self) -> None:
+        for name in ("images_per_class", "folds", "probes"):
+            if not getattr(self, name):
+                raise InputError(f"task.{name} is empty: give at least one")
+
+    @property
+    def regularization(self) -> Regularization:
+        """C of the probes."""
+        return {str(name): C for name, C in self.C.items()} if isinstance(self.C, Mapping) else self.C
+
+
+@dataclass(frozen=True)
+class Job:
+    """A transfer experiment before its features are extracted.
+
+    Attributes:
+        settings: settings of the task.
+        network: the network with its data.
+        dataset: the images as a data set for probes.
+        baselines: scores of trained networks, by name.
+        points: the fits to do.
+        processes: the processes that extract.
+        cache_dir: folder of the cache.
+        folder: folder of the result.
+        force: whether cached fits are repeated.
+    """
+
+    settings: Settings
+    network: LoadedNetwork
+    dataset: TransferDataset
+    baselines: Mapping[str, Baseline]
+    points: Sequence[GridPoint]
+    processes: Processes
+    cache_dir: Path
+    folder: Path
+    force: bool
+
+    @property
+    def untrained(self) -> bool:
+        """Whether the network's weights are random."""
+        return self.network.weights == RANDOM_WEIGHTS
+
+    @property
+    def probe_config(self) -> ProbeConfig:
+        """Settings of the fits."""
+        return ProbeConfig(self.settings.normalize, self.settings.regularization, self.settings.cv_folds)
+
+
+def run(cfg: DictConfig, overrides: list[str], settings: Settings) -> int:
+    """Extract features, fit the probes that are not cached, write ``results/transfer_<data>``."""
     with (
         Processes(cfg) as processes,
         open_run(cfg, overrides, "transfer", shared=True) as run_dir,
-        processes.of_one_mind(),
+        processes.stop_together(),
     ):
-        subject = load_network(cfg, overrides)
-        protocol = subject.data.protocol
-        images_per_class = list(dict.fromkeys(protocol.number(size) for size in images_per_class))
-        labels = torch.from_numpy(protocol.labels)
-        targets = None if protocol.targets is None else torch.from_numpy(protocol.targets)
-        truth = Targets(labels, len(protocol.class_names), targets, exclusive, average_precision)
-        others = {name: runs_of(paths, truth, protocol) for name, paths in beside.items()}
-        names = layer_names(subject.net, layers, subject.data.image_size)
-        extracted = [*names, *layer_names(subject.net, None, subject.data.image_size)] if together else names
-        wanted = [
-            Cell(layer, probe, size, fold)
-            for layer in names for fold in folds for size in images_per_class for probe in probes
-        ]  # fmt: skip
-
-        def split(size: int | None, fold: int) -> tuple[torch.Tensor, torch.Tensor]:
-            train, test = protocol.split(size, fold)
-            return torch.from_numpy(train), torch.from_numpy(test)
-
-        for size in images_per_class:  # all of them before the work begins
-            for fold in folds:
-                split(size, fold)
-        folder = run_dir / "results" / f"transfer_{slug(protocol.title)}"
-        setting = Setting(normalise, c, inner_folds)
-        own = UNTRAINED if subject.weights == RANDOM_WEIGHTS else TRAINED
-        if own == UNTRAINED:
-            log.warning("%s has random weights: give run=DIR or model.weights=FILE for a trained network", subject.name)
-        nets = {own: subject.net}
-        if random:
-            nets[RANDOM] = randomize_weights(subject.net, some_images(subject.data, 64))
-        kept = {}
-        for weights, net in nets.items():
-            given = features if weights == own else None
-            store = _extracted(
-                subject, net, list(dict.fromkeys(extracted)), view, cells, pooling, given, cfg, processes
-            )
-            if processes.process[0] > 0:
-                continue  # one process fits
-            about = {**store.about, "normalise": normalise, "c": c, "inner_folds": inner_folds, "exclusive": exclusive}
-            if targets is not None:
-                about["average_precision"] = average_precision
-            kept[weights] = FitCache(folder / "cells" / weights.replace(" ", "_"), about, digests(protocol))
-            missing = [cell for cell in wanted if cfg.force or cell not in kept[weights]]
-            if len(missing) < len(wanted):
-                log.info("%s: %d of %d fits are there", weights, len(wanted) - len(missing), len(wanted))
-            if others_kept := kept[weights].others:
-                log.info("%s: %d fits of other settings are kept, and shown by their command", weights, others_kept)
-            _fit(kept[weights], store, truth, split, missing, setting, weights)
-        if processes.process[0] > 0:
+        job = prepare(cfg, load_network(cfg, overrides), settings, processes, run_dir)
+        caches = {}
+        for weights, net in networks(job).items():
+            store = extract(job, weights, net)
+            if processes.rank == 0:  # one process fits
+                caches[weights] = fit(job, weights, store)
+        if processes.rank > 0:
             return 0
-        write_splits(protocol, folder / "splits", list(images_per_class), max(folds) + 1)
-        with directory_lock(folder, wait=True):
-            write_result(subject, kept, folder, others, c, drawn, command_line(overrides))
-    log.info("results in %s", folder)
+        result, answer = write_result(job, caches, command_line(overrides))
+    log_answer(result, [answer], job.folder)
     return 0
 
 
-def some_images(data: ImageData, count: int) -> Float[Tensor, "n 3 c c"]:
-    """Images from the whole of the pool, not of its first class alone."""
-    pool: Any = data.pool_dataloader().dataset
-    return pool.__getitems__(sorted({round(at) for at in np.linspace(0, len(pool) - 1, count)}))[0]
+def prepare(cfg: DictConfig, network: LoadedNetwork, settings: Settings, processes: Processes, run_dir: Path) -> Job:
+    """Resolve layers and splits and read the baselines, so that mistakes are found before the work begins.
+
+    Raises:
+        InputError: a layer, a split or a baseline cannot be used.
+    """
+    data, protocol = network.data, network.data.protocol
+    dataset = transfer_dataset(data, settings.multilabel_policy, settings.average_precision)
+    baselines = {name: read_baseline(dirs, dataset.targets, protocol) for name, dirs in settings.baselines.items()}
+    layers = layer_names(network.net, settings.layers, data.image_size)
+    sizes = list(dict.fromkeys(protocol.number(size) for size in settings.images_per_class))
+    for size, fold in product(sizes, settings.folds):
+        protocol.split(size, fold)
+    grid = product(layers, settings.folds, sizes, settings.probes)
+    points = [GridPoint(layer, probe, size, fold) for layer, fold, size, probe in grid]
+    folder = run_dir / "results" / f"transfer_{slug(protocol.title)}"
+    return Job(settings, network, dataset, baselines, points, processes, Path(cfg.cache_dir), folder, bool(cfg.force))
+
+
+def layer_names(net: nn.Module, layers: Sequence[str | int] | None, image_size: int) -> list[str]:
+    """Return the names of layers given by name or number; by default those that the paper transfers."""
+    return transfer_layers(net, image_size) if layers is None else layers_by_number(net, layers, image_size)
 
 
 def slug(title: str) -> str:
-    """A name as a part of a file's."""
+    """Return a title as part of a file name."""
     return re.sub(r"[^a-z0-9.]+", "-", title.lower()).strip("-") or "data"
 
 
-def digests(protocol: Protocol) -> Callable[[int | None, int], str | None]:
-    """What tells the protocol's splits apart; None for one that it does not have."""
-
-    @cache
-    def digest(size: int | None, fold: int) -> str | None:
-        try:
-            return protocol.digest(size, fold)
-        except InputError:
-            return None
-
-    return digest
+def networks(job: Job) -> dict[str, nn.Module]:
+    """Return the network and, if asked for, a copy with randomized weights, by kind of weights."""
+    network = job.network
+    if job.untrained:
+        log.warning("%s has random weights: give run=DIR or model.weights=FILE for a trained network", network.name)
+    nets = {UNTRAINED if job.untrained else TRAINED: network.net}
+    if job.settings.random_weights_control:
+        nets[RANDOM] = randomize_weights(network.net, spread_images(network.data, STATISTICS_IMAGES))
+    return nets
 
 
-def layer_names(net: nn.Module, layers: Sequence[str | int] | None, size: int) -> list[str]:
-    """Names of layers; of our networks also their numbers, 1 to 7. By default what the paper transfers, or all stages.
-
-    Raises:
-        InputError: a number of no layer.
-    """
-    usual = stages(net, size)
-    if isinstance(net, ConvNet):
-        usual = [name for name, _ in net.named_children() if name.startswith(("layer", "fc"))][:-1]
-    by_number = {int(name[-1]): name for name in usual} if isinstance(net, ConvNet) else {}
-    by_number |= {int(name): name for name, _ in net.named_modules() if name.isdigit()}
-    if unknown := [layer for layer in layers or [] if isinstance(layer, int) and layer not in by_number]:
-        there = f"{', '.join(map(str, by_number))}, or a name" if by_number else "this network's layers have names"
-        raise InputError(f"task.layers: there is no layer {unknown[0]}: {there}, such as {usual[-1]}")
-    return [by_number[layer] if isinstance(layer, int) else layer for layer in layers or usual]
-
-
-def stages(net: nn.Module, size: int) -> list[str]:
-    """The blocks that hold a convolution, and those that are built around an attention, in the order of the network."""
-    around = [name.rpartition(".")[0] for name, module in net.named_modules() if "Attention" in type(module).__name__]
-    if not around:
-        return default_layers(net, size)
-    held = [name for name, module in net.named_modules() if isinstance(module, nn.Conv2d)]
-    firsts = default_layers(net, size) if held else []
-    order = [name for name, _ in net.named_modules()]
-    return sorted({*firsts, *reached(net, [name for name in around if name], size)}, key=order.index)
-
-
-def _extracted(
-    subject: LoadedNetwork, net: nn.Module, layers: Sequence[str], view: str, cells: int | None, pooling: str,
-    given: str | None, cfg: DictConfig, processes: Processes,
-) -> FeatureStore:  # fmt: skip
-    """The features of all images of the protocol."""
-    data = subject.data
-    about = {
-        "network": subject.name, "built": names_hash([f"{key}={value}" for key, value in flat(subject.built).items()]),
-        "weights": weights_hash(net), **_images(subject), "view": view, "cells": cells, "pooling": pooling,
-    }  # fmt: skip
-    name = f"{subject.name}-{names_hash([f'{key}={value}' for key, value in about.items()])[:16]}"
+def extract(job: Job, weights: str, net: nn.Module) -> FeatureStore:
+    """Extract the missing features of all images of the protocol; return their store."""
+    data, settings, processes = job.network.data, job.settings, job.processes
+    more = transfer_layers(net, data.image_size) if settings.extract_all_layers else []
+    layers = list(dict.fromkeys([*(point.layer for point in job.points), *more]))
+    about = feature_source(job.network, net, settings.view, settings.pool_size, settings.pooling)
+    name = f"{job.network.name}-{digest_lines(f'{key}={value}' for key, value in about.items())[:16]}"
+    given = settings.features if weights != RANDOM else None
     count = len(data.protocol)
-    store = FeatureStore(Path(given or Path(cfg.cache_dir, "features", name)).expanduser(), about, count)
+    store = FeatureStore(Path(given or job.cache_dir / "features" / name).expanduser(), about, count)
     started = time.monotonic()
     missing = count - min(store.done(layer) for layer in layers)
-    share = -(-missing // processes.process[1])
-    with tqdm(desc="features", unit="image", total=share, disable=None) as bar:
-        done = extract_together(
-            store, processes.place(net), lambda at: (batch[0] for batch in data.pool_dataloader(view, at)), layers,
-            processes.process, processes.together, cells=cells, pooling=pooling, step=bar.update,
-        )  # fmt: skip
+    with tqdm(desc="features", unit="image", total=-(-missing // processes.world_size), disable=None) as bar:
+        extraction = Extraction(
+            processes.place(net),
+            lambda at: (batch[0] for batch in data.pool_dataloader(settings.view, at)),
+            settings.pool_size,
+            settings.pooling,
+            on_progress=bar.update,
+        )
+        rank, world_size, barrier = processes.rank, processes.world_size, processes.barrier
+        done = extract_distributed(store, layers, extraction, rank=rank, world_size=world_size, barrier=barrier)
     if done:
-        log.info("features of %d images, %d layers: %.0f s", done, len(layers), time.monotonic() - started)
+        log.info("extracted features of %d images, %d layers: %.0f s", done, len(layers), time.monotonic() - started)
     log.info("features in %s", store.folder)
     return store
 
 
-def _images(subject: LoadedNetwork) -> dict[str, Any]:
-    """What the features of the images depend on, beside the network."""
-    data = subject.data
-    return {
-        "images": [part.packed.folder.name for part in data.pool.parts],
-        "image_size": data.image_size,
-        "mean": names_hash([f"{value:.6g}" for value in data.stored_mean.flatten().tolist()]),
-        "std": data.std.tolist(),
-    }
-
-
-def _fit(
-    kept: FitCache,
-    store: FeatureStore,
-    truth: Targets,
-    split: Any,
-    missing: Sequence[Cell],
-    setting: Setting,
-    weights: str,
-) -> None:
-    """Fit what is not fitted yet; each result is kept at once."""
+def fit(job: Job, weights: str, store: FeatureStore) -> FitCache:
+    """Fit the probes that are not cached, or all if forced; each result is written at once."""
+    digests = split_digests(job.network.data.protocol)
+    about = fit_source(store.about, job.probe_config, job.dataset.targets)
+    cache = FitCache(job.folder / "cells" / weights.replace(" ", "_"), about, digests)
+    points, dataset = job.points, job.dataset
+    missing = [point for point in points if job.force or point not in cache]
+    if len(missing) < len(points):
+        log.info("%s: %d of %d fits are cached", weights, len(points) - len(missing), len(points))
+    if count := cache.num_other_settings:
+        log.info("%s: %d fits with other settings are kept for their own command", weights, count)
     started = time.monotonic()
     with tqdm(desc=f"probes, {weights}", unit="fit", total=len(missing), disable=None) as bar:
-        for outcome in sweep(store.read, truth, split, missing, setting):
-            kept.put(outcome)
-            bar.set_postfix_str(f"{outcome.cell.layer} {outcome.scored.score:.1f} %")
+        for result in fit_grid(store.read, dataset.targets, dataset.split, missing, job.probe_config):
+            cache.put(result)
+            bar.set_postfix_str(f"{result.point.layer} {result.metrics.score:.1f} %")
             bar.update()
     if missing:
         log.info("%s: %d fits in %.0f s", weights, len(missing), time.monotonic() - started)
+    return cache
+
+
+def write_result(job: Job, caches: Mapping[str, FitCache], command: str) -> tuple[AnalysisResult, str]:
+    """Write splits, figures, table and ``result.json``; return the result and the answer in words."""
+    settings, network = job.settings, job.network
+    sizes = list(dict.fromkeys(point.images_per_class for point in job.points))
+    write_splits(network.data.protocol, job.folder / "splits", sizes, max(settings.folds) + 1)
+    with directory_lock(job.folder, wait=True):
+        table = ScoreTable(caches, [name for name, _ in network.net.named_modules()])
+        report = TransferReport(network.name, job.untrained, job.dataset, table, job.baselines, settings.regularization)
+        result = report.build(job.folder, settings.num_examples)
+        result.write(job.folder, command)
+    best = table.best()
+    answer = (
+        f"best layer of {network.name} for {job.dataset.title}: {best.layer} with {best.probe}, "
+        f"{size_name(best.images_per_class)}: {report.measure} {format_scores(table.scores(*best))} %"
+    )
+    return result, answer

@@ -1,45 +1,57 @@
-"""``task=pack data=... task.output=DIR``: a data set as shards of squares, for training at ImageNet's scale."""
+"""``task=write_shards``: write a data set as shards of squares, for training at ImageNet's scale."""
 
 import logging
 import re
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 from omegaconf import DictConfig
 
 from convlens.data import ImageData
-from convlens.data.shards.writer import need_litdata, write_shards
+from convlens.data.shards.metadata import import_litdata
+from convlens.data.shards.writer import write_shards
 from convlens.errors import InputError
-from convlens.io.atomic import directory_lock
+from convlens.io.locks import directory_lock
 from convlens.runs.subject import instantiate
-from convlens.runs.typed_settings import check_number
+from convlens.runs.typed_settings import Positive
 
 log = logging.getLogger(__name__)
 
 
-def run(cfg: DictConfig, overrides: list[str], *, output: str | None, shard_bytes: str, workers: int) -> int:
-    """Decode every image once and write the shards; a split that is there already is left as it is."""
-    check_number("task.workers", workers, 1)
-    if output is None:
-        raise InputError("task=pack needs a folder to write to: task.output=DIR")
-    if not re.fullmatch(r"[0-9.]+ *[KMGT]?B", shard_bytes, re.IGNORECASE):
-        raise InputError(f"task.shard_bytes={shard_bytes}: give a size such as 64MB")
-    need_litdata()
+@dataclass(frozen=True)
+class Settings:
+    """Settings of the task; ``conf/task/write_shards.yaml`` has their values and what they mean."""
+
+    output: str | None
+    shard_bytes: str
+    workers: Positive
+
+
+def run(cfg: DictConfig, overrides: list[str], settings: Settings) -> int:
+    """Decode each image once and write the shards; splits that are complete are kept.
+
+    Raises:
+        InputError: there is no output folder, or the data are shards.
+    """
+    if settings.output is None:
+        raise InputError("task=write_shards needs a folder to write to: give task.output=DIR")
+    if not re.fullmatch(r"[0-9.]+ *[KMGT]?B", settings.shard_bytes, re.IGNORECASE):
+        raise InputError(f"task.shard_bytes={settings.shard_bytes}: give a size such as 64MB")
+    import_litdata()
     data = instantiate(cfg.data)
     if not isinstance(data, ImageData):
-        raise InputError("task=pack packs images of a data set: data=shards is packed already")
-    started = time.monotonic()
-    folder = Path(output).expanduser()
-    splits = data.chosen()
+        raise InputError("task=write_shards reads the images of a data set, and data=shards are shards already")
+    started, folder, size = time.monotonic(), Path(settings.output).expanduser(), data.stored_size
+    splits = data.splits()
     with directory_lock(folder):
-        unread = write_shards(
-            splits, data.class_names, folder, size=data.stored_size, shard_bytes=shard_bytes, workers=workers
+        unreadable = write_shards(
+            splits, data.class_names, folder, size=size, shard_bytes=settings.shard_bytes, workers=settings.workers
         )
-    if any(unread.values()):
-        lost = ", ".join(f"{number} of {name}" for name, number in unread.items())
-        log.warning("left out, since they cannot be read: %s", lost)
+    if any(unreadable.values()):
+        counts = ", ".join(f"{number} of {name}" for name, number in unreadable.items())
+        log.warning("unreadable images were left out: %s", counts)
     seconds = time.monotonic() - started
     count = sum(len(split.rows) for split in splits.values())
-    size = data.stored_size
     log.info("%d images of %d px in %.0f s (%.0f a second): %s", count, size, seconds, count / seconds, folder)
     return 0

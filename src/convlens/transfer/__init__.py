@@ -1,11 +1,20 @@
-"""How good are a network's features for other images: extraction, probes, sweeps (section 5)."""
+"""Transfer of features to other images: extraction, linear probes, and the grid of fits (section 5)."""
 
 from convlens.transfer.features import extract_features
-from convlens.transfer.grid import Cell, Outcome, Setting, sweep
-from convlens.transfer.probes.fit import Linear, class_targets, fit
-from convlens.transfer.targets import Targets
+from convlens.transfer.grid import ProbeConfig, fit_grid
+from convlens.transfer.probe_result import GridPoint, ProbeResult
+from convlens.transfer.probes.fit import LinearProbe, class_targets, fit_probe
+from convlens.transfer.targets import Metrics, Targets
 
 __all__ = [
-    "Cell", "Linear", "Outcome", "Setting", "Targets",
-    "class_targets", "extract_features", "fit", "sweep",
-]  # fmt: skip
+    "GridPoint",
+    "LinearProbe",
+    "Metrics",
+    "ProbeConfig",
+    "ProbeResult",
+    "Targets",
+    "class_targets",
+    "extract_features",
+    "fit_grid",
+    "fit_probe",
+]

@@ -1,4 +1,4 @@
-"""What features on another data set say of the paper's claims 24 to 26: the units are the classes."""
+"""Claims 24 to 26 of the paper, on features for other data sets; the units of the statistics are the classes."""
 
 from collections.abc import Mapping
 from math import erfc, sqrt
@@ -8,29 +8,29 @@ from jaxtyping import Float, Int
 
 from convlens.stats.claims import OPEN, Claim, Estimate, bootstrap, mean_of, verdict
 
-ENOUGH = 20
-"""Test images of a class from which its average precision tells something."""
-ByClass = Float[np.ndarray, " classes"]
+MIN_POSITIVES = 20
+"""Fewest test images of a class for which its average precision counts."""
+ClassScores = Float[np.ndarray, " classes"]
 
 
 def ranks(values: Float[np.ndarray, "n k"]) -> Float[np.ndarray, "n k"]:
-    """Ranks in each row from 1, equal values sharing the mean of theirs."""
+    """Return the rank of each value in its row, from 1; equal values share their mean rank."""
     below = (values[:, None, :] < values[:, :, None]).sum(2)
     equal = (values[:, None, :] == values[:, :, None]).sum(2)
     return below + (equal + 1) / 2
 
 
-def trends(scores: Float[np.ndarray, "classes layers"]) -> Float[np.ndarray, " classes"]:
-    """For each class the rank correlation of its score with depth: 1 if it rises with every layer, 0 if it is flat."""
+def depth_correlations(scores: Float[np.ndarray, "classes layers"]) -> Float[np.ndarray, " classes"]:
+    """Return each class's rank correlation of score and depth: 1 if it rises with every layer, 0 if it is constant."""
     found = ranks(scores)
     depth = np.arange(scores.shape[1]) - (scores.shape[1] - 1) / 2
-    spread = found - found.mean(1, keepdims=True)
-    norm = np.sqrt((spread**2).sum(1) * (depth**2).sum())
-    return np.divide((spread * depth).sum(1), norm, out=np.zeros(len(scores)), where=norm > 0)
+    centered = found - found.mean(1, keepdims=True)
+    norm = np.sqrt((centered**2).sum(1) * (depth**2).sum())
+    return np.divide((centered * depth).sum(1), norm, out=np.zeros(len(scores)), where=norm > 0)
 
 
 def page_test(scores: Float[np.ndarray, "classes layers"]) -> tuple[float, float]:
-    """Page's L for an order that rises with depth, and its p by the normal approximation (Page 1963)."""
+    """Return Page's L for scores that rise with depth, and its p by the normal approximation (Page 1963)."""
     count, layers = scores.shape
     statistic = float((ranks(scores).sum(0) * np.arange(1, layers + 1)).sum())
     mean = count * layers * (layers + 1) ** 2 / 4
@@ -38,11 +38,16 @@ def page_test(scores: Float[np.ndarray, "classes layers"]) -> tuple[float, float
     return statistic, erfc((statistic - mean) / sqrt(2 * variance)) / 2
 
 
-def depth_claim(scores: Mapping[str, ByClass], about: str) -> Claim:
-    """Claim 25: features get better with depth; of each layer the scores of all classes, from below to above."""
+def depth_claim(scores: Mapping[str, ClassScores], about: str) -> Claim:
+    """Decide claim 25: features improve with depth.
+
+    Args:
+        scores: score of each class by layer, in the order of the network.
+        about: data set and probe.
+    """
     table = np.stack([scores[layer] for layer in scores], 1)
     table = table[np.isfinite(table).all(1)]
-    estimate = mean_of(trends(table))
+    estimate = mean_of(depth_correlations(table))
     statistic, p = page_test(table)
     last, before = list(scores)[-1], list(scores)[-2]
     step = mean_of(table[:, -1] - table[:, -2])
@@ -58,23 +63,30 @@ def depth_claim(scores: Mapping[str, ByClass], about: str) -> Claim:
 
 
 def pretraining_claim(
-    pretrained: Mapping[int | None, ByClass], control: Mapping[int | None, ByClass], name: str, about: str
+    pretrained: Mapping[int | None, ClassScores], baseline: Mapping[int | None, ClassScores], name: str, about: str
 ) -> Claim:
-    """Claim 24: pretrained features against training on the images alone, by images per class; None is all of them."""
-    most = max(set(pretrained) & set(control), key=_as_number)
-    gap = pretrained[most] - control[most]
+    """Decide claim 24: pretrained features beat training on the images alone.
+
+    Args:
+        pretrained: score of each class by images per class; None is all training images.
+        baseline: the same for networks that were trained on the images.
+        name: name of the baseline.
+        about: data set, layer and probe.
+    """
+    most = max(set(pretrained) & set(baseline), key=_as_number)
+    gap = pretrained[most] - baseline[most]
     estimate = mean_of(gap[np.isfinite(gap)])
-    goal = max(float(np.nanmean(scores)) for scores in control.values())
+    goal = max(float(np.nanmean(scores)) for scores in baseline.values())
     better = [size for size, scores in pretrained.items() if float(np.nanmean(scores)) > goal]
-    crossing = f"{_said(min(better, key=_as_number))}" if better else "never"
+    crossing = _size_text(min(better, key=_as_number)) if better else "never"
     return Claim(
         24,
         about,
-        f"score with {_said(most)} less that of {name}, points, mean over classes, above 0",
+        f"score with {_size_text(most)} minus that of {name}, points, mean over classes, above 0",
         estimate,
         verdict(estimate.against(0)),
         paper="86.5 - 46.5 = 40.0 points at 30 images per class (Caltech-101)",
-        controls={f"beats {name} with {_said(max(control, key=_as_number))} from": crossing},
+        controls={f"beats {name} with {_size_text(max(baseline, key=_as_number))} from": crossing},
     )
 
 
@@ -82,18 +94,27 @@ def _as_number(size: int | None) -> float:
     return float("inf") if size is None else size
 
 
-def _said(size: int | None) -> str:
+def _size_text(size: int | None) -> str:
     return "all training images" if size is None else f"{size} images per class"
 
 
 def heads_claim(
-    sigmoid: ByClass, softmax: ByClass, labels_per_image: ByClass, about: str, positives: Int[np.ndarray, " classes"]
+    sigmoid: ClassScores,
+    softmax: ClassScores,
+    labels_per_image: ClassScores,
+    about: str,
+    positives: Int[np.ndarray, " classes"],
 ) -> Claim:
-    """Claim 26: a head that can say several classes is better where images show several.
+    """Decide claim 26: sigmoid heads beat softmax where images show several classes.
 
-    Only classes with at least ``ENOUGH`` test images are looked at: the AP of a few is luck.
+    Args:
+        sigmoid: average precision of each class in percent, with sigmoid heads.
+        softmax: the same with softmax.
+        labels_per_image: mean number of classes in the images that show a class.
+        about: data set and layer.
+        positives: number of test images of each class; classes with fewer than ``MIN_POSITIVES`` are left out.
     """
-    enough = np.isfinite(sigmoid) & np.isfinite(softmax) & (positives >= ENOUGH)
+    enough = np.isfinite(sigmoid) & np.isfinite(softmax) & (positives >= MIN_POSITIVES)
     gap = (sigmoid - softmax)[enough]
     estimate = mean_of(gap) if len(gap) else Estimate(float("nan"), float("nan"), float("nan"), 0)
     crowd = labels_per_image[enough]
@@ -105,7 +126,7 @@ def heads_claim(
     return Claim(
         26,
         about,
-        f"AP of sigmoid heads less that of softmax, points, mean over classes with {ENOUGH} test images, above 0",
+        f"AP of sigmoid minus softmax heads, points, mean over classes with {MIN_POSITIVES} test images, above 0",
         estimate,
         verdict(estimate.against(0)) if len(gap) else OPEN,
         paper="the softmax is called a mismatch; no number is given",

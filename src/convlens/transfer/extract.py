@@ -1,10 +1,10 @@
-"""Features of a data set: extracted once, kept on disk, continued after an interruption, by one process or several."""
+"""Extract features of a data set to disk, once, resumable, in one process or several."""
 
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import nullcontext
+from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import Any
 
 from torch import Tensor, nn
 
@@ -13,108 +13,122 @@ from convlens.transfer.feature_store import FeatureStore
 from convlens.transfer.features import feature_batches
 
 
-def extract_to(
-    store: FeatureStore,
-    net: nn.Module,
-    batches: Callable[[int], Iterable[Tensor]],
-    layers: Sequence[str],
-    *,
-    cells: int | None,
-    pooling: str,
-    step: Callable[[int], Any] = lambda count: None,
-) -> int:
-    """Extract what is missing of some layers, all of them in one pass, and tell how many images that were.
+def _no_progress(count: int) -> object:
+    return None
+
+
+@dataclass(frozen=True)
+class Extraction:
+    """How features are extracted.
+
+    Attributes:
+        net: the network, on the device of this process.
+        batches: returns the batches of images from an index on.
+        pool_size: see `extract_features`.
+        pooling: see `extract_features`.
+        on_progress: called with the number of images of each batch when it is done.
+    """
+
+    net: nn.Module
+    batches: Callable[[int], Iterable[Tensor]]
+    pool_size: int | None
+    pooling: str
+    on_progress: Callable[[int], object] = _no_progress
+
+
+def extract_to(store: FeatureStore, layers: Sequence[str], extraction: Extraction) -> int:
+    """Extract the missing features of some layers in one pass; return the number of images that were read.
 
     Args:
-        store: where they are kept.
-        net: the network.
-        batches: gives the batches of images from a number on.
+        store: features on disk.
         layers: names of layers.
-        cells: see ``extract_features``.
-        pooling: see ``extract_features``.
-        step: told, as the work goes on, how many images are done.
+        extraction: network, images and pooling.
 
     Raises:
-        InputError: as ``feature_batches``, or the batches end too early.
+        InputError: see `feature_batches`; or there are fewer images than the store expects.
     """
     if not store.missing(layers):
         return 0
-    with store.alone():
-        missing = store.missing(layers)  # another may have extracted them meanwhile
+    with store.lock():
+        missing = store.missing(layers)  # another process may have extracted them meanwhile
         if not missing:
             return 0
         first = start = min(store.done(layer) for layer in missing)
-        for features in feature_batches(net, batches(start), missing, cells=cells, pooling=pooling):
+        for features in feature_batches(
+            extraction.net,
+            extraction.batches(start),
+            missing,
+            pool_size=extraction.pool_size,
+            pooling=extraction.pooling,
+        ):
             count = len(next(iter(features.values())))
             store.put(start, features)
             start += count
-            step(count)
+            extraction.on_progress(count)
     if start < store.count:
-        raise InputError(f"{start} of {store.count} images came: the data set changed meanwhile, begin anew")
+        raise InputError(f"{start} of {store.count} images were read: the data set has changed, start anew")
     return start - first
 
 
-def extract_together(
+def extract_distributed(
     store: FeatureStore,
-    net: nn.Module,
-    batches: Callable[[int], Iterable[Tensor]],
     layers: Sequence[str],
-    process: tuple[int, int],
-    together: Callable[[], None],
-    **settings: Any,
+    extraction: Extraction,
+    *,
+    rank: int,
+    world_size: int,
+    barrier: Callable[[], None],
 ) -> int:
-    """As ``extract_to``, by several processes: each a block of the images, which the first then joins.
+    """Extract features with several processes, each a block of the images; rank 0 joins the blocks.
 
     Args:
-        store: where the first process keeps them all.
-        net: the network, on the device of this process.
-        batches: gives the batches of images from a number on.
+        store: features on disk.
         layers: names of layers.
-        process: number of this process, and how many there are.
-        together: waits for all of them.
-        settings: of ``extract_to``.
+        extraction: network, images and pooling.
+        rank: number of this process.
+        world_size: number of processes.
+        barrier: waits for all processes.
+
+    Returns:
+        The number of images that this process has read.
     """
-    rank, count = process
-    if count == 1 or not store.missing(layers):
-        return extract_to(store, net, batches, layers, **settings)
-    with store.alone() if rank == 0 else nullcontext():
-        together()
+    if world_size == 1 or not store.missing(layers):
+        return extract_to(store, layers, extraction)
+    with store.lock() if rank == 0 else nullcontext():
+        barrier()
         store.refresh()
-        return _extract_parts(store, net, batches, store.missing(layers), process, together, **settings)
-
-
-def _extract_parts(
-    store: FeatureStore,
-    net: nn.Module,
-    batches: Callable[[int], Iterable[Tensor]],
-    missing: Sequence[str],
-    process: tuple[int, int],
-    together: Callable[[], None],
-    **settings: Any,
-) -> int:
-    if not missing:
-        return 0
-    rank, count = process
-    bounds = [store.count * part // count for part in range(count + 1)]
-    parts = [
-        FeatureStore(store.folder / f"part_{part}_of_{count}", {**store.about, "from": low, "to": high}, high - low)
-        for part, (low, high) in enumerate(pairwise(bounds))
-    ]
-    low, high = bounds[rank : rank + 2]
-    done = extract_to(parts[rank], net, lambda at: until(batches(low + at), high - low - at), missing, **settings)
-    together()
-    if rank == 0:
-        for start, part in zip(bounds, parts, strict=False):
-            own = FeatureStore(part.folder, part.about, part.count)  # as its process left it
-            store.put(start, {layer: own.read(layer) for layer in missing})
-        for part in parts:
-            shutil.rmtree(part.folder)
-    together()
+        missing = store.missing(layers)
+        if not missing:
+            return 0
+        bounds = [store.count * part // world_size for part in range(world_size + 1)]
+        parts = [_part(store, number, world_size, *block) for number, block in enumerate(pairwise(bounds))]
+        low, high = bounds[rank : rank + 2]
+        own = replace(extraction, batches=lambda at: take(extraction.batches(low + at), high - low - at))
+        done = extract_to(parts[rank], missing, own)
+        barrier()
+        if rank == 0:
+            _join(store, parts, bounds, missing)
+        barrier()
     return done
 
 
-def until(batches: Iterable[Tensor], count: int) -> Iterator[Tensor]:
-    """The first ``count`` images."""
+def _part(store: FeatureStore, number: int, count: int, low: int, high: int) -> FeatureStore:
+    """Return the store of one process's block of images."""
+    about = {**store.about, "from": low, "to": high}
+    return FeatureStore(store.folder / f"part_{number}_of_{count}", about, high - low)
+
+
+def _join(store: FeatureStore, parts: Sequence[FeatureStore], bounds: Sequence[int], layers: Sequence[str]) -> None:
+    """Copy the blocks of all processes to the store and remove them."""
+    for start, part in zip(bounds, parts, strict=False):
+        part.refresh()
+        store.put(start, {layer: part.read(layer) for layer in layers})
+    for part in parts:
+        shutil.rmtree(part.folder)
+
+
+def take(batches: Iterable[Tensor], count: int) -> Iterator[Tensor]:
+    """Yield the first ``count`` images of batches."""
     for batch in batches:
         yield batch[:count]
         count -= len(batch)

@@ -1,4 +1,4 @@
-"""Features on disk, one memory-mapped array for each layer, with what they are features of."""
+"""Features on disk: one memory-mapped array for each layer, and a record of network, weights and images."""
 
 import errno
 import json
@@ -6,9 +6,8 @@ import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from hashlib import blake2b
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
 import numpy as np
 import torch
@@ -16,30 +15,31 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from convlens.errors import InputError
-from convlens.io.atomic import directory_lock, write_json
+from convlens.io.atomic import write_json
+from convlens.io.hashing import digest_named_arrays
+from convlens.io.locks import directory_lock
 
 META = "features.json"
+SETTING_NAMES = {"cells": "pool_size"}
+"""Settings whose name in `META` is an older one."""
 
 
 def weights_hash(net: nn.Module) -> str:
-    """What tells two networks with other weights, or other names of them, apart."""
-    digest = blake2b(digest_size=16)
-    for name, value in sorted(net.state_dict().items()):
-        digest.update(f"{name} {tuple(value.shape)} {value.dtype}".encode())
-        digest.update(value.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()
+    """Return a digest of a network's weights with their names, shapes and types."""
+    return digest_named_arrays(
+        (
+            f"{name} {tuple(value.shape)} {value.dtype}",
+            value.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy(),
+        )
+        for name, value in sorted(net.state_dict().items())
+    )
 
 
-def names_hash(names: Sequence[str]) -> str:
-    """What tells two lists of images apart."""
-    return blake2b("\n".join(names).encode(), digest_size=16).hexdigest()
-
-
-def reserve(path: Path) -> None:
-    """Have the disk keep the room that a file will take: writing to a map of one that it lacks ends the process.
+def reserve_space(path: Path) -> None:
+    """Allocate the disk blocks of a sparse file: writing to its memory map when the disk is full kills the process.
 
     Raises:
-        InputError: there is not that much; the file is removed.
+        InputError: the disk has too little space; the file is removed.
     """
     if not hasattr(os, "posix_fallocate"):
         return
@@ -49,72 +49,78 @@ def reserve(path: Path) -> None:
             os.posix_fallocate(file.fileno(), 0, size)
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-            return  # a file system that cannot reserve
+            return  # the file system does not support it
         path.unlink()
         free = shutil.disk_usage(path.parent).free / 1e9
         raise InputError(
-            f"{path} will take {size / 1e9:.1f} GB and {free:.1f} GB are free: make room, or pool the maps, such as "
-            "task.cells=4"
+            f"{path} needs {size / 1e9:.1f} GB and {free:.1f} GB are free: free some space, or pool the maps, such as "
+            "task.pool_size=4"
         ) from None
 
 
 class FeatureStore:
-    """A folder of features: rows are images in the order of ``about``, and each layer says how many are done.
+    """A folder of features: a row for each image, and for each layer the number of rows that are done.
 
     Args:
-        folder: where it lies; made with the first rows.
-        about: what the features are of (weights, data, transform): names and plain values.
-        count: images in all.
+        folder: the folder, created with the first rows.
+        about: source of the features (weights, data, transform) as plain values.
+        count: number of images.
 
     Raises:
-        InputError: the folder holds features of something else.
+        InputError: the folder holds features of another source.
     """
 
-    def __init__(self, folder: Path, about: Mapping[str, Any], count: int) -> None:
-        self.folder, self.about, self.count = folder, json.loads(json.dumps(about)), count
+    def __init__(self, folder: Path, about: Mapping[str, object], count: int) -> None:
+        self.folder, self.count = folder, count
+        self.about: dict[str, object] = json.loads(json.dumps(about))
         self._done: dict[str, int] = {}
         self._open: dict[str, np.memmap] = {}
         self.refresh()
 
     @contextmanager
-    def alone(self) -> Iterator[None]:
-        """The only one to extract to the folder; waits for another that does."""
+    def lock(self) -> Iterator[None]:
+        """Hold the folder's lock; wait for a process that holds it."""
         with directory_lock(self.folder, wait=True):
             self.refresh()
             yield
 
     def refresh(self) -> None:
-        """Read again how far the layers are."""
+        """Read again how many rows of each layer are done.
+
+        Raises:
+            InputError: the record is damaged, or that of another source.
+        """
         folder, path = self.folder, self.folder / META
-        if path.exists():
-            try:
-                meta = json.loads(path.read_text())
-                there, self._done = meta["about"], {name: int(done) for name, done in meta["done"].items()}
-            except (ValueError, KeyError, TypeError) as error:
+        if not path.exists():
+            return
+        try:
+            meta = json.loads(path.read_text())
+            recorded, self._done = meta["about"], {name: int(done) for name, done in meta["done"].items()}
+        except (ValueError, KeyError, TypeError) as error:
+            raise InputError(
+                f"{path} is damaged ({error!r}): remove {folder}, the features are extracted again"
+            ) from None
+        for key in {**self.about, **recorded}:
+            if self.about.get(key) != recorded.get(key):
                 raise InputError(
-                    f"{path} is damaged ({error!r}): remove {folder}, the features are made anew"
-                ) from None
-            for key in {**self.about, **there}:
-                if self.about.get(key) != there.get(key):
-                    raise InputError(
-                        f"{folder} holds features with {key}={there.get(key)}, not {self.about.get(key)}: "
-                        "choose another folder, or remove this one"
-                    )
+                    f"{folder} holds features with {SETTING_NAMES.get(key, key)}={recorded.get(key)}, not "
+                    f"{self.about.get(key)}: choose another folder, or remove this one"
+                )
 
     def path(self, layer: str) -> Path:
-        """The array of a layer."""
+        """Return the file of a layer's array."""
         return self.folder / f"{layer}.npy"
 
     def done(self, layer: str) -> int:
-        """How many images of a layer are done."""
+        """Return the number of images whose features of a layer are done."""
         return self._done.get(layer, 0) if self.path(layer).exists() else 0
 
     def missing(self, layers: Sequence[str]) -> list[str]:
-        """Those of some layers that are not whole."""
+        """Return the layers that are not complete."""
         return [layer for layer in layers if self.done(layer) < self.count]
 
     def put(self, start: int, features: Mapping[str, Float[Tensor, "n d"]]) -> None:
-        """Keep the features of images ``start`` and following; an interruption loses at most these."""
+        """Write the features of images ``start`` and following; an interruption loses at most these."""
         for layer, rows in features.items():
             array = self._array(layer, rows.shape[1])
             array[start : start + len(rows)] = rows.numpy()
@@ -123,10 +129,10 @@ class FeatureStore:
         write_json(self.folder / META, {"about": self.about, "images": self.count, "done": self._done})
 
     def read(self, layer: str) -> Float[Tensor, "n d"]:
-        """All features of a layer; they stay on the disk until they are used.
+        """Return all features of a layer, memory-mapped.
 
         Raises:
-            InputError: they are not all there.
+            InputError: the layer is not complete.
         """
         if self.done(layer) < self.count:
             raise InputError(
@@ -135,21 +141,21 @@ class FeatureStore:
         return torch.from_numpy(self._mapped(layer, "c"))
 
     def _array(self, layer: str, width: int) -> np.memmap:
+        """Return a layer's array for writing; create it if no row is done."""
         if layer not in self._open:
             path = self.path(layer)
             self.folder.mkdir(parents=True, exist_ok=True)
             if self.done(layer) == 0:
                 shape = (self.count, width)
                 self._open[layer] = np.lib.format.open_memmap(path, mode="w+", dtype=np.float32, shape=shape)
-                reserve(path)
+                reserve_space(path)
             else:
                 self._open[layer] = self._mapped(layer, "r+")
         return self._open[layer]
 
-    def _mapped(self, layer: str, mode: str) -> np.memmap:
+    def _mapped(self, layer: str, mode: Literal["c", "r+"]) -> np.memmap:
         path = self.path(layer)
         try:
-            found = np.lib.format.open_memmap(path, mode=mode)
+            return np.lib.format.open_memmap(path, mode=mode)
         except (OSError, ValueError) as error:
-            raise InputError(f"{path} is damaged ({error}): remove it, the layer is extracted anew") from None
-        return found
+            raise InputError(f"{path} is damaged ({error}): remove it, the layer is extracted again") from None

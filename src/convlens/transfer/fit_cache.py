@@ -1,95 +1,117 @@
-"""Fitted probes as files, one for each cell of the table: what is there need not be fitted again."""
+"""Results of fitted probes on disk, one file for each fit of the grid, so that no fit is repeated."""
 
 import json
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+
+import torch
 
 from convlens.io.atomic import write_json
-from convlens.transfer.feature_store import names_hash
-from convlens.transfer.grid import Cell, Outcome
+from convlens.io.hashing import digest_json
+from convlens.transfer.grid import ProbeConfig
+from convlens.transfer.probe_result import GridPoint, ProbeResult
+from convlens.transfer.targets import Metrics, Targets
 
 
-@dataclass(frozen=True)
-class ProbeResult:
-    """What is kept of an outcome; scores in percent, ``per_class`` NaN where a class cannot be told."""
+def fit_source(features: Mapping[str, object], config: ProbeConfig, targets: Targets) -> dict[str, object]:
+    """Return everything that the fits depend on, apart from the split; keys and values are those of version 0.1.
 
-    cell: Cell
-    score: float
-    per_class: list[float]
-    predicted: list[int]
-    test: list[int]
-    c: float
-    tried: dict[str, float]
-    train: int
-    seconds: float
+    Args:
+        features: source of the features.
+        config: settings of the fits.
+        targets: classes of all images.
+    """
+    about = {
+        **features,
+        "normalise": "standardise" if config.normalize == "standardize" else config.normalize,
+        "c": config.C,
+        "inner_folds": config.cv_folds,
+        "exclusive": targets.multilabel_policy,
+    }
+    return about if targets.multilabel is None else {**about, "average_precision": targets.average_precision}
 
 
 class FitCache:
-    """The cells of one network; those that were made in another way or of other images do not count.
+    """The fits of one network with one choice of settings; files of other settings or images are ignored.
+
+    The keys of the files are those of version 0.1.
 
     Args:
-        folder: where they lie, those made in another way beside them.
-        about: how they are made.
-        images: what tells the training and test images of a number of images per class and a fold, and what is to be
-            said of them, apart from others; None where there are no such images.
+        folder: parent folder, with a subfolder for each choice of settings.
+        about: settings of the fits and source of the features, as plain values.
+        split_digest: returns a digest of the training and test images for a number of images per class and a fold;
+            None if there is no such split.
     """
 
-    def __init__(self, folder: Path, about: Mapping[str, Any], images: Callable[[int | None, int], str | None]) -> None:
-        self._about, self._images = json.loads(json.dumps(about)), images
-        self.folder = folder / names_hash([json.dumps(self._about, sort_keys=True)])[:8]
+    def __init__(
+        self, folder: Path, about: Mapping[str, object], split_digest: Callable[[int | None, int], str | None]
+    ) -> None:
+        self._about: dict[str, object] = json.loads(json.dumps(about))
+        self._split_digest = split_digest
+        self.folder = folder / digest_json(self._about, sort_keys=True)[:8]
 
-    def about(self, cell: Cell) -> dict[str, Any]:
-        """How a cell is made, and of what."""
-        return self._about | {"split": self._images(cell.images_per_class, cell.fold)}
+    def path(self, point: GridPoint) -> Path:
+        """Return the file of a fit."""
+        size = "all" if point.images_per_class is None else point.images_per_class
+        return self.folder / f"{point.layer}-{point.probe}-{size}-{point.fold}.json"
 
-    def path(self, cell: Cell) -> Path:
-        """The file of a cell."""
-        size = "all" if cell.images_per_class is None else cell.images_per_class
-        return self.folder / f"{cell.layer}-{cell.probe}-{size}-{cell.fold}.json"
-
-    def __contains__(self, cell: Cell) -> bool:
-        return self._read(self.path(cell)) is not None
+    def __contains__(self, point: GridPoint) -> bool:
+        return self._read(self.path(point)) is not None
 
     @property
-    def others(self) -> int:
-        """How many cells there are that were made in another way."""
+    def num_other_settings(self) -> int:
+        """Number of fits with other settings."""
         return sum(path.parent != self.folder for path in self.folder.parent.glob("*/*.json"))
 
-    def fitted(self) -> list[ProbeResult]:
-        """All that is there, of this and of earlier commands."""
+    def results(self) -> list[ProbeResult]:
+        """Return all fits with these settings, of this and of earlier commands."""
         found = [self._read(path) for path in sorted(self.folder.glob("*.json"))]
-        return [one for one in found if one is not None]
+        return [result for result in found if result is not None]
 
-    def put(self, outcome: Outcome) -> None:
-        """Keep what was found."""
-        per_class = [None if math.isnan(value) else value for value in outcome.scored.per_class.tolist()]
+    def put(self, result: ProbeResult) -> None:
+        """Write a result."""
+        per_class = [None if math.isnan(value) else value for value in result.metrics.per_class.tolist()]
         write_json(
-            self.path(outcome.cell),
+            self.path(result.point),
             {
-                "about": self.about(outcome.cell),
-                "cell": list(outcome.cell),
-                "score": outcome.scored.score,
-                "c": outcome.c,
-                "tried": {f"{c:g}": score for c, score in sorted(outcome.tried.items())},
-                "train": outcome.train,
-                "seconds": round(outcome.seconds, 2),
+                "about": self._about_point(result.point),
+                "cell": list(result.point),
+                "score": result.metrics.score,
+                "c": result.C,
+                "tried": {f"{C:g}": score for C, score in sorted(result.cv_scores.items())},
+                "train": result.num_train,
+                "seconds": round(result.seconds, 2),
                 "per_class": per_class,
-                "test": outcome.test.tolist(),
-                "predicted": outcome.scored.predicted.tolist(),
+                "test": result.test.tolist(),
+                "predicted": result.metrics.predicted.tolist(),
             },
         )
 
+    def _about_point(self, point: GridPoint) -> dict[str, object]:
+        """Return the settings and the images of a fit."""
+        return self._about | {"split": self._split_digest(point.images_per_class, point.fold)}
+
     def _read(self, path: Path) -> ProbeResult | None:
-        """A cell; None where it is not there, damaged, or made in another way."""
+        """Read a result; None if it is missing, damaged, or of other settings or images."""
         try:
             found = json.loads(path.read_text())
-            cell = Cell(*found.pop("cell"))
-            if found.pop("about") != self.about(cell):
+            point = GridPoint(*found["cell"])
+            if found["about"] != self._about_point(point):
                 return None
-            per_class = [float("nan") if value is None else value for value in found.pop("per_class")]
-            return ProbeResult(cell=cell, per_class=per_class, **found)
+            per_class = [math.nan if value is None else value for value in found["per_class"]]
+            return ProbeResult(
+                point,
+                C=found["c"],
+                cv_scores={float(C): score for C, score in found["tried"].items()},
+                metrics=Metrics(
+                    found["score"],
+                    torch.tensor(per_class, dtype=torch.float64),
+                    torch.tensor(found["predicted"], dtype=torch.int64),
+                ),
+                num_train=found["train"],
+                test=torch.tensor(found["test"], dtype=torch.int64),
+                seconds=found["seconds"],
+            )
         except (OSError, ValueError, KeyError, TypeError):
             return None

@@ -1,4 +1,4 @@
-"""All layers, folds, training sizes and probes, with what they share computed once (paper, Tables 4 to 7, Fig 9)."""
+"""Fit probes for all layers, folds, training sizes and kinds, sharing work (paper, Tables 4 to 7, Fig 9)."""
 
 import math
 import time
@@ -10,214 +10,200 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
+from convlens.errors import InputError
+from convlens.transfer.dataset import SplitRows
+from convlens.transfer.probe_result import GridPoint, ProbeResult
 from convlens.transfer.probes.design import DesignMatrix
-from convlens.transfer.probes.fit import Linear, fit
-from convlens.transfer.probes.normalize import Space
-from convlens.transfer.targets import Metrics, Targets
+from convlens.transfer.probes.fit import LinearProbe, fit_probe
+from convlens.transfer.probes.normalize import NORMALIZATIONS, NormalizedFeatures
+from convlens.transfer.probes.regularization import Regularization
+from convlens.transfer.targets import Targets
 
 START_C = {"svm": 10.0, "softmax": 100.0, "sigmoid": 100.0}
-"""Where the search of C begins, and what is used where there is too little to search with: near the best for vectors of
-length 1, for others less by their mean squared length, to a power of ten."""
-GAIN = 0.5
-"""Points that another C must gain to be taken: about the standard error of the score on 3,000 images. Softmax gets a
-little better up to very large C, which take very long."""
+"""Start of the search of C, and its value if there are too few images to search: near the best for features of norm 1;
+for others divided by their mean squared norm, rounded to a power of ten."""
+MIN_GAIN = 0.5
+"""Points of score that another C must gain: about the standard error of the score on 3,000 images. Softmax improves a
+little up to very large C, which take very long to fit."""
 FACTOR = 10.0
 BOUNDS = (1e-12, 1e4)
-"""How far from there it goes, as factors."""
-ROUGH = 1e-3
+"""Smallest and largest C of the search, as factors of its start."""
+SEARCH_TOLERANCE = 1e-3
 """Tolerance of the fits that only choose C."""
-MOST_SHARED = 12_000
-"""Images whose inner products are kept for all folds at once: 1.2 GB."""
-
-Split = Callable[[int | None, int], tuple[Int64[Tensor, " n"], Int64[Tensor, " m"]]]
-
-
-class Cell(NamedTuple):
-    """One number of the table; ``images_per_class`` None is all training images."""
-
-    layer: str
-    probe: str
-    images_per_class: int | None
-    fold: int
+MAX_SHARED_IMAGES = 12_000
+"""Largest number of images whose inner products are kept for all folds at once: 1.2 GB."""
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """A fitted probe of a cell, tested.
+class ProbeConfig:
+    """Settings of the fits.
 
     Attributes:
-        cell: what was fitted.
-        c: with which C.
-        tried: score of each C that was tried on parts of the training images, where it was searched.
-        scored: of the test images.
-        train: number of training images.
-        test: the test images.
-        seconds: of the search of C and of the fit.
+        normalize: normalization of the features: ``l2``, ``standardize`` or ``none``.
+        C: regularization constant of all probes, or of some by their names; None, and for the others, searches it by
+            cross-validation on the training images.
+        cv_folds: number of parts of the training images in that search; at least 2.
+
+    Raises:
+        InputError: the normalization is unknown, or ``cv_folds`` is below 2.
     """
 
-    cell: Cell
-    c: float
-    tried: dict[float, float]
-    scored: Metrics
-    train: int
-    test: Int64[Tensor, " m"]
-    seconds: float
+    normalize: str = "l2"
+    C: Regularization = None
+    cv_folds: int = 3
+
+    def __post_init__(self) -> None:
+        if self.normalize not in NORMALIZATIONS:
+            raise InputError(f"normalize={self.normalize!r}: choose one of {', '.join(NORMALIZATIONS)}")
+        if self.cv_folds < 2:
+            raise InputError(f"cv_folds={self.cv_folds}: give at least 2")
+
+    def fixed_C(self, probe: str) -> float | None:
+        """Return the given C of a probe; None if it is searched."""
+        return self.C.get(probe) if isinstance(self.C, Mapping) else self.C
 
 
-class Inner(NamedTuple):
-    """A part of the training images that is tested by a fit to the others, to search C.
-
-    Attributes:
-        known: those that are fitted to.
-        asked: the part, for the probes that were fitted.
-        rows: numbers of those that are fitted to.
-        held: numbers of the part.
-    """
-
-    known: DesignMatrix
-    asked: Float[Tensor, "m columns"]
-    rows: Int64[Tensor, " n"]
-    held: Int64[Tensor, " m"]
-
-
-@dataclass(frozen=True)
-class Setting:
-    """How the probes are fitted.
-
-    Attributes:
-        normalise: see ``Space``.
-        c: C of all probes, or of some by their names; None, and for the others, searches it on the training images by
-            cross-validation.
-        inner_folds: parts of the training images that take turns in that.
-    """
-
-    normalise: str = "l2"
-    c: float | Mapping[str, float] | None = None
-    inner_folds: int = 3
-
-    def given(self, probe: str) -> float | None:
-        """C of a probe, where it is not to be searched."""
-        return self.c.get(probe) if isinstance(self.c, Mapping) else self.c
-
-
-def sweep(
+def fit_grid(
     read: Callable[[str], Float[Tensor, "n d"]],
-    truth: Targets,
-    split: Split,
-    cells: Iterable[Cell],
-    setting: Setting,
-) -> Iterator[Outcome]:
-    """Fit and test a probe for each cell, those of a layer together.
+    targets: Targets,
+    split: SplitRows,
+    points: Iterable[GridPoint],
+    config: ProbeConfig,
+) -> Iterator[ProbeResult]:
+    """Fit and test a probe for each point of the grid.
 
     Args:
-        read: gives a layer's features of all images.
-        truth: what the images show.
-        split: gives training and test images for a number of training images per class and a fold.
-        cells: what to fit; in any order, results come layer by layer, fold by fold.
-        setting: how.
+        read: returns a layer's features of all images.
+        targets: classes of all images.
+        split: returns the training and test images for a number of training images per class and a fold.
+        points: fits to do, in any order; results come layer by layer, fold by fold.
+        config: settings of the fits.
     """
-    wanted = list(dict.fromkeys(cells))
-    for layer in dict.fromkeys(cell.layer for cell in wanted):
-        own = [cell for cell in wanted if cell.layer == layer]
-        yield from _Layer(read(layer), truth, split, setting, own).outcomes()
+    unique = list(dict.fromkeys(points))
+    for layer in dict.fromkeys(point.layer for point in unique):
+        own = [point for point in unique if point.layer == layer]
+        yield from _LayerGrid(read(layer), targets, split, config, own).results()
+
+
+class _CvPart(NamedTuple):
+    """A part of the training images that scores a fit to the others, for the search of C.
+
+    Attributes:
+        design: the images that are fitted to.
+        inputs: input of the probe for the images that are scored.
+        train: rows of the images that are fitted to.
+        held_out: rows of the images that are scored.
+    """
+
+    design: DesignMatrix
+    inputs: Float[Tensor, "m columns"]
+    train: Int64[Tensor, " n"]
+    held_out: Int64[Tensor, " m"]
 
 
 @dataclass
-class _Layer:
-    """The cells of one layer."""
+class _LayerGrid:
+    """The fits of one layer."""
 
     features: Tensor
-    truth: Targets
-    split: Split
-    setting: Setting
-    cells: Sequence[Cell]
-    _shared: Space | None = field(default=None, init=False)
+    targets: Targets
+    split: SplitRows
+    config: ProbeConfig
+    points: Sequence[GridPoint]
+    _shared: NormalizedFeatures | None = field(default=None, init=False)
 
-    def outcomes(self) -> Iterator[Outcome]:
-        """Fold by fold, the largest number of training images first."""
-        for fold in dict.fromkeys(cell.fold for cell in self.cells):
-            own = [cell for cell in self.cells if cell.fold == fold]
-            sizes = sorted({cell.images_per_class for cell in own}, key=lambda k: -1e18 if k is None else -k)
+    def results(self) -> Iterator[ProbeResult]:
+        """Yield the results fold by fold, the largest number of training images first."""
+        for fold in dict.fromkeys(point.fold for point in self.points):
+            own = [point for point in self.points if point.fold == fold]
+            sizes = sorted({point.images_per_class for point in own}, key=lambda k: -1e18 if k is None else -k)
             splits = {size: self.split(size, fold) for size in sizes}
-            groups = [[size] for size in sizes] if self.setting.normalise == "standardise" else [sizes]
+            groups = [[size] for size in sizes] if self.config.normalize == "standardize" else [sizes]
             for group in groups:
-                yield from self._group([cell for cell in own if cell.images_per_class in group], splits, group)
+                yield from self._fit_group([point for point in own if point.images_per_class in group], splits, group)
 
-    def _group(self, cells: Sequence[Cell], splits: dict, sizes: Sequence[int | None]) -> Iterator[Outcome]:
-        """Cells that share a space, those of most training images first."""
+    def _fit_group(
+        self,
+        points: Sequence[GridPoint],
+        splits: Mapping[int | None, tuple[Tensor, Tensor]],
+        sizes: Sequence[int | None],
+    ) -> Iterator[ProbeResult]:
+        """Fit the points of a fold that share normalized features."""
         train = splits[sizes[0]][0]
         used = torch.cat([rows for size in sizes for rows in splits[size]]).unique()
-        space = self._space(used, train)
+        normalized = self._normalized(used, train)
         for size in sizes:
             rows, test = splits[size]
-            known, asked = space.known(rows), space.asked(test, rows)
-            inner: list[Inner] | None = None
-            for cell in (cell for cell in cells if cell.images_per_class == size):
+            design, inputs = normalized.design(rows), normalized.inputs(test, rows)
+            parts: list[_CvPart] | None = None
+            for point in (point for point in points if point.images_per_class == size):
                 start = time.monotonic()
-                tried: dict[float, float] = {}
-                c = self.setting.given(cell.probe)
-                if c is None:
-                    inner = self._inner(space, rows) if inner is None else inner
-                    c, tried = self._choose(START_C[cell.probe] / _power_of_ten(known, cell.probe), cell.probe, inner)
-                probe = fit(cell.probe, known, self.truth.wanted(cell.probe, rows), c)
-                scored = self.truth.score(cell.probe, probe.scores(asked), test)
-                yield Outcome(cell, c, tried, scored, len(rows), test, time.monotonic() - start)
+                cv_scores: dict[float, float] = {}
+                C = self.config.fixed_C(point.probe)
+                if C is None:
+                    parts = self._cv_parts(normalized, rows) if parts is None else parts
+                    start_C = START_C[point.probe] / _mean_squared_norm(design, point.probe)
+                    C, cv_scores = self._search_C(start_C, point.probe, parts)
+                probe = fit_probe(point.probe, design, self.targets.for_probe(point.probe, rows), C)
+                metrics = self.targets.metrics(point.probe, probe.scores(inputs), test)
+                yield ProbeResult(point, C, cv_scores, metrics, len(rows), test, time.monotonic() - start)
 
-    def _space(self, used: Tensor, train: Tensor) -> Space:
-        """The space of a fold, or of all folds where their images are few enough."""
-        if self.setting.normalise == "standardise":
-            return Space(self.features, used, "standardise", train, len(train))
-        if self._shared is None or len(self.features) > MOST_SHARED:
-            every = torch.arange(len(self.features)) if len(self.features) <= MOST_SHARED else used
-            self._shared = Space(self.features, every, self.setting.normalise, train, len(train))
+    def _normalized(self, used: Tensor, train: Tensor) -> NormalizedFeatures:
+        """Return the normalized features of a fold, or of all folds if the images are few enough."""
+        if self.config.normalize == "standardize":
+            return NormalizedFeatures(self.features, used, "standardize", train, len(train))
+        if self._shared is None or len(self.features) > MAX_SHARED_IMAGES:
+            rows = torch.arange(len(self.features)) if len(self.features) <= MAX_SHARED_IMAGES else used
+            self._shared = NormalizedFeatures(self.features, rows, self.config.normalize, train, len(train))
         return self._shared
 
-    def _inner(self, space: Space, rows: Tensor) -> list["Inner"]:
-        """The parts of the training images, each tested by a fit to the others."""
-        rank = _ranks(self.truth.labels[rows])
-        count = min(self.setting.inner_folds, int(rank.max()) + 1)
+    def _cv_parts(self, normalized: NormalizedFeatures, rows: Tensor) -> list[_CvPart]:
+        """Divide the training images into parts, stratified by class; empty if every class has a single image."""
+        rank = _rank_in_class(self.targets.labels[rows])
+        count = min(self.config.cv_folds, int(rank.max()) + 1)
         if count < 2:
             return []
-        found = []
+        parts = []
         for part in range(count):
             out = rank % count == part
-            kept, held = rows[~out], rows[out]
-            found.append(Inner(space.known(kept), space.asked(held, kept), kept, held))
-        return found
+            train, held_out = rows[~out], rows[out]
+            parts.append(_CvPart(normalized.design(train), normalized.inputs(held_out, train), train, held_out))
+        return parts
 
-    def _choose(self, start: float, probe: str, inner: Sequence["Inner"]) -> tuple[float, dict]:
-        """C with the best mean score of the parts: up or down from the start as long as it gets better."""
-        if not inner:
+    def _search_C(self, start: float, probe: str, parts: Sequence[_CvPart]) -> tuple[float, dict[float, float]]:
+        """Return C with the best mean score of the parts, moving up or down from the start while it improves."""
+        if not parts:
             return start, {}
-        last: list[Linear | None] = [None] * len(inner)
-        tried: dict[float, float] = {}
+        last: list[LinearProbe | None] = [None] * len(parts)
+        cv_scores: dict[float, float] = {}
 
-        def attempt(c: float) -> float:
-            if c not in tried:
+        def score(C: float) -> float:
+            if C not in cv_scores:
                 scores = []
-                for number, part in enumerate(inner):
-                    wanted = self.truth.wanted(probe, part.rows)
-                    found = last[number] = fit(probe, part.known, wanted, c, start=last[number], tolerance=ROUGH)
-                    scores.append(self.truth.score(probe, found.scores(part.asked), part.held).score)
-                tried[c] = sum(scores) / len(scores)
-            return tried[c]
+                for number, part in enumerate(parts):
+                    targets = self.targets.for_probe(probe, part.train)
+                    fitted = fit_probe(probe, part.design, targets, C, start=last[number], tolerance=SEARCH_TOLERANCE)
+                    last[number] = fitted
+                    scores.append(self.targets.metrics(probe, fitted.scores(part.inputs), part.held_out).score)
+                cv_scores[C] = sum(scores) / len(scores)
+            return cv_scores[C]
 
         best = start
-        attempt(best)
+        score(best)
         for factor in (1 / FACTOR, FACTOR):
-            while BOUNDS[0] <= best * factor / start <= BOUNDS[1] and attempt(best * factor) > attempt(best) + GAIN:
+            while BOUNDS[0] <= best * factor / start <= BOUNDS[1] and score(best * factor) > score(best) + MIN_GAIN:
                 best *= factor
-        return best, tried
+        return best, cv_scores
 
 
-def _power_of_ten(known: DesignMatrix, probe: str) -> float:
-    """That nearest to the mean squared length of the features, without their mean where the bias takes that up."""
-    length = (known.length if probe == "svm" else known.spread) / len(known)
-    return 10.0 ** round(math.log10(max(length, 1e-30)))
+def _mean_squared_norm(design: DesignMatrix, probe: str) -> float:
+    """Return the mean squared norm of the features, rounded to a power of ten; centered if the bias is free."""
+    squared_norm = design.squared_norm if probe == "svm" else design.centered_squared_norm
+    return 10.0 ** round(math.log10(max(squared_norm / len(design), 1e-30)))
 
 
-def _ranks(labels: Int64[Tensor, " n"]) -> Int64[Tensor, " n"]:
-    """How many images of the same class come before each."""
+def _rank_in_class(labels: Int64[Tensor, " n"]) -> Int64[Tensor, " n"]:
+    """Return for each image the number of earlier images of the same class."""
     order = labels.argsort(stable=True)
     counts = torch.bincount(labels)
     first = (counts.cumsum(0) - counts)[labels[order]]

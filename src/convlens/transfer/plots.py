@@ -1,113 +1,150 @@
-"""Pictures of ``task=transfer``: curves, the confusion of the best layer, classes that gain most and least."""
+"""Figures of a transfer result: score by layer and by training images, confusion matrix, gains of classes."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int64
 
 from convlens.figures.png import save_png
-from convlens.figures.transfer import Line, class_examples, confusion_matrix, layer_curves, size_curves
-from convlens.runs.baselines import Baseline
-from convlens.runs.subject import LoadedNetwork
-from convlens.transfer.fit_cache import ProbeResult
-from convlens.transfer.score_table import ScoreTable, size_name, spread
+from convlens.figures.transfer import ScoreCurve, class_examples, confusion_matrix, layer_curves, size_curves
+from convlens.stats.results import Figure
+from convlens.transfer.dataset import TransferDataset
+from convlens.transfer.probe_result import ProbeResult
+from convlens.transfer.score_table import Baseline, ScoreTable, size_name, standard_deviation
+
+IMAGES_PER_CLASS = 6
+"""Example images of a class."""
 
 
 def curve_figures(
-    subject: LoadedNetwork, found: ScoreTable, others: Mapping[str, Baseline], folder: Path, measure: str
-) -> list[dict[str, Any]]:
-    """Scores by layer, and by number of images where there are several."""
-    label = f"{measure} (%)"
-    title = f"{subject.name} on {subject.data.protocol.title}"
-    figures = []
+    table: ScoreTable, baselines: Mapping[str, Baseline], folder: Path, *, measure: str, title: str
+) -> list[Figure]:
+    """Plot scores by layer, and by number of training images if there are several (Fig 9).
+
+    Args:
+        table: scores of the fits.
+        baselines: scores of trained networks by name, drawn as horizontal lines.
+        folder: folder of the result.
+        measure: name of the score.
+        title: title of the plots.
+
+    Returns:
+        The figures written.
+    """
+    y_label = f"{measure} (%)"
     references = {
         f"{name}, {size_name(size)}": float(scores.mean())
-        for name, other in others.items()
-        for size, scores in other.scores.items()
+        for name, baseline in baselines.items()
+        for size, scores in baseline.scores.items()
     }
-    lines = []
-    for weights in found.weights:
-        for probe in found.probes:
-            for size in (found.sizes[0], found.sizes[-1]) if len(found.sizes) > 1 else found.sizes:
-                cells = [found.scores(weights, layer, probe, size) for layer in found.layers]
-                lines.append(_line(f"{probe}, {size_name(size)}", weights, range(len(cells)), cells))
-    if len(found.layers) > 1:
-        save_png(layer_curves(lines, found.layers, references, y_label=label, title=title), folder / "layers.png")
-        figures.append({"file": "layers.png", "key": "layers", "caption": "the score of each layer"})
-    sizes = [size for size in found.sizes if size is not None]
+    figures = []
+    if len(table.layers) > 1:
+        plot = layer_curves(_curves_by_layer(table), table.layers, references, y_label=y_label, title=title)
+        save_png(plot, folder / "layers.png")
+        figures.append(Figure("layers.png", "layers", "score of each layer"))
+    sizes = [size for size in table.sizes if size is not None]
     if len(sizes) > 1:
-        lines = [
-            _line(layer, f"{probe}, {weights}" if len(found.weights) > 1 else probe, known,
-                  [found.scores(weights, layer, probe, size) for size in known])
-            for weights in found.weights for probe in found.probes for layer in found.layers
-            if (known := [size for size in sizes if (weights, layer, probe, size) in found.found])
-        ]  # fmt: skip
-        save_png(size_curves(lines, references, y_label=label, title=title), folder / "sizes.png")
-        figures.append({"file": "sizes.png", "key": "sizes", "caption": "the score by training images (Fig 9)"})
+        plot = size_curves(_curves_by_size(table, sizes), references, y_label=y_label, title=title)
+        save_png(plot, folder / "sizes.png")
+        figures.append(Figure("sizes.png", "sizes", "score by number of training images (Fig 9)"))
     return figures
 
 
-def _line(group: str, kind: str, x: Sequence[int | float] | range, cells: Sequence[np.ndarray]) -> Line:
-    means = [float(scores.mean()) if len(scores) else float("nan") for scores in cells]
-    return Line(group, kind, list(x), means, [spread(scores) for scores in cells])
+def _curves_by_layer(table: ScoreTable) -> list[ScoreCurve]:
+    """Return a curve for each kind of weights, probe and the smallest and largest number of images."""
+    sizes = (table.sizes[0], table.sizes[-1]) if len(table.sizes) > 1 else table.sizes
+    curves = []
+    for weights in table.weights:
+        for probe in table.probes:
+            for size in sizes:
+                folds = [table.scores(weights, layer, probe, size) for layer in table.layers]
+                curves.append(_curve(f"{probe}, {size_name(size)}", weights, range(len(folds)), folds))
+    return curves
 
 
-def class_figures(subject: LoadedNetwork, found: ScoreTable, folder: Path, drawn: int) -> list[dict[str, Any]]:
-    """The confusion of the best layer, and the classes that gained most and least over the first layer.
+def _curves_by_size(table: ScoreTable, sizes: Sequence[int]) -> list[ScoreCurve]:
+    """Return a curve for each kind of weights, probe and layer."""
+    curves = []
+    for weights in table.weights:
+        for probe in table.probes:
+            kind = f"{probe}, {weights}" if len(table.weights) > 1 else probe
+            for layer in table.layers:
+                if known := [size for size in sizes if table.has(weights, layer, probe, size)]:
+                    folds = [table.scores(weights, layer, probe, size) for size in known]
+                    curves.append(_curve(layer, kind, known, folds))
+    return curves
 
-    Images of several classes have no confusion.
+
+def _curve(group: str, kind: str, x: Sequence[int], folds: Sequence[np.ndarray]) -> ScoreCurve:
+    means = [float(scores.mean()) if len(scores) else float("nan") for scores in folds]
+    return ScoreCurve(group, kind, list(x), means, [standard_deviation(scores) for scores in folds])
+
+
+def class_figures(table: ScoreTable, dataset: TransferDataset, folder: Path, num_examples: int) -> list[Figure]:
+    """Plot the confusion matrix of the best layer, and the classes that gain most and least over the first layer.
+
+    Images of several classes have no confusion matrix.
+
+    Args:
+        table: scores of the fits.
+        dataset: classes and images.
+        folder: folder of the result.
+        num_examples: number of classes that gain most, and of those that gain least; 0 draws none.
+
+    Returns:
+        The figures written.
     """
-    several = subject.data.protocol.targets is not None
-    return ([] if several else [_confusion(subject, found, folder)]) + _gains(subject, found, folder, drawn)
+    confusion = [_draw_confusion(table, dataset, folder)] if dataset.targets.multilabel is None else []
+    return confusion + _draw_gains(table, dataset, folder, num_examples)
 
 
-def _confusion(subject: LoadedNetwork, found: ScoreTable, folder: Path) -> dict[str, Any]:
-    key, names = found.best(), subject.data.protocol.class_names
-    shares = taken_for(found.found[key], subject.data.protocol.labels, len(names))
-    title = f"{key[1]}, {key[2]}, {size_name(key[3])}: mean accuracy {found.scores(*key).mean():.1f} %"
-    save_png(confusion_matrix(shares, names, title=title), folder / "confusion.png")
-    return {"file": "confusion.png", "key": "confusion", "caption": "what is taken for what by the best layer"}
+def _draw_confusion(table: ScoreTable, dataset: TransferDataset, folder: Path) -> Figure:
+    key = table.best()
+    shares = confusion_shares(table.results[key], dataset.targets.labels.numpy(), len(dataset.class_names))
+    accuracy = table.scores(*key).mean()
+    title = f"{key.layer}, {key.probe}, {size_name(key.images_per_class)}: mean accuracy {accuracy:.1f} %"
+    save_png(confusion_matrix(shares, dataset.class_names, title=title), folder / "confusion.png")
+    return Figure("confusion.png", "confusion", "confusion matrix of the best layer")
 
 
-def taken_for(fitted: Sequence[ProbeResult], labels: Int[np.ndarray, " n"], classes: int) -> Float[np.ndarray, "k k"]:
-    """Which share of a class's test images (a row) all folds take for which class (a column), in percent."""
-    counts = np.zeros((classes, classes))
-    for fold in fitted:
-        np.add.at(counts, (labels[np.array(fold.test)], np.array(fold.predicted)), 1)
+def confusion_shares(
+    folds: Sequence[ProbeResult], labels: Int64[np.ndarray, " n"], num_classes: int
+) -> Float[np.ndarray, "k k"]:
+    """Return the percentage of a class's test images (row) that are predicted as each class (column), of all folds."""
+    counts = np.zeros((num_classes, num_classes))
+    for result in folds:
+        np.add.at(counts, (labels[result.test.numpy()], result.metrics.predicted.numpy()), 1)
     return 100 * counts / np.maximum(counts.sum(1, keepdims=True), 1)
 
 
-def _gains(subject: LoadedNetwork, found: ScoreTable, folder: Path, drawn: int) -> list[dict[str, Any]]:
-    gains, names = gain(found), subject.data.protocol.class_names
-    order = by_gain(gains)
-    most = min(drawn, len(order) // 2)  # no class is in both halves
-    if not most or len(found.layers) < 2:
+def _draw_gains(table: ScoreTable, dataset: TransferDataset, folder: Path, num_examples: int) -> list[Figure]:
+    gains, names = gain_over_first_layer(table), dataset.class_names
+    order = classes_by_gain(gains)
+    count = min(num_examples, len(order) // 2)  # no class is in both halves
+    if not count or len(table.layers) < 2:
         return []
-    chosen = [*order[:most], *order[: -most - 1 : -1]]
-    rows = [(f"{names[k]}\n{gains[k]:+.0f} points", _examples(subject, k)) for k in chosen]
-    title = f"Classes that gain most (above) and least from {found.layers[0]} to {found.best()[1]}"
-    save_png(class_examples(rows, title=title, divide=most), folder / "classes.png")
-    return [{"file": "classes.png", "key": "classes", "caption": "gained most, gained least"}]
+    selected = [*order[:count], *order[: -count - 1 : -1]]
+    rows = [(f"{names[label]}\n{gains[label]:+.0f} points", _examples(dataset, label)) for label in selected]
+    title = f"Classes that gain most (above) and least from {table.layers[0]} to {table.best().layer}"
+    save_png(class_examples(rows, title=title, divide=count), folder / "classes.png")
+    return [Figure("classes.png", "classes", "classes with the largest and the smallest gain")]
 
 
-def gain(found: ScoreTable) -> np.ndarray:
-    """How many points each class is better with the best layer than with the first."""
-    weights, layer, probe, size = found.best()
-    return found.by_class(weights, layer, probe, size) - found.by_class(weights, found.layers[0], probe, size)
+def gain_over_first_layer(table: ScoreTable) -> Float[np.ndarray, " classes"]:
+    """Return the gain of each class, in points, from the first to the best layer."""
+    weights, layer, probe, size = table.best()
+    return table.by_class(weights, layer, probe, size) - table.by_class(weights, table.layers[0], probe, size)
 
 
-def by_gain(gain: np.ndarray) -> list[int]:
-    """The classes whose gain is known, the largest first."""
+def classes_by_gain(gain: Float[np.ndarray, " classes"]) -> list[int]:
+    """Return the classes whose gain is known, the largest gain first."""
     known = np.flatnonzero(np.isfinite(gain))
     return known[np.argsort(-gain[known], kind="stable")].tolist()
 
 
-def _examples(subject: LoadedNetwork, label: int, count: int = 6) -> np.ndarray:
-    """The first images of a class."""
-    protocol, pool = subject.data.protocol, subject.data.pool_dataloader().dataset
-    shown = protocol.labels == label if protocol.targets is None else protocol.targets[:, label] == 1
-    images = torch.stack([pool[int(row)][0] for row in np.flatnonzero(shown)[:count]])
-    return subject.data.to_display(images).permute(0, 2, 3, 1).numpy()
+def _examples(dataset: TransferDataset, label: int) -> np.ndarray:
+    """Return the first images of a class."""
+    targets = dataset.targets
+    shown = targets.labels == label if targets.multilabel is None else targets.multilabel[:, label] == 1
+    return dataset.pixels(shown.nonzero()[:IMAGES_PER_CLASS, 0].tolist())

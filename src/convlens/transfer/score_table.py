@@ -1,90 +1,142 @@
-"""The fitted cells of ``task=transfer`` by layer, probe and number of images."""
+"""Scores of all fits by weights, layer, probe and number of training images, with the baselines beside them."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
+from jaxtyping import Float
 
 from convlens.io.atomic import write_bytes
-from convlens.transfer.fit_cache import FitCache, ProbeResult
+from convlens.ops.tensor_repr import summary
+from convlens.transfer.fit_cache import FitCache
+from convlens.transfer.probe_result import ProbeResult
 from convlens.transfer.probes.fit import LOSSES
 
-Key = tuple[str, str, str, int | None]
-"""Weights, layer, probe, images per class."""
+
+class TableKey(NamedTuple):
+    """An entry of the table.
+
+    Attributes:
+        weights: ``trained``, ``untrained`` or ``random weights``.
+        layer: name of the layer.
+        probe: name of the probe.
+        images_per_class: number of training images of each class; None is all training images.
+    """
+
+    weights: str
+    layer: str
+    probe: str
+    images_per_class: int | None
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """Test scores of trained networks in percent, by the number of training images per class (None is all).
+
+    Attributes:
+        scores: mean accuracy of the classes (mean average precision for images of several classes) of each run, such
+            as one run for each fold.
+        per_class: the same for each class, averaged over the runs.
+    """
+
+    scores: Mapping[int | None, Float[np.ndarray, " runs"]]
+    per_class: Mapping[int | None, Float[np.ndarray, " classes"]]
+
+    __repr__ = summary
 
 
 class ScoreTable:
-    """All folds of each cell, by weights, layer, probe and images per class.
+    """All folds of each entry.
+
+    Attributes:
+        results: results of the folds by entry.
+        num_classes: number of classes.
+        weights: kinds of weights, those of the network itself first.
+        layers: names of layers in the order of the network.
+        probes: names of probes.
+        sizes: numbers of training images per class, from few to many.
 
     Args:
-        kept: the cells by weights, those of the trained network first.
-        depth: names of layers in the order of the network.
+        caches: fits by weights, those of the network itself first.
+        layer_order: names of all layers in the order of the network.
     """
 
-    def __init__(self, kept: Mapping[str, FitCache], depth: Sequence[str]) -> None:
-        self.found: dict[Key, list[ProbeResult]] = {}
-        order = {name: number for number, name in enumerate(depth)}
-        for weights, cells in kept.items():
-            for one in sorted(cells.fitted(), key=lambda one: (order.get(one.cell.layer, -1), one.cell.fold)):
-                key = (weights, one.cell.layer, one.cell.probe, one.cell.images_per_class)
-                self.found.setdefault(key, []).append(one)
-        self.classes = len(next(iter(self.found.values()))[0].per_class)
-        self.weights, self.layers = (list(dict.fromkeys(str(key[i]) for key in self.found)) for i in (0, 1))
-        self.probes = [name for name in LOSSES if any(key[2] == name for key in self.found)]
-        self.sizes = sorted({key[3] for key in self.found}, key=lambda size: float("inf") if size is None else size)
+    def __init__(self, caches: Mapping[str, FitCache], layer_order: Sequence[str]) -> None:
+        self.results: dict[TableKey, list[ProbeResult]] = {}
+        order = {name: number for number, name in enumerate(layer_order)}
+        for weights, cache in caches.items():
+            for result in sorted(cache.results(), key=lambda one: (order.get(one.point.layer, -1), one.point.fold)):
+                key = TableKey(weights, *result.point[:3])
+                self.results.setdefault(key, []).append(result)
+        self.num_classes = len(next(iter(self.results.values()))[0].metrics.per_class)
+        self.weights = list(dict.fromkeys(key.weights for key in self.results))
+        self.layers = list(dict.fromkeys(key.layer for key in self.results))
+        self.probes = [name for name in LOSSES if any(key.probe == name for key in self.results)]
+        sizes = {key.images_per_class for key in self.results}
+        self.sizes = sorted(sizes, key=lambda size: float("inf") if size is None else size)
 
-    def scores(self, *key: Any) -> np.ndarray:
-        """One score for each fold, in percent."""
-        return np.array([fitted.score for fitted in self.found.get(key, [])])
+    def has(self, weights: str, layer: str, probe: str, images_per_class: int | None) -> bool:
+        """Return whether an entry has any fold."""
+        return TableKey(weights, layer, probe, images_per_class) in self.results
 
-    def by_class(self, *key: Any) -> np.ndarray:
-        """The score of each class, the mean over folds."""
-        rows = np.array([fitted.per_class for fitted in self.found.get(key, [])]).reshape(-1, self.classes)
+    def scores(self, weights: str, layer: str, probe: str, images_per_class: int | None) -> Float[np.ndarray, " folds"]:
+        """Return the score of each fold in percent."""
+        key = TableKey(weights, layer, probe, images_per_class)
+        return np.array([result.metrics.score for result in self.results.get(key, [])], dtype=float)
+
+    def by_class(
+        self, weights: str, layer: str, probe: str, images_per_class: int | None
+    ) -> Float[np.ndarray, " classes"]:
+        """Return the score of each class, averaged over folds; NaN if no fold has a test image of it."""
+        folds = self.results.get(TableKey(weights, layer, probe, images_per_class), [])
+        rows = np.array([result.metrics.per_class.double().numpy() for result in folds]).reshape(-1, self.num_classes)
         known = np.isfinite(rows)
         total = np.where(known, rows, 0).sum(0)
         return np.divide(total, known.sum(0), out=np.full(rows.shape[1], np.nan), where=known.any(0))
 
-    def mean(self, *key: Any) -> float:
-        """The mean score over folds; below all others where there is none."""
-        return float(self.scores(*key).mean()) if key in self.found else float("-inf")
+    def mean(self, weights: str, layer: str, probe: str, images_per_class: int | None) -> float:
+        """Return the mean score over folds; minus infinity if there is none."""
+        scores = self.scores(weights, layer, probe, images_per_class)
+        return float(scores.mean()) if len(scores) else float("-inf")
 
     @property
     def size(self) -> int | None:
-        """The number of images per class that most layers and probes have; of several the largest."""
-        own = [key[3] for key in self.found if key[0] == self.weights[0]]
+        """Number of images per class that most layers and probes have; the largest if there are several."""
+        own = [key.images_per_class for key in self.results if key.weights == self.weights[0]]
         return max(self.sizes, key=lambda size: (own.count(size), self.sizes.index(size)))
 
-    def best(self) -> Key:
-        """The own network's best layer and probe, with the number of images that most have."""
-        own = [key for key in self.found if key[0] == self.weights[0] and key[3] == self.size]
+    def best(self) -> TableKey:
+        """Return the network's best layer and probe with `size` images per class."""
+        own = [key for key in self.results if key.weights == self.weights[0] and key.images_per_class == self.size]
         return max(own, key=lambda key: self.mean(*key))
 
 
 def size_name(size: int | None) -> str:
-    """A number of training images in words."""
+    """Return a number of training images in words."""
     return "all training images" if size is None else f"{size} per class"
 
 
-def spread(scores: np.ndarray) -> float:
-    """The standard deviation over folds; 0 of one."""
+def standard_deviation(scores: Float[np.ndarray, " folds"]) -> float:
+    """Return the standard deviation over folds; 0 for a single fold."""
     return float(scores.std(ddof=1)) if len(scores) > 1 else 0.0
 
 
-def shown(scores: np.ndarray) -> str:
-    """Mean and standard deviation over folds."""
+def format_scores(scores: Float[np.ndarray, " folds"]) -> str:
+    """Return mean and standard deviation over folds as text; empty if there is no fold."""
     if not len(scores):
         return ""
-    return f"{scores.mean():.1f}" + (f" ± {spread(scores):.1f}" if len(scores) > 1 else "")
+    return f"{scores.mean():.1f}" + (f" ± {standard_deviation(scores):.1f}" if len(scores) > 1 else "")
 
 
-def write_csv(found: ScoreTable, path: Path) -> None:
-    """A row for each cell."""
+def write_csv(table: ScoreTable, path: Path) -> None:
+    """Write a row for each fit."""
     lines = ["weights,layer,probe,images_per_class,fold,score,c,train,test,seconds"]
-    for (weights, *_), folds in found.found.items():
-        for one in folds:
-            cell = one.cell
-            size = "all" if cell.images_per_class is None else cell.images_per_class
-            numbers = f"{one.score:.4f},{one.c:g},{one.train},{len(one.test)},{one.seconds}"
-            lines.append(f"{weights},{cell.layer},{cell.probe},{size},{cell.fold},{numbers}")
+    for key, folds in table.results.items():
+        for result in folds:
+            point = result.point
+            size = "all" if point.images_per_class is None else point.images_per_class
+            numbers = f"{result.metrics.score:.4f},{result.C:g},{result.num_train},{len(result.test)},{result.seconds}"
+            lines.append(f"{key.weights},{point.layer},{point.probe},{size},{point.fold},{numbers}")
     write_bytes(path, ("\n".join(lines) + "\n").encode())

@@ -1,6 +1,7 @@
-"""What images show, what a probe is to give for them, and how good its scores are."""
+"""Targets of the probes for images of one or several classes, and the scores of their predictions."""
 
 from dataclasses import dataclass
+from typing import Literal, get_args
 
 from jaxtyping import Float, Int8, Int64
 from torch import Tensor
@@ -8,24 +9,28 @@ from torch import Tensor
 from convlens.errors import InputError
 from convlens.metrics.average_precision import POINTS, mean_average_precision
 from convlens.metrics.class_accuracy import mean_class_accuracy
+from convlens.ops.tensor_repr import summary
 from convlens.transfer.probes.fit import class_targets
 
-EXCLUSIVE = ("largest", "shares", "repeat")
+MultilabelPolicy = Literal["largest", "shares", "repeat"]
+POLICIES: tuple[str, ...] = get_args(MultilabelPolicy)
 
 
 @dataclass(frozen=True)
 class Metrics:
-    """How good scores are, in percent.
+    """Scores of predictions, in percent.
 
     Attributes:
-        score: the mean over classes of accuracy (one class an image) or of average precision (several).
-        per_class: of each class; NaN where it cannot be told.
-        predicted: the class with the highest score of each image.
+        score: mean over classes of the accuracy (images of one class) or of the average precision (several).
+        per_class: the same for each class; NaN if the class has no test image.
+        predicted: class with the highest score of each image.
     """
 
     score: float
     per_class: Float[Tensor, " classes"]
     predicted: Int64[Tensor, " n"]
+
+    __repr__ = summary
 
 
 @dataclass(frozen=True)
@@ -34,48 +39,49 @@ class Targets:
 
     Attributes:
         labels: one class for each image.
-        classes: how many there are.
-        targets: which classes are in an image, 1, 0 (only in a way that does not count) or -1; None where each image
-            shows one class, its label.
-        exclusive: what softmax, which gives one class for each image, is to give for several: the ``largest`` (the
-            label), equal ``shares``, or the image once for each (``repeat``).
-        points: the rule of average precision, ``all`` or ``eleven`` (VOC 2007).
+        num_classes: number of classes.
+        multilabel: 1 for a class that is in the image, 0 for one that is ignored (difficult), -1 for one that is not;
+            None if each image shows only the class of its label.
+        multilabel_policy: targets of softmax, which models one class for each image, if there are several: the
+            ``largest`` (the label), equal ``shares``, or the image once for each (``repeat``).
+        average_precision: rule of average precision, ``all`` points or ``eleven`` (VOC 2007).
 
     Raises:
-        InputError: fewer than two classes, or no such choice.
+        InputError: there are fewer than two classes, or a choice is unknown.
     """
 
     labels: Int64[Tensor, " n"]
-    classes: int
-    targets: Int8[Tensor, "n classes"] | None = None
-    exclusive: str = "largest"
-    points: str = "all"
+    num_classes: int
+    multilabel: Int8[Tensor, "n classes"] | None = None
+    multilabel_policy: str = "largest"
+    average_precision: str = "all"
+
+    __repr__ = summary
 
     def __post_init__(self) -> None:
-        if self.classes < 2:
-            raise InputError("one class only: there is nothing to tell apart")
-        if self.exclusive not in EXCLUSIVE:
-            raise InputError(f"exclusive={self.exclusive!r}: choose one of {', '.join(EXCLUSIVE)}")
-        if self.points not in POINTS:
-            raise InputError(f"average_precision={self.points!r}: choose one of {', '.join(POINTS)}")
+        if self.num_classes < 2:
+            raise InputError(f"num_classes={self.num_classes}: a classifier needs at least two classes")
+        for name, choices in (("multilabel_policy", POLICIES), ("average_precision", POINTS)):
+            if (value := getattr(self, name)) not in choices:
+                raise InputError(f"{name}={value!r}: choose one of {', '.join(choices)}")
 
-    def wanted(self, probe: str, rows: Int64[Tensor, " k"]) -> Float[Tensor, "k classes"]:
-        """What a probe is to give for some images."""
-        if self.targets is None or (probe == "softmax" and self.exclusive == "largest"):
-            return class_targets(probe, self.labels[rows], self.classes)
-        targets = self.targets[rows].float()
+    def for_probe(self, probe: str, rows: Int64[Tensor, " k"]) -> Float[Tensor, "k classes"]:
+        """Return a probe's targets for some images; see `fit_probe`."""
+        if self.multilabel is None or (probe == "softmax" and self.multilabel_policy == "largest"):
+            return class_targets(probe, self.labels[rows], self.num_classes)
+        multilabel = self.multilabel[rows].float()
         if probe != "softmax":
-            return targets
-        present = (targets == 1).float()
-        return present if self.exclusive == "repeat" else present / present.sum(1, keepdim=True).clamp_min(1)
+            return multilabel
+        present = (multilabel == 1).float()
+        return present if self.multilabel_policy == "repeat" else present / present.sum(1, keepdim=True).clamp_min(1)
 
-    def score(self, probe: str, scores: Float[Tensor, "k classes"], rows: Int64[Tensor, " k"]) -> Metrics:
-        """How good a probe's scores are."""
+    def metrics(self, probe: str, scores: Float[Tensor, "k classes"], rows: Int64[Tensor, " k"]) -> Metrics:
+        """Return the metrics of a probe's scores for some images."""
         predicted = scores.argmax(1)
-        if self.targets is None:
-            per_class = mean_class_accuracy(predicted, self.labels[rows], self.classes).per_class
+        if self.multilabel is None:
+            per_class = mean_class_accuracy(predicted, self.labels[rows], self.num_classes).per_class
         else:
-            # Images are ranked by the probability of a class, for which the others' scores matter.
+            # Images are ranked by the probability of a class, which depends on the scores of the other classes.
             ranked = scores.log_softmax(1) if probe == "softmax" else scores
-            per_class = mean_average_precision(ranked, self.targets[rows], self.points).per_class
+            per_class = mean_average_precision(ranked, self.multilabel[rows], self.average_precision).per_class
         return Metrics(float(per_class.nanmean()), per_class, predicted)

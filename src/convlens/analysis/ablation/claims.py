@@ -1,130 +1,142 @@
-"""What an ablation study says of the paper's claims 20 to 23 (section 5.1, Table 3)."""
+"""Claims 20 to 23 from an ablation study (paper, section 5.1 and Table 3)."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from convlens.stats.claims import Claim, Estimate, verdict
-from convlens.stats.seed_contrast import Wrong, contrast
+from convlens.stats.seed_contrast import WrongBySeed, contrast
 
-LITTLE = 0.25
-"""A change is little if it is less than this share of the base network's error (paper: 4.3 of 40.5 points, a tenth,
-without layers 6 and 7; 30.8, three quarters, without 3, 4, 6 and 7)."""
+SMALL_SHARE = 0.25
+"""A change is small if it is less than this share of the base network's error. Paper: removing layers 6 and 7 costs 4.3
+of 40.5 points, a tenth; removing layers 3, 4, 6 and 7 costs 30.8 points, three quarters."""
 
 
 @dataclass(frozen=True)
-class Rows:
-    """A base network with its ablations.
+class AblationErrors:
+    """Errors of a base network and of its ablations.
 
     Attributes:
-        name: of the base network.
+        name: name of the base network.
         test: by ablation, which test images were wrong.
-        seen: the same of images that were trained on.
-        dense_share: of the base network's parameters, how many are not in convolutions, from 0 to 1.
+        train_eval: by ablation, which training images, cropped like test images, were wrong.
+        dense_share: share of the base network's parameters that are not in convolutions, from 0 to 1.
     """
 
     name: str
-    test: Mapping[str, Wrong]
-    seen: Mapping[str, Wrong]
+    test: Mapping[str, WrongBySeed]
+    train_eval: Mapping[str, WrongBySeed]
     dense_share: float
 
+    def __repr__(self) -> str:
+        return f"AblationErrors({self.name}: {', '.join(self.test)}; dense_share={self.dense_share:.3g})"
 
-def claims(networks: Mapping[str, Rows], about: str) -> list[Claim]:
-    """All that can be decided with the rows there are."""
+
+def ablation_claims(networks: Mapping[str, AblationErrors], about: str) -> list[Claim]:
+    """Return all claims that the given networks decide.
+
+    Args:
+        networks: base networks by name.
+        about: what the networks were trained on.
+    """
     found: list[Claim] = []
-    wrong = {f"{name} {row}": seeds for name, rows in networks.items() for row, seeds in rows.test.items()}
-    if paired(("alexnet none", "zfnet none"), wrong):
-        found.append(_better_first_layer(wrong, about))
-    for rows in networks.values():
-        found.extend(_of_network(rows, f"{rows.name}, {about}"))
+    wrong = {
+        f"{name} {ablation}": seeds for name, errors in networks.items() for ablation, seeds in errors.test.items()
+    }
+    if can_pair(("alexnet none", "zfnet none"), wrong):
+        found.append(_first_layer_claim(wrong, about))
+    for errors in networks.values():
+        found.extend(_network_claims(errors, f"{errors.name}, {about}"))
     return found
 
 
-def _better_first_layer(wrong: Mapping[str, Wrong], about: str) -> Claim:
-    """Claim 20."""
-    gap = contrast({"alexnet none": 1, "zfnet none": -1}, wrong)
-    statistic = "AlexNet's top-1 error less ZFNet's, points, above 0"
-    return Claim(20, about, statistic, gap, verdict(gap.against(0)), paper="2.1 (40.5 - 38.4)")
-
-
-def _of_network(rows: Rows, about: str) -> Iterator[Claim]:
-    if paired(("none", "no_layers_3_4", "no_layers_6_7", "no_layers_3_4_6_7"), rows.test):
-        yield _depth(rows, about)
-    if paired(("none", "no_layers_6_7", "fc_2048", "fc_8192"), rows.test):
-        yield _dense(rows, about)
-    if paired(("none", "wide", "wide_fc_8192"), rows.test) and paired(("wide", "wide_fc_8192"), rows.seen):
-        yield _wide(rows, about)
-
-
-def paired(names: Sequence[str], wrong: Mapping[str, Wrong]) -> bool:
-    """Whether networks are all there and were tested on as many images."""
+def can_pair(names: Sequence[str], wrong: Mapping[str, WrongBySeed]) -> bool:
+    """Return whether all named networks are given and were tested on equally many images."""
     return set(names) <= wrong.keys() and len({len(images) for name in names for images in wrong[name].values()}) == 1
 
 
-def _depth(rows: Rows, about: str) -> Claim:
-    """Claim 21."""
+def _first_layer_claim(wrong: Mapping[str, WrongBySeed], about: str) -> Claim:
+    """Claim 20."""
+    gap = contrast({"alexnet none": 1, "zfnet none": -1}, wrong)
+    statistic = "AlexNet's top-1 error minus ZFNet's, percent points, above 0"
+    return Claim(20, about, statistic, gap, verdict(gap.against(0)), paper="2.1 (40.5 - 38.4)")
+
+
+def _network_claims(errors: AblationErrors, about: str) -> Iterator[Claim]:
+    if can_pair(("none", "no_layers_3_4", "no_layers_6_7", "no_layers_3_4_6_7"), errors.test):
+        yield _depth_claim(errors, about)
+    if can_pair(("none", "no_layers_6_7", "fc_2048", "fc_8192"), errors.test):
+        yield _dense_claim(errors, about)
+    wide = ("wide", "wide_fc_8192")
+    if can_pair(("none", *wide), errors.test) and can_pair(wide, errors.train_eval):
+        yield _width_claim(errors, about)
+
+
+def _depth_claim(errors: AblationErrors, about: str) -> Claim:
+    """Claim 21: removing both sections costs more than the sum of removing each."""
     both = {"no_layers_3_4_6_7": 1.0, "no_layers_3_4": -1.0, "no_layers_6_7": -1.0, "none": 1.0}
-    more = contrast(both, rows.test)
-    cost = contrast({"no_layers_3_4_6_7": 1, "none": -1}, rows.test)
-    alone = {
-        f"without layers {name}, points": str(contrast({key: 1, "none": -1}, rows.test))
-        for name, key in (("3, 4", "no_layers_3_4"), ("6, 7", "no_layers_6_7"), ("3, 4, 6, 7", "no_layers_3_4_6_7"))
+    excess = contrast(both, errors.test)
+    cost = contrast({"no_layers_3_4_6_7": 1, "none": -1}, errors.test)
+    controls = {
+        f"without layers {layers}, points": str(contrast({name: 1, "none": -1}, errors.test))
+        for layers, name in (("3, 4", "no_layers_3_4"), ("6, 7", "no_layers_6_7"), ("3, 4, 6, 7", "no_layers_3_4_6_7"))
     }
     return Claim(
         21,
         about,
-        "rise of the top-1 error without layers 3, 4, 6, 7 less those without 3, 4 and without 6, 7, points, above 0; "
-        "and it does rise",
-        more,
-        verdict(more.against(0), cost.against(0)),
+        "rise of the top-1 error without layers 3, 4, 6, 7 minus the rises without 3, 4 and without 6, 7, percent "
+        "points, above 0; and the first rise above 0",
+        excess,
+        verdict(excess.against(0), cost.against(0)),
         paper="+21.6 (71.3 - 45.4 - 44.8 + 40.5, AlexNet)",
-        controls=alone,
+        controls=controls,
     )
 
 
-def _dense(rows: Rows, about: str) -> Claim:
-    """Claim 22: each statistic is what is little less what was measured."""
+def _dense_claim(errors: AblationErrors, about: str) -> Claim:
+    """Claim 22: each statistic is the largest change that counts as small, minus the change measured."""
     rises = {
         "without layers 6, 7": {"no_layers_6_7": 1.0, "none": -1.0},
         "2048 instead of 4096 units": {"fc_2048": 1.0, "none": -1.0},
         "8192 instead of 4096 units": {"fc_8192": 1.0, "none": -1.0},
     }
-    spare = [
-        contrast({key: LITTLE * (key == "none") - sign * weight for key, weight in rise.items()}, rows.test)
+    margins = [
+        contrast({key: SMALL_SHARE * (key == "none") - sign * weight for key, weight in rise.items()}, errors.test)
         for name, rise in rises.items()
-        for sign in ((1,) if name.startswith("without") else (1, -1))  # a width may matter both ways
+        for sign in ((1,) if name.startswith("without") else (1, -1))  # another width may change the error both ways
     ]
-    tightest: Estimate = min(spare, key=lambda estimate: estimate.value)
-    share = "above" if rows.dense_share > 0.5 else "below"
+    smallest: Estimate = min(margins, key=lambda estimate: estimate.value)
+    share = "above" if errors.dense_share > 0.5 else "below"
     return Claim(
         22,
         about,
-        f"{LITTLE} of the top-1 error, less its rise without layers 6, 7 and its change with other widths of them (the "
-        "smallest of these), points, above 0; and layers 6, 7 and the classifier hold most parameters",
-        tightest,
-        verdict(share, *(estimate.against(0) for estimate in spare)),
-        paper="+5.8 (AlexNet: a quarter of 40.5, less 4.3); 96 % of the parameters",
+        f"{SMALL_SHARE} of the top-1 error, minus its rise without layers 6, 7 and minus its change with 2048 or 8192 "
+        "units (the smallest of these), percent points, above 0; and layers 6, 7 and the classifier hold most "
+        "parameters",
+        smallest,
+        verdict(share, *(estimate.against(0) for estimate in margins)),
+        paper="+5.8 (AlexNet: a quarter of 40.5, minus 4.3); 96 % of the parameters",
         controls={
-            "parameters outside of convolutions": f"{100 * rows.dense_share:.1f} %",
-            **{f"{name}, points": str(contrast(rise, rows.test)) for name, rise in rises.items()},
+            "parameters outside of convolutions": f"{100 * errors.dense_share:.1f} %",
+            **{f"{name}, points": str(contrast(rise, errors.test)) for name, rise in rises.items()},
         },
     )
 
 
-def _wide(rows: Rows, about: str) -> Claim:
-    """Claim 23: the wider middle is better, and wider dense layers beside it fit the training images more closely."""
-    gain = contrast({"none": 1, "wide": -1}, rows.test)
-    wrong = {f"test {name}": values for name, values in rows.test.items()}
-    # Seen and test images are not the same ones: as many of each are drawn by the same places.
-    wrong |= {f"seen {name}": values for name, values in rows.seen.items()}
-    names = [f"{split} {name}" for split in ("test", "seen") for name in ("wide", "wide_fc_8192")]
+def _width_claim(errors: AblationErrors, about: str) -> Claim:
+    """Claim 23: wider middle layers lower the error; wider dense layers beside them overfit."""
+    gain = contrast({"none": 1, "wide": -1}, errors.test)
+    wrong = {f"test {name}": values for name, values in errors.test.items()}
+    # Training and test images are different ones: as many of each are paired by their positions.
+    wrong |= {f"train {name}": values for name, values in errors.train_eval.items()}
+    names = [f"{split} {name}" for split in ("test", "train") for name in ("wide", "wide_fc_8192")]
     fewest = min(len(values) for name in names for values in wrong[name].values())
-    some = {name: {seed: values[:fewest] for seed, values in wrong[name].items()} for name in names}
-    growth = contrast({"test wide_fc_8192": 1, "seen wide_fc_8192": -1, "test wide": -1, "seen wide": 1}, some)
+    shortened = {name: {seed: values[:fewest] for seed, values in wrong[name].items()} for name in names}
+    growth = contrast({"test wide_fc_8192": 1, "train wide_fc_8192": -1, "test wide": -1, "train wide": 1}, shortened)
     return Claim(
         23,
         about,
-        "top-1 error less that with 512, 1024, 512 maps in layers 3 to 5, points, above 0; and the gap from seen to "
-        "test images grows with 8192 units beside them",
+        "top-1 error minus that with 512, 1024, 512 maps in layers 3 to 5, percent points, above 0; and growth of the "
+        "gap between training and test images with 8192 units beside them, above 0",
         gain,
         verdict(gain.against(0), growth.against(0)),
         paper="+0.9 (38.4 - 37.5); the gap grows by 9.6 (18.7 to 28.3)",

@@ -1,26 +1,86 @@
-"""Does covering the same part change the features of different images in the same way (paper, section 4.3, Table 1)?
+"""Part correspondence: do features of different images change alike when the same part is covered (Table 1)?
 
-For image i with a part covered, eps_i is the change of a layer's features; Delta is the mean, over all ordered pairs
-of images, of the share of dimensions in which the signs of eps_i and eps_j differ. The lower it is, the more consistent
-is what the part does.
+For image i with a part covered, eps_i is the change of a layer's features. Delta is the mean over all ordered pairs of
+images of the share of dimensions in which the signs of eps_i and eps_j differ (paper, section 4.3). The lower Delta is,
+the more consistently the network treats the part.
 """
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Literal
 
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int8
 from torch import Tensor, nn
 
+from convlens.analysis.correspondence.random_regions import random_regions
 from convlens.analysis.incremental.evaluate import Reading, evaluate_incremental
 from convlens.errors import InputError
+from convlens.ops.tensor_repr import summary
 
-THREE, NONZERO = "three-valued", "non-zero"
-"""Signs of -1, 0 and 1 (0 and 0 agree), or only the dimensions in which either of the two changes."""
+SignForm = Literal["three-valued", "non-zero"]
+"""Which dimensions count: all, with signs -1, 0 and 1, or those in which at least one of two changes is not zero."""
+THREE_VALUED: SignForm = "three-valued"
+NONZERO: SignForm = "non-zero"
 PERMUTATIONS = 2000
-TRIES = 64
+
+
+@dataclass(frozen=True)
+class PartConsistency:
+    """Consistency of one part at one layer, compared with random regions of the same area.
+
+    Attributes:
+        delta: Delta of the part, from 0 to 1.
+        spread: standard deviation over pairs of images.
+        effect: Cohen's d, positive if pairs of random regions differ more than pairs of the part.
+        p: one-sided p-value of a permutation test that exchanges part and random region image by image.
+    """
+
+    delta: float
+    spread: float
+    effect: float
+    p: float
+
+    __repr__ = summary
+
+
+def correspondence(
+    net: nn.Module,
+    images: Sequence[Float[Tensor, "c h w"]] | Float[Tensor, "n c h w"],
+    parts: Mapping[str, Sequence[Bool[Tensor, "h w"]]],
+    objects: Sequence[Bool[Tensor, "h w"]],
+    layers: Sequence[str],
+    *,
+    value: float = 0.0,
+    form: SignForm = THREE_VALUED,
+    seed: int = 0,
+) -> dict[str, dict[str, PartConsistency]]:
+    """Cover each part, and a random region of the object of the same area, in each image (Table 1).
+
+    Args:
+        net: the network.
+        images: as network input.
+        parts: by name, a mask for each image.
+        objects: masks of the objects, from which the random regions are drawn.
+        layers: module paths; ``""`` is the network's output.
+        value: value of covered pixels, as network input.
+        form: ``three-valued`` counts all dimensions, ``non-zero`` those in which at least one feature changes.
+        seed: random seed of the regions.
+
+    Returns:
+        By layer and part, the consistency.
+
+    Raises:
+        InputError: fewer than two images, an empty part, or an empty object.
+    """
+    masks = []
+    for number, inside in enumerate(objects):
+        own = [of_part[number] for of_part in parts.values()]
+        areas = [int(mask.sum()) for mask in own]
+        masks.append([*own, *random_regions(inside, areas, seed + number)])
+    signs = sign_changes(net, images, masks, layers, lambda number: torch.full_like(images[number], value))
+    return consistencies(signs, list(parts), form)
 
 
 def sign_changes(
@@ -28,66 +88,69 @@ def sign_changes(
     images: Sequence[Float[Tensor, "c h w"]] | Float[Tensor, "n c h w"],
     masks: Sequence[Sequence[Bool[Tensor, "h w"]]],
     layers: Sequence[str],
-    fill: Callable[[int], Float[Tensor, "c h w"]],
-    step: Callable[[int], Any] = lambda count: None,
+    occluder: Callable[[int], Float[Tensor, "c h w"]],
+    on_progress: Callable[[int], object] = lambda count: None,
 ) -> dict[str, Int8[Tensor, "n masks d"]]:
-    """Signs of how each mask changes each image's features: of the original less the covered image's.
+    """Return the signs of the original image's features minus the covered image's, for each mask.
 
     Args:
         net: the network.
-        images: as the network reads them.
-        masks: what is covered, for each image as many.
-        layers: module paths; ``recompute.OUTPUT`` is the network's output.
-        fill: gives, for the number of an image, what is shown where it is covered.
-        step: told, as the work goes on, how many covered images are done.
+        images: as network input.
+        masks: regions to cover, equally many for each image.
+        layers: module paths; ``""`` is the network's output.
+        occluder: returns, for the number of an image, the image whose pixels replace the covered ones.
+        on_progress: called with the number of covered images that were just evaluated.
 
     Raises:
-        InputError: fewer than two images, or a mask that covers nothing.
+        InputError: fewer than two images, or an empty mask.
     """
     if len(images) < 2:
-        raise InputError(f"{len(images)} image: a correspondence is one of at least two")
+        raise InputError(f"{len(images)} image: correspondence compares at least two")
     found: dict[str, list[Tensor]] = {layer: [] for layer in layers}
     readings = {layer: Reading(lambda maps: maps.flatten(1).clone()) for layer in layers}
     for number, (image, own) in enumerate(zip(images, masks, strict=True)):
         boxes = torch.tensor([[0, 0, 0, 0], *(_bounds(mask, number) for mask in own)])
-        covered = torch.stack([image, *(torch.where(mask, fill(number), image) for mask in own)])
-        given = evaluate_incremental(net, image, boxes, covered, readings)
+        covered = torch.stack([image, *(torch.where(mask, occluder(number), image) for mask in own)])
+        features = evaluate_incremental(net, image, boxes, covered, readings)
         for layer in layers:
-            signs = (given[layer][:1] - given[layer][1:]).sign()
+            signs = (features[layer][:1] - features[layer][1:]).sign()
             found[layer].append(signs.to(torch.int8).cpu())
-        step(len(own))
+        on_progress(len(own))
     return {layer: torch.stack(signs) for layer, signs in found.items()}
 
 
 def _bounds(mask: Bool[Tensor, "h w"], number: int) -> list[int]:
+    """Return top, left, bottom and right (exclusive) of a mask."""
     rows, columns = mask.any(1).nonzero().flatten().tolist(), mask.any(0).nonzero().flatten().tolist()
     if not rows:
-        raise InputError(f"nothing is to be covered in image {number}: the part is not visible there")
+        raise InputError(f"a mask of image {number} is empty: give images in which all parts are visible")
     return [rows[0], columns[0], rows[-1] + 1, columns[-1] + 1]
 
 
-def hamming(first: Int8[Tensor, "n d"], second: Int8[Tensor, "m d"]) -> dict[str, Float[np.ndarray, "n m"]]:
-    """Shares of dimensions in which signs differ, in both forms; NaN where nothing changes at all."""
+def hamming(first: Int8[Tensor, "n d"], second: Int8[Tensor, "m d"]) -> dict[SignForm, Float[np.ndarray, "n m"]]:
+    """Return the share of dimensions in which signs differ, in both forms; NaN if no dimension counts."""
     agree = torch.zeros(len(first), len(second), dtype=torch.float64)
     for sign in (-1, 0, 1):
         both = (first == sign).float() @ (second == sign).float().T
         agree += both.double()
         if sign == 0:
-            still = both.double()
+            both_zero = both.double()
     count = first.shape[1]
     differ = count - agree
-    return {THREE: (differ / count).numpy(), NONZERO: (differ / (count - still)).numpy()}
+    return {THREE_VALUED: (differ / count).numpy(), NONZERO: (differ / (count - both_zero)).numpy()}
 
 
 def off_diagonal(distances: Float[np.ndarray, "n n"]) -> Float[np.ndarray, " pairs"]:
-    """All ordered pairs of two different images."""
+    """Return the distances of all ordered pairs of different images."""
     return distances[~np.eye(len(distances), dtype=bool)]
 
 
 def deltas(distances: Float[np.ndarray, "n n"], counts: Float[np.ndarray, "r n"]) -> Float[np.ndarray, " r"]:
-    """Means over all pairs of different images, for several choices: how often each image is in them.
+    """Return Delta for several samples of the images; NaN for a sample without a pair.
 
-    An image that was drawn twice is never compared with itself. NaN where there is no pair.
+    Args:
+        distances: of all pairs of images.
+        counts: how often each image is in each sample; copies of an image are not compared with each other.
     """
     known = np.isfinite(distances) & ~np.eye(len(distances), dtype=bool)
     total = ((counts @ np.where(known, distances, 0.0)) * counts).sum(1)
@@ -96,59 +159,14 @@ def deltas(distances: Float[np.ndarray, "n n"], counts: Float[np.ndarray, "r n"]
 
 
 def delta(distances: Float[np.ndarray, "n n"]) -> float:
-    """The mean over all pairs of different images."""
+    """Return Delta, the mean over all pairs of different images."""
     return float(deltas(distances, np.ones((1, len(distances))))[0])
 
 
-def random_masks(inside: Bool[Tensor, "h w"], areas: Sequence[int], seed: int) -> list[Bool[Tensor, "h w"]]:
-    """Discs of these areas at random places of the object: inside of it, or of a few tries the one that is most so.
-
-    Raises:
-        InputError: there is no object.
-    """
-    places = inside.nonzero()
-    if not len(places):
-        raise InputError("random places are drawn from the object, but there is none: its mask is empty")
-    rng = np.random.default_rng(seed)
-    height, width = inside.shape
-    y, x = torch.arange(height)[:, None], torch.arange(width)[None]
-    masks = []
-    for area in areas:
-        best, most = torch.zeros(height, width, dtype=torch.bool), -1
-        for number in rng.integers(len(places), size=TRIES):
-            away = (y - places[number][0]) ** 2 + (x - places[number][1]) ** 2
-            # The nearest pixels: a disc of that area to the pixel, also where the border cuts it.
-            mask = torch.zeros(height * width, dtype=torch.bool)
-            mask[away.flatten().argsort(stable=True)[: max(1, area)]] = True
-            covered = int((mask.view(height, width) & inside).sum())
-            if covered > most:
-                best, most = mask.view(height, width), covered
-            if covered == int(mask.sum()):
-                break
-        masks.append(best)
-    return masks
-
-
-@dataclass(frozen=True)
-class PartConsistency:
-    """What one part does at one layer, beside random places of the same area.
-
-    Attributes:
-        delta: of the part.
-        spread: standard deviation over pairs of images.
-        effect: Cohen's d of the random pairs less the part's.
-        p: of a permutation test: how often exchanging part and random place, image by image, gives as large a
-            difference.
-    """
-
-    delta: float
-    spread: float
-    effect: float
-    p: float
-
-
-def consistency(part: Int8[Tensor, "n d"], random: Int8[Tensor, "n d"], form: str, *, seed: int = 0) -> PartConsistency:
-    """Compares a part with random places, one for each image."""
+def consistency(
+    part: Int8[Tensor, "n d"], random: Int8[Tensor, "n d"], form: SignForm, *, seed: int = 0
+) -> PartConsistency:
+    """Compare the sign changes of a part with those of random regions, one for each image."""
     both = torch.cat([part, random])
     distances = hamming(both, both)[form]
     count = len(part)
@@ -167,53 +185,16 @@ def consistency(part: Int8[Tensor, "n d"], random: Int8[Tensor, "n d"], form: st
     )
 
 
-def table_rows(
-    signs: Mapping[str, Int8[Tensor, "n masks d"]], parts: Sequence[str], form: str
+def consistencies(
+    signs: Mapping[str, Int8[Tensor, "n masks d"]], parts: Sequence[str], form: SignForm
 ) -> dict[str, dict[str, PartConsistency]]:
-    """For each layer, each part against the random places, which are the masks after the parts'."""
+    """Return by layer and part the consistency; the masks after those of the parts are the random regions."""
     return {
         layer: {
-            part: consistency(changes[:, number], changes[:, len(parts) + number % _spare(changes, parts)], form)
+            part: consistency(
+                changes[:, number], changes[:, len(parts) + number % (changes.shape[1] - len(parts))], form
+            )
             for number, part in enumerate(parts)
         }
         for layer, changes in signs.items()
     }
-
-
-def correspondence(
-    net: nn.Module,
-    images: Sequence[Float[Tensor, "c h w"]] | Float[Tensor, "n c h w"],
-    parts: Mapping[str, Sequence[Bool[Tensor, "h w"]]],
-    objects: Sequence[Bool[Tensor, "h w"]],
-    layers: Sequence[str],
-    *,
-    value: float = 0.0,
-    form: str = THREE,
-    seed: int = 0,
-) -> dict[str, dict[str, PartConsistency]]:
-    """Cover each part, and as large a random place of the object, in each image; for each layer and part the outcome.
-
-    Args:
-        net: the network.
-        images: as it reads them.
-        parts: by name a mask for each image.
-        objects: masks of the objects, from which the random places are drawn.
-        layers: module paths; ``recompute.OUTPUT`` is the network's output.
-        value: what covered pixels are, as the network reads them.
-        form: ``three-valued`` or ``non-zero`` signs.
-        seed: of the random places.
-
-    Raises:
-        InputError: fewer than two images, a part that is not visible, or no object.
-    """
-    masks = []
-    for number, inside in enumerate(objects):
-        own = [of_part[number] for of_part in parts.values()]
-        areas = [int(mask.sum()) for mask in own]
-        masks.append([*own, *random_masks(inside, areas, seed + number)])
-    signs = sign_changes(net, images, masks, layers, lambda number: torch.full_like(images[number], value))
-    return table_rows(signs, list(parts), form)
-
-
-def _spare(changes: Tensor, parts: Sequence[str]) -> int:
-    return changes.shape[1] - len(parts)

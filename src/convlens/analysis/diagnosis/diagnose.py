@@ -1,7 +1,7 @@
-"""What is wrong with a network's first layers, and what the paper would change (section 4.1 and Fig 6)."""
+"""Diagnosis of a network's first two convolutions, and the changes the paper would try (section 4.1 and Fig 6)."""
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,107 +12,110 @@ from torch import Tensor, nn
 from convlens.analysis.diagnosis.filter_health import FilterHealth, dead_map_share, filter_health
 from convlens.analysis.diagnosis.shift_error import ShiftError, shift_errors
 from convlens.analysis.diagnosis.spectra import FilterSpectra, filter_spectra, peak_at
-from convlens.deconv import project_fields, receptive_fields, top_activations
+from convlens.analysis.galleries.top_activations import top_activations
+from convlens.deconv import project_fields
 from convlens.errors import InputError, NoReLUError
+from convlens.ops.receptive_field import receptive_fields
+from convlens.ops.tensor_repr import summary
 
 log = logging.getLogger(__name__)
 
 PERIOD = 4
-"""The stride that the paper blames for the aliasing; all networks are looked at there, so that they can be compared."""
-MAPS, PER_MAP = 32, 2
-FEW = 20.0
-"""Percent of the power at middle frequencies that are few: filters of white noise have 26."""
+"""The stride that the paper blames for aliasing, in pixels; measured for all networks, so that they can be compared."""
+NUM_MAPS, UNITS_PER_MAP = 32, 2
+"""Projections of the second layer: maps that are spread over the layer, and units of each."""
+FEW_MIDDLE = 20.0
+"""Few middle frequencies, in percent of the power: filters of white noise have 26."""
 
 
 @dataclass(frozen=True)
 class Finding:
-    """Something that is not well: what was seen, what it means, and what the paper would try."""
+    """A problem of the first layers.
 
-    seen: str
+    Attributes:
+        observation: the measured value.
+        meaning: what it means for the network.
+        change: what the paper would try.
+    """
+
+    observation: str
     meaning: str
     change: str
 
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """The state of a network's first two convolutions.
+    """State of a network's first two convolutions.
 
     Attributes:
         layer: name of the first one.
         kernel: side of its filters, in pixels.
-        stride: in pixels.
-        health: of its filters: strengths, and which are flat.
-        silent: share of its maps that hardly ever fire, in percent.
-        spectra: of its filters.
-        second: name of the second convolution, whose projections are looked at.
+        stride: its stride, in pixels.
+        health: strengths of its filters, and which are dead.
+        dead_maps: percentage of its maps that are dead.
+        spectra: spectra of its filters.
+        second: name of the second convolution, whose projections are examined for aliasing.
         aliasing: by period in pixels, for each projection the power at that period over that beside it.
-        shifts: for each layer, the change under small shifts beyond what its stride explains.
+        shifts: by layer, the change under small shifts beyond what the stride explains.
     """
 
     layer: str
     kernel: int
     stride: int
     health: FilterHealth
-    silent: float
+    dead_maps: float
     spectra: FilterSpectra
     second: str
-    aliasing: dict[int, Float[np.ndarray, " units"]]
-    shifts: dict[str, ShiftError]
+    aliasing: Mapping[int, Float[np.ndarray, " units"]]
+    shifts: Mapping[str, ShiftError]
+
+    __repr__ = summary
 
     def peak(self, period: int) -> float:
-        """Median of the aliasing at a period; NaN where that was not measured or no projection is large enough."""
+        """Return the median of the aliasing at a period; NaN if unknown."""
         values = self.aliasing.get(period, np.zeros(0))
         known = values[np.isfinite(values)]
         return float(np.median(known)) if len(known) else float("nan")
 
     @property
     def findings(self) -> list[Finding]:
-        """What is out of the ordinary. The paper gives no thresholds; these are ours."""
-        found = []
-        if self.health.spread > 5:
-            found.append(
-                Finding(
-                    f"the strongest filter's RMS is {self.health.spread:.1f} times the median",
-                    "a few filters dominate the layer",
-                    "renormalise filters whose RMS exceeds 0.1 (recipe.max_filter_rms)",
-                )
-            )
-        if self.health.dead_share > 5 or self.silent > 10:
-            found.append(
-                Finding(
-                    f"{self.health.dead_share:.0f} % of the filters are flat, {self.silent:.0f} % of maps are silent",
-                    "maps that cost time and memory and say nothing",
-                    "smaller filters at a smaller stride; renormalise filters; a lower learning rate",
-                )
-            )
-        if self.spectra.middle < FEW:
-            found.append(
-                Finding(
-                    f"only {self.spectra.middle:.0f} % of the filters' power is at middle frequencies",
-                    "the layer sees what is very coarse and very fine, and little between",
-                    "a smaller kernel, such as 7x7 instead of 11x11",
-                )
-            )
-        if self.stride > 1 and self.peak(self.stride) > 2:
-            found.append(
-                Finding(
-                    f"projections of {self.second} have {self.peak(self.stride):.1f} times the power at the stride's "
-                    "frequency as beside it",
-                    "aliasing: the layer above sees the grid of the first layer's stride",
-                    f"a smaller stride than {self.stride}",
-                )
-            )
-        first = next(iter(self.shifts.values()), None)
-        if first is not None and first.mean > 60:
-            found.append(
-                Finding(
-                    f"shifts of 1 to 3 px change the first layer's maps by {first.mean:.0f} % beyond what its stride "
-                    "explains",
-                    "what the layer says depends on where the grid of its stride happens to lie",
-                    "a smaller stride, or a smoother filter",
-                )
-            )
-        return found
+        """Problems of the two layers. The paper gives no thresholds; these are ours."""
+        return list(_findings(self))
+
+
+def _findings(found: Diagnosis) -> Iterator[Finding]:
+    if found.health.spread > 5:
+        yield Finding(
+            f"the strongest filter's RMS is {found.health.spread:.1f} times the median",
+            "a few filters dominate the layer",
+            "renormalise filters whose RMS exceeds 0.1 (recipe.max_filter_rms)",
+        )
+    if found.health.dead_share > 5 or found.dead_maps > 10:
+        yield Finding(
+            f"{found.health.dead_share:.0f} % of the filters and {found.dead_maps:.0f} % of the maps are dead",
+            "these maps cost time and memory and carry no information",
+            "smaller filters at a smaller stride; renormalise filters; a lower learning rate",
+        )
+    if found.spectra.middle < FEW_MIDDLE:
+        yield Finding(
+            f"only {found.spectra.middle:.0f} % of the filters' power is at middle frequencies",
+            "the layer responds to very coarse and very fine structure, and little between",
+            "a smaller kernel, such as 7x7 instead of 11x11",
+        )
+    if found.stride > 1 and found.peak(found.stride) > 2:
+        yield Finding(
+            f"projections of {found.second} have {found.peak(found.stride):.1f} times the power at the stride's "
+            "frequency as at neighbouring frequencies",
+            "aliasing: the second layer responds to the sampling grid of the first",
+            f"a stride below {found.stride}",
+        )
+    first = next(iter(found.shifts.values()), None)
+    if first is not None and first.mean > 60:
+        yield Finding(
+            f"shifts of 1 to 3 px change the first layer's maps by {first.mean:.0f} % beyond what its stride explains",
+            "the layer's output depends on the position of its sampling grid",
+            "a smaller stride, or a smoother filter",
+        )
 
 
 def diagnose(
@@ -129,38 +132,37 @@ def diagnose(
 
     Args:
         net: any network.
-        images: as it reads them, such as the validation images.
-        larger: images before ``preprocess`` that are larger by a few pixels on each side, for the shifts; without any,
-            those are left out.
-        preprocess: what is done to those after they are moved.
-        layers: for the shifts; none takes the two convolutions.
-        names: of the two layers, where what is to be read is not the convolutions themselves but such as the rectified
-            maps; None takes the convolutions.
-        batch_size: how many images go through the network at once.
+        images: as network input, such as the validation images.
+        larger: images before ``preprocess``, larger than ``images`` by at least 3 pixels on each side, for the shifts;
+            without any, shifts are not measured.
+        preprocess: converts shifted crops of ``larger`` to network input.
+        layers: layers whose change under shifts is measured; empty: the two convolutions.
+        names: layers to read instead of the two convolutions, such as their rectified maps.
+        batch_size: number of images in a forward pass.
 
     Raises:
-        InputError: no image, or fewer than two convolutions.
+        InputError: no image is given, or the network has fewer than two convolutions.
     """
     convolutions = [(name, module) for name, module in net.named_modules() if isinstance(module, nn.Conv2d)]
     if len(convolutions) < 2:
-        raise InputError(f"{type(net).__name__} has {len(convolutions)} convolutions: a diagnosis is of the first two")
+        raise InputError(f"{type(net).__name__} has {len(convolutions)} convolutions: a diagnosis needs two")
     if not len(images):
-        raise InputError("no image to look at: give at least one")
+        raise InputError("no image to diagnose the network with: give at least one")
     first, second = names or (convolutions[0][0], convolutions[1][0])
     conv = convolutions[0][1]
     size = (images.shape[2], images.shape[3])
     loader = [(batch, torch.zeros(len(batch), dtype=torch.int64)) for batch in images.split(batch_size)]
-    moved: dict[str, ShiftError] = {}
+    shifts: dict[str, ShiftError] = {}
     if len(larger):
         fields = receptive_fields(net, list(layers or (first, second)), size)
         local = {layer: field for layer, field in fields.items() if field.local}
-        moved = shift_errors(net, larger, size[0], local, preprocess)
+        shifts = shift_errors(net, larger, size[0], local, preprocess)
     try:
-        pictures = _projections(net, images, loader, second)
+        projections = _projections(net, images, loader, second)
     except NoReLUError as error:
-        log.warning("no projections, and so nothing on aliasing: %s", error)
-        pictures = torch.zeros(0, images.shape[1], 8, 8)
-    periods = dict.fromkeys([PERIOD, conv.stride[0]])
+        log.warning("aliasing is not measured, since nothing can be projected: %s", error)
+        projections = torch.zeros(0, images.shape[1], 8, 8)
+    periods = [period for period in dict.fromkeys([PERIOD, conv.stride[0]]) if period > 1]
     return Diagnosis(
         first,
         conv.kernel_size[0],
@@ -169,15 +171,17 @@ def diagnose(
         dead_map_share(net, first, loader),
         filter_spectra(conv.weight),
         second,
-        {period: peak_at(pictures, period) for period in periods if period > 1},
-        moved,
+        {period: peak_at(projections, period) for period in periods},
+        shifts,
     )
 
 
-def _projections(net: nn.Module, images: Tensor, loader: list, layer: str) -> Float[Tensor, "units c h w"]:
-    """Of the strongest activations of maps that are spread over the layer."""
-    top = top_activations(net, loader, [layer], k=PER_MAP)[layer]
-    chosen = torch.linspace(0, len(top.values) - 1, min(MAPS, len(top.values))).round().long().unique().tolist()
+def _projections(
+    net: nn.Module, images: Tensor, loader: Sequence[tuple[Tensor, Tensor]], layer: str
+) -> Float[Tensor, "units c h w"]:
+    """Return projections of the strongest activations of maps that are spread over the layer."""
+    top = top_activations(net, loader, [layer], k=UNITS_PER_MAP)[layer]
+    chosen = torch.linspace(0, len(top.values) - 1, min(NUM_MAPS, len(top.values))).round().long().unique().tolist()
     units = [
         top.unit(number, rank)
         for number in chosen

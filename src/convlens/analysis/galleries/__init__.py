@@ -1,1 +1,1 @@
-"""Top-9 galleries of feature maps (Fig 2)."""
+"""Galleries of feature maps: the strongest activations, projected to the pixels (paper, Fig 2)."""

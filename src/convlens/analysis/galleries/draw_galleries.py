@@ -1,197 +1,207 @@
-"""A gallery from end to end: search, projections, controls, and the files that people look at."""
+"""A gallery from end to end: search, projections, controls, and the files that are written (paper, Fig 2)."""
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import nn
 
-from convlens.analysis.galleries.array_store import fingerprint, prepare
-from convlens.analysis.galleries.gallery import OWN, Gallery, ProjectionVariant, projectors_of
-from convlens.analysis.galleries.sanity_checks import Controls, control_variants, evaluate_controls
+from convlens.analysis.galleries.array_store import remove_work, start_or_continue
+from convlens.analysis.galleries.gallery import Gallery
+from convlens.analysis.galleries.image_data import GalleryData
+from convlens.analysis.galleries.job import GalleryFiles, GalleryJob
+from convlens.analysis.galleries.sanity_checks import control_variants, evaluate_controls
 from convlens.analysis.galleries.selected_units import SelectedUnits, select_units
-from convlens.analysis.galleries.sheets import context_sheet, controls_sheet, keep_arrays, table_rows
-from convlens.analysis.galleries.top_activations import Search
-from convlens.deconv import TopActivations, receptive_fields
+from convlens.analysis.galleries.sheets import context_sheet, controls_sheet, table_rows, write_layer_arrays
+from convlens.analysis.galleries.top_activations import ActivationSearch
+from convlens.analysis.galleries.top_k_metric import TopActivations
+from convlens.analysis.galleries.variants import OWN, ProjectionVariant, Projectors, make_projectors
 from convlens.errors import InputError
 from convlens.figures.png import save_png
 from convlens.figures.top9 import top9_sheet
 from convlens.io.atomic import replacing
+from convlens.io.hashing import digest_named_arrays
+from convlens.ops.receptive_field import receptive_fields
 
-
-@dataclass(frozen=True)
-class GalleryJob:
-    """What is asked for.
-
-    Attributes:
-        layers: names.
-        split: where to search.
-        images: search the first so many images only; None searches all.
-        maps: how many of a layer's maps are projected (a fixed random choice); None is all.
-        k: activations per map.
-        rules: options of ``project``.
-        detailed: how many maps per layer are also shown with their whole images; 0 leaves that out.
-        controls: how many maps per layer are looked at with controls; 0 leaves them out, None is all.
-        images_at_once: how many images are held with their maps at a time, which bounds the memory; see ``Gallery``.
-        keep: leave projections and patches behind as arrays.
-        table: make the rows of the table for loggers, which takes a while.
-    """
-
-    layers: list[str]
-    split: str
-    images: int | None = None
-    maps: int | None = 12
-    k: int = 9
-    rules: dict[str, Any] = field(default_factory=dict)
-    detailed: int = 0
-    controls: int | None = 0
-    images_at_once: int | None = None
-    table: bool = True
-    keep: bool = False
-
-
-@dataclass(frozen=True)
-class GalleryFiles:
-    """What was made: pictures by layer, the rows of the table, and numbers.
-
-    ``dead`` is the share of each layer's maps that never rise above zero, in percent; ``seconds`` are those of each
-    step, of this attempt alone where an earlier one was continued.
-    """
-
-    sheets: dict[str, Path]
-    contexts: dict[str, Path]
-    control_sheets: dict[str, Path]
-    controls: dict[str, Controls]
-    rows: list[list[Any]]
-    dead: dict[str, float]
-    seconds: dict[str, float]
+CONTROL_IMAGES = 64
+"""Images that set the batch norm statistics of the randomized network."""
 
 
 def draw_galleries(
     net: nn.Module,
-    data: Any,
+    data: GalleryData,
     job: GalleryJob,
     folder: Path,
     *,
     title: str,
     progress: bool = False,
-    process: tuple[int, int] = (0, 1),
-    together: Callable[[], None] = lambda: None,
+    rank: int = 0,
+    world_size: int = 1,
+    barrier: Callable[[], None] = lambda: None,
 ) -> GalleryFiles | None:
-    """Search a split, project, and write the files; an interrupted attempt at the same job is continued.
+    """Search a split, project the strongest activations and write the files of a gallery.
+
+    Work in progress is in ``folder/partial``; an interrupted attempt at the same job is continued.
 
     Args:
         net: the network.
-        data: an ``ImageData``.
-        job: what is asked for.
-        folder: for the files; work in progress is in its ``partial``.
-        title: of the sheets, after the layer's name.
-        progress: show it.
-        process: which of how many processes this is. They share the work, and the first one writes the files.
-        together: waits for all of them.
+        data: the images.
+        job: the request.
+        folder: folder of the files.
+        title: title of the sheets, after the layer's name.
+        progress: show progress bars.
+        rank: number of this process; the first one writes the files.
+        world_size: number of processes, which share the work.
+        barrier: waits for all processes.
 
     Returns:
-        What was made; None in processes other than the first.
+        The files and numbers; None in other processes than the first.
+
+    Raises:
+        InputError: unknown or unusable layer, or a network without a ReLU.
     """
-    loader = data.plain_dataloader(job.split, job.images, process[1])
+    worker = _Worker(rank, world_size, barrier, progress)
+    # What cannot be drawn raises before anything is written.
+    fields = receptive_fields(net, list(job.layers), (data.image_size, data.image_size))
+    variants, projectors = _checked_variants(net, data, job)
     partial = folder / "partial"
-    # What cannot be done is said before anything is written.
-    fields = receptive_fields(net, job.layers, (data.image_size, data.image_size))
-    some = loader.dataset.__getitems__(range(min(64, len(loader.dataset))))[0]
-    views = [ProjectionVariant(OWN, net, job.rules)]
-    known = projectors_of(views, job.layers, some[:1])
+    continued = start_or_continue(partial, gallery_plan(net, data, job)) if rank == 0 else True
+    barrier()
+    times = [time.monotonic()]
+    tops = _search(net, data, job, partial, worker)
+    times.append(time.monotonic())
+    selected = []
+    for layer, top in tops.items():
+        maps = select_units(len(top.values), job.maps)
+        selected.append(SelectedUnits.from_top_activations(layer, top, fields[layer], maps))
+    images = data.dataset(job.split, "centre", job.images)
+    gallery = Gallery(images, selected, variants, partial, data.to_display, job.max_images)
+    _project(gallery, projectors, continued, worker)
+    times.append(time.monotonic())
+    if rank != 0:
+        return None
+    files = _write_files(gallery, data, job, folder, title)
+    remove_work(partial)
+    times.append(time.monotonic())
+    files.dead = {layer: 100 * float(top.dead.float().mean()) for layer, top in tops.items()}
+    steps = zip(("search", "projections", "pictures"), times, times[1:], strict=False)
+    files.seconds = {name: end - begin for name, begin, end in steps}
+    return files
+
+
+def gallery_plan(net: nn.Module, data: GalleryData, job: GalleryJob) -> dict[str, object]:
+    """Return all that a gallery depends on, by which an interrupted or finished one is recognised.
+
+    The keys and their order are those of galleries on disk, which differ from the names of the job's attributes.
+    """
+    dataset = data.dataset(job.split, "centre", job.images)
+    ids = [data.image_id(job.split, index) for index in range(len(dataset))]
+    sizes = [data.image_size, data.stored_size, data.mean.double().mean().item(), data.std.tolist()]
+    weights = ((name, tensor.detach().cpu().reshape(-1)) for name, tensor in net.state_dict().items())
+    return {
+        "weights": digest_named_arrays((name, tensor.view(torch.uint8).numpy()) for name, tensor in weights),
+        "network": repr(net),
+        "image_ids": ids,
+        "labels": dataset.labels.tolist(),
+        "cache": dataset.path.parent.name,
+        "preprocessing": sizes,
+        "layers": list(job.layers),
+        "split": job.split,
+        "images": job.images,
+        "maps": job.maps,
+        "k": job.k,
+        "rules": {"seed" if name == "signal" else name: value for name, value in job.rules.items()},
+        "detailed": job.detailed,
+        "controls": job.controls,
+        "images_at_once": job.max_images,
+        "table": job.table,
+        "keep": job.keep,
+    }
+
+
+@dataclass(frozen=True)
+class _Worker:
+    rank: int
+    world_size: int
+    barrier: Callable[[], None]
+    progress: bool
+
+
+def _checked_variants(net: nn.Module, data: GalleryData, job: GalleryJob) -> tuple[list[ProjectionVariant], Projectors]:
+    """Return the gallery's variants and a tested projector for each.
+
+    Raises:
+        InputError: a layer cannot be projected by a rule; of a control's rule, the message names ``task.controls``.
+    """
+    dataset = data.dataset(job.split, "centre", job.images)
+    images = dataset.__getitems__(range(min(CONTROL_IMAGES, len(dataset))))[0]
+    variants = [ProjectionVariant(OWN, net, job.rules)]
+    projectors = dict(make_projectors(variants, job.layers, images[:1]))
     if job.controls != 0:
-        views += control_variants(net, job.rules, some, job.controls)
+        controls = control_variants(net, job.rules, images, job.controls)
         try:
-            known |= projectors_of(views[1:], job.layers, some[:1])
+            projectors |= make_projectors(controls, job.layers, images[:1])
         except InputError as error:
             raise InputError(f"{error}; the controls use all rules: task.controls=0 leaves them out") from error
-    resumed = prepare(partial, plan_of(net, data, job)) if process[0] == 0 else True
-    together()
-    started = time.monotonic()
-    tops = _search(net, loader, job, partial, process, progress)
-    searched = time.monotonic()
-    chosen = [SelectedUnits.from_top_activations(x, tops[x], fields[x], select_units(len(tops[x].values), job.maps)) for x in job.layers]
-    gallery = Gallery(loader.dataset, chosen, views, partial, data.to_display, job.images_at_once)
-    if process[0] == 0 and not (resumed and (partial / "prepared").exists()):
-        gallery.prepare()
-        (partial / "prepared").touch()
-    together()
-    gallery.make(process, known, progress=progress)
-    together()
-    projected = time.monotonic()
-    if process[0] != 0:
-        return None
-    drawn = _draw(gallery, data, job, folder, title)
-    # The plan first: without it, what a kill leaves here is not taken for work in progress.
-    for path in sorted(partial.iterdir(), key=lambda path: path.name != "plan.json"):
-        path.unlink()
-    partial.rmdir()
-    dead = {layer: 100 * float((top.values[:, 0] <= 0).float().mean()) for layer, top in tops.items()}
-    seconds = {
-        "search": searched - started, "projections": projected - searched, "pictures": time.monotonic() - projected,
-    }  # fmt: skip
-    return GalleryFiles(*drawn, dead=dead, seconds=seconds)
-
-
-def plan_of(net: nn.Module, data: Any, job: GalleryJob) -> dict[str, Any]:
-    """What must be the same for work in progress to be continued."""
-    dataset = data.dataset(job.split, "centre", job.images)
-    count = len(dataset)
-    ids = [data.image_id(job.split, index) for index in range(count)]
-    settings = {name: getattr(job, name) for name in job.__dataclass_fields__}
-    size = [data.image_size, data.stored_size, data.mean.double().mean().item(), data.std.tolist()]
-    return {
-        "weights": fingerprint(net), "network": repr(net), "image_ids": ids, "labels": dataset.labels.tolist(),
-        "cache": dataset.path.parent.name, "preprocessing": size, **settings,
-    }  # fmt: skip
+        variants += controls
+    return variants, projectors
 
 
 def _search(
-    net: nn.Module, loader: Any, job: GalleryJob, partial: Path, process: tuple[int, int], progress: bool
+    net: nn.Module, data: GalleryData, job: GalleryJob, partial: Path, worker: _Worker
 ) -> dict[str, TopActivations]:
-    """The strongest activations, from where an earlier attempt stopped."""
-    search = Search(net, job.layers, job.k, process)
-    kept = partial / f"search.{process[0]}.pt"
+    """Search the strongest activations, continuing an interrupted search."""
+    search = ActivationSearch(net, job.layers, job.k, rank=worker.rank, world_size=worker.world_size)
+    path = partial / f"search.{worker.rank}.pt"
 
-    def keep() -> None:
-        with replacing(kept) as path:
-            torch.save(search.state(), path)
+    def save() -> None:
+        with replacing(path) as new:
+            torch.save(search.state(), new)
 
-    if kept.exists():
+    if path.exists():
         device = next((p.device for p in net.parameters()), torch.device("cpu"))
-        search.load(torch.load(kept, weights_only=True, map_location=device))
-    search.run(loader, progress=progress, pause=keep)
-    keep()
+        search.load(torch.load(path, weights_only=True, map_location=device))
+    loader = data.plain_dataloader(job.split, job.images, worker.world_size)
+    search.run(loader, progress=worker.progress, checkpoint=save)
+    save()
     return search.top()
 
 
-def _draw(
-    gallery: Gallery, data: Any, job: GalleryJob, folder: Path, title: str
-) -> tuple[dict[str, Path], dict[str, Path], dict[str, Path], dict[str, Controls], list[list[Any]]]:
-    """All files of all layers."""
-    sheets, contexts, control_sheets = {}, {}, {}
-    controls: dict[str, Controls] = {}
-    rows: list[list[Any]] = []
-    for chosen in gallery.chosen:
-        own = gallery.pictures(chosen, gallery.views[0])
-        patches = gallery.patches(chosen)
-        name = chosen.layer
+def _project(gallery: Gallery, projectors: Projectors, continued: bool, worker: _Worker) -> None:
+    """Create the gallery's files, unless an interrupted attempt has created them, and project its units."""
+    prepared = gallery.folder / "prepared"
+    if worker.rank == 0 and not (continued and prepared.exists()):
+        gallery.create_files()
+        prepared.touch()
+    worker.barrier()
+    gallery.make(projectors, rank=worker.rank, world_size=worker.world_size, progress=worker.progress)
+    worker.barrier()
+
+
+def _write_files(gallery: Gallery, data: GalleryData, job: GalleryJob, folder: Path, title: str) -> GalleryFiles:
+    """Write the sheets and arrays of all layers."""
+    files = GalleryFiles()
+    for selected in gallery.selected:
+        name = selected.layer
+        heading = f"{name}, {title}"
         sheet = top9_sheet(
-            own, patches, values=chosen.values.numpy(), maps=chosen.maps.tolist(), title=f"{name}, {title}"
+            gallery.projections(selected, gallery.variants[0]),
+            gallery.patches(selected),
+            values=selected.values.numpy(),
+            maps=selected.maps.tolist(),
+            title=heading,
         )
-        sheets[name] = save_png(sheet, folder / f"{name}.png")
-        if job.detailed and (picture := context_sheet(gallery, chosen, data, job, f"{name}, {title}")):
-            contexts[name] = save_png(picture, folder / f"{name}-where.png")
+        files.sheets[name] = save_png(sheet, folder / f"{name}.png")
+        if job.detailed and (context := context_sheet(gallery, selected, data, job, heading)):
+            files.contexts[name] = save_png(context, folder / f"{name}-where.png")
         if job.controls != 0:
-            if picture := controls_sheet(gallery, chosen, f"{name}, {title}"):
-                control_sheets[name] = save_png(picture, folder / f"{name}-controls.png")
-            if found := evaluate_controls(gallery, chosen):
-                controls[name] = found
+            if picture := controls_sheet(gallery, selected, heading):
+                files.control_sheets[name] = save_png(picture, folder / f"{name}-controls.png")
+            if controls := evaluate_controls(gallery, selected):
+                files.controls[name] = controls
         if job.table:
-            rows += table_rows(gallery, chosen, data, job.split)
-        keep_arrays(gallery, chosen, data, job, folder)
-    return sheets, contexts, control_sheets, controls, rows
+            files.rows += table_rows(gallery, selected, data, job.split)
+        write_layer_arrays(gallery, selected, data, job, folder)
+    return files

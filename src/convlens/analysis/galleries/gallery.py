@@ -1,13 +1,12 @@
-"""The strongest activations of layers with their projections and image patches (paper, Fig 2).
+"""Projections and image patches of the strongest activations of several layers, written to disk (paper, Fig 2).
 
-Units are projected image by image, so that each image is read once and its forward pass is shared by all of its units,
-whatever their layer and rule; pictures go to disk as they come.
+Units are projected image by image: each image is read once, and all of its units, of any layer and rule, share its
+forward pass.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from jaxtyping import UInt8
@@ -15,42 +14,36 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from convlens.analysis.galleries.array_store import Patches, Progress, Projections
-from convlens.analysis.galleries.selected_units import SelectedUnits, select_units
-from convlens.deconv import FieldProjector
-from convlens.deconv.backward import WORTH, area
-from convlens.deconv.forward_cache import ForwardCache, record
+from convlens.analysis.galleries.image_data import ImageDataset, image_at
+from convlens.analysis.galleries.selected_units import SelectedUnits
+from convlens.analysis.galleries.variants import ProjectionVariant, Projectors, make_projectors
+from convlens.deconv.backward import MIN_AREA_RATIO, window_area
+from convlens.deconv.forward_cache import ForwardCache, cache_forward
+from convlens.deconv.project import FieldProjector
 from convlens.ops.layer_access import like_parameters
 
-Pictures = Callable[[Tensor], Tensor]
-OWN = "projections"
-PIXELS_AT_ONCE = 32 * 224**2
+MAX_PIXELS = 32 * 224**2
+"""Default number of image pixels that are held at once: 32 images of 224 x 224."""
+PATCH_PADDING = 128
 
 
 @dataclass(frozen=True)
-class ProjectionVariant:
-    """A way of looking at the units: a network with the options of ``project``.
+class _UnitsInBlock:
+    """The units of a layer whose images are in a block.
 
     Attributes:
-        name: of its pictures; ``OWN`` are the gallery's own.
-        net: the network, or one like it.
-        options: of ``project``.
-        other: takes another map's unit at the same place instead.
-        maps: how many of the gallery's maps it shows, a random choice; None is all.
+        selected: the layer's selected maps.
+        places: (row, rank) of each unit among them.
+        images: index of each unit's image in the block.
     """
 
-    name: str
-    net: nn.Module
-    options: dict[str, Any] = field(default_factory=dict)
-    other: bool = False
-    maps: int | None = None
-
-    def rows(self, chosen: SelectedUnits) -> list[int]:
-        """Which of the chosen maps it shows."""
-        return select_units(len(chosen.maps), self.maps).tolist()
+    selected: SelectedUnits
+    places: list[tuple[int, int]]
+    images: list[int]
 
 
 def crop(images: Tensor, box: Sequence[int], fill: float) -> Tensor:
-    """The window (top, left, bottom, right) of images [..., h, w]; what lies outside them is ``fill``."""
+    """Return the window (top, left, bottom, right) of images [..., h, w], filled outside of them with ``fill``."""
     top, left, bottom, right = box
     height, width = images.shape[-2:]
     window = torch.full(
@@ -62,153 +55,144 @@ def crop(images: Tensor, box: Sequence[int], fill: float) -> Tensor:
     return window
 
 
-def projectors_of(
-    views: Sequence[ProjectionVariant], layers: Sequence[str], image: Tensor
-) -> dict[tuple[str, str], FieldProjector]:
-    """A projector for each view and layer, each tried out."""
-    found = {}
-    for view in views:
-        for layer in layers:
-            projector = FieldProjector(view.net, image, layer, **view.options)
-            projector.try_out(image)
-            found[view.name, layer] = projector
-    return found
-
-
 @dataclass(frozen=True)
 class Gallery:
-    """Everything that is to be drawn, and where the pictures go.
+    """Projections and patches of the strongest activations of some layers, as files in a folder.
 
     Attributes:
-        dataset: gives an image, alone or before its label, for each number in the chosen maps' ``images``.
-        chosen: the layers' maps.
-        views: ``OWN`` first.
-        folder: for the files.
-        to_display: turns images as the network reads them into uint8 pictures.
-        images_at_once: how many images are held with their maps at a time, which bounds the memory; None is as many
+        dataset: the images, by the indices in the selected maps' ``images``.
+        selected: the selected maps of each layer.
+        variants: how to project; ``OWN`` comes first.
+        folder: folder of the files.
+        to_display: converts images [n, c, h, w] as the network reads them to pixel values 0..255.
+        max_images: number of images that are held at once with their maps, which bounds the memory; None is as many
             as have the pixels of 32 images of 224 x 224.
     """
 
-    dataset: Any
-    chosen: list[SelectedUnits]
-    views: list[ProjectionVariant]
+    dataset: ImageDataset
+    selected: list[SelectedUnits]
+    variants: list[ProjectionVariant]
     folder: Path
-    to_display: Pictures
-    images_at_once: int | None = None
+    to_display: Callable[[Tensor], Tensor]
+    max_images: int | None = None
 
-    def prepare(self) -> None:
-        """Make empty files for all pictures."""
-        channels = _image(self.dataset, 0).shape[0]
-        for chosen in self.chosen:
-            size, k = chosen.field.size, chosen.images.shape[1]
-            Patches.create(self.folder, f"{chosen.layer}.patches", (len(chosen.maps), k, 3, *size))
-            for view in self.views:
-                shape = (len(view.rows(chosen)), k, channels, *size)
-                Projections.create(self.folder, f"{chosen.layer}.{view.name}", shape)
+    def create_files(self) -> None:
+        """Create files of zeros for all projections and patches."""
+        channels = image_at(self.dataset, 0).shape[0]
+        for selected in self.selected:
+            size, k = selected.field.size, selected.images.shape[1]
+            Patches.create(self.folder, f"{selected.layer}.patches", (len(selected.maps), k, 3, *size))
+            for variant in self.variants:
+                shape = (len(variant.rows(selected)), k, channels, *size)
+                Projections.create(self.folder, f"{selected.layer}.{variant.name}", shape)
 
-    def patches(self, chosen: SelectedUnits) -> Patches:
-        """The patches of a layer."""
-        return Patches(self.folder, f"{chosen.layer}.patches")
+    def patches(self, selected: SelectedUnits) -> Patches:
+        """Return the image patches of a layer."""
+        return Patches(self.folder, f"{selected.layer}.patches")
 
-    def pictures(self, chosen: SelectedUnits, view: ProjectionVariant) -> Projections:
-        """The projections of a layer in a view; row i is the i-th of ``view.rows``."""
-        return Projections(self.folder, f"{chosen.layer}.{view.name}")
+    def projections(self, selected: SelectedUnits, variant: ProjectionVariant) -> Projections:
+        """Return the projections of a layer by a variant; row i is the i-th of ``variant.rows``."""
+        return Projections(self.folder, f"{selected.layer}.{variant.name}")
 
     def blocks(self) -> list[list[int]]:
-        """The numbers of the images that are needed, as many at a time as are held."""
-        found = [chosen.images[chosen.alive] for chosen in self.chosen]
-        numbers = torch.cat(found).unique().tolist() if found else []
-        height, width = _image(self.dataset, 0).shape[-2:]
-        count = self.images_at_once or max(1, PIXELS_AT_ONCE // (height * width))
-        return [numbers[i : i + count] for i in range(0, len(numbers), count)]
+        """Return the indices of the images that are needed, divided into blocks that are held at once."""
+        needed = [selected.images[selected.active] for selected in self.selected]
+        indices = torch.cat(needed).unique().tolist() if needed else []
+        height, width = image_at(self.dataset, 0).shape[-2:]
+        count = self.max_images or max(1, MAX_PIXELS // (height * width))
+        return [indices[start : start + count] for start in range(0, len(indices), count)]
 
     def make(
-        self,
-        process: tuple[int, int] = (0, 1),
-        projectors: Mapping[tuple[str, str], FieldProjector] | None = None,
-        *,
-        progress: bool = False,
+        self, projectors: Projectors | None = None, *, rank: int = 0, world_size: int = 1, progress: bool = False
     ) -> None:
-        """Project what is not projected yet; with several processes each does its share of the images.
+        """Project the units that are not projected yet; with several processes, those of this process' images.
 
-        ``projectors`` are those of views and layers, by their names, if they were made before.
+        Args:
+            projectors: of all variants and layers, if they were made before.
+            rank: number of this process.
+            world_size: number of processes.
+            progress: show a progress bar.
 
         Raises:
-            InputError: as ``project``.
+            InputError: as `convlens.project`.
         """
-        rank, processes = process
-        notes = Progress(self.folder, rank)
-        blocks, done = self.blocks(), notes.done()
-        mine = [n for n in range(rank, len(blocks), processes) if n not in done]
-        if not mine:
+        finished = Progress(self.folder, rank)
+        blocks, done = self.blocks(), finished.done()
+        own = [number for number in range(rank, len(blocks), world_size) if number not in done]
+        if not own:
             return
         if projectors is None:
-            image = _image(self.dataset, blocks[0][0])[None]
-            projectors = projectors_of(self.views, [chosen.layer for chosen in self.chosen], image)
+            image = image_at(self.dataset, blocks[0][0])[None]
+            projectors = make_projectors(self.variants, [selected.layer for selected in self.selected], image)
         hidden = None if progress and rank == 0 else True
-        with tqdm(desc="projections", unit="image", total=sum(len(blocks[n]) for n in mine), disable=hidden) as bar:
-            for number in mine:
-                self._block(blocks[number], projectors)
-                notes.note(number)
+        with tqdm(desc="projections", unit="image", total=sum(len(blocks[n]) for n in own), disable=hidden) as bar:
+            for number in own:
+                self._make_block(blocks[number], projectors)
+                finished.add(number)
                 bar.update(len(blocks[number]))
 
-    def _block(self, numbers: list[int], projectors: Mapping[tuple[str, str], FieldProjector]) -> None:
-        """The units of some images, in all layers and views."""
-        images = torch.stack([_image(self.dataset, number) for number in numbers])
-        members = [(chosen, self._members(chosen, numbers)) for chosen in self.chosen]
-        self._cut_patches(members, self.to_display(images).cpu())
-        for net in {id(view.net): view.net for view in self.views}.values():
-            views = [view for view in self.views if view.net is net]
-            recording = self._recording(net, images, views, members)
-            for view in views:
-                for chosen, (places, rows) in members:
-                    shown = {row: index for index, row in enumerate(view.rows(chosen))}
-                    own = [(place, row) for place, row in zip(places, rows, strict=True) if place[0] in shown]
-                    if not own:
-                        continue
-                    units = [chosen.unit(*place, row, view.other) for place, row in own]
-                    found = projectors[view.name, chosen.layer](images, units, recording)
-                    store = self.pictures(chosen, view)
-                    for ((row, rank), _), projection in zip(own, found, strict=True):
-                        store.put(shown[row], rank, projection)
-                    store.flush()
+    def _make_block(self, indices: list[int], projectors: Projectors) -> None:
+        """Project the units of some images in all layers and variants and cut out their patches."""
+        images = torch.stack([image_at(self.dataset, index) for index in indices])
+        units = [_units_in(selected, indices) for selected in self.selected]
+        self._cut_patches(units, self.to_display(images).cpu())
+        for net in {id(variant.net): variant.net for variant in self.variants}.values():
+            variants = [variant for variant in self.variants if variant.net is net]
+            cache = _shared_forward_pass(net, images, variants, units)
+            for variant in variants:
+                for layer_units in units:
+                    projector = projectors[variant.name, layer_units.selected.layer]
+                    self._project(variant, layer_units, projector, images, cache)
 
-    def _cut_patches(self, members: list[tuple[SelectedUnits, "Members"]], pictures: UInt8[Tensor, "n 3 h w"]) -> None:
-        for chosen, (places, rows) in members:
-            store = self.patches(chosen)
-            for (row, rank), image in zip(places, rows, strict=True):
-                store.put(row, rank, crop(pictures[image], chosen.box(row, rank), 128))
+    def _project(
+        self,
+        variant: ProjectionVariant,
+        units: _UnitsInBlock,
+        projector: FieldProjector,
+        images: Tensor,
+        cache: ForwardCache | None,
+    ) -> None:
+        """Project units of one layer by one variant."""
+        selected = units.selected
+        index_of = {row: index for index, row in enumerate(variant.rows(selected))}
+        shown = [(p, image) for p, image in zip(units.places, units.images, strict=True) if p[0] in index_of]
+        if not shown:
+            return
+        projections = projector(images, [selected.unit(*p, image, variant.other) for p, image in shown], cache)
+        store = self.projections(selected, variant)
+        for ((row, rank), _), projection in zip(shown, projections, strict=True):
+            store.put(index_of[row], rank, projection)
+        store.flush()
+
+    def _cut_patches(self, units: list[_UnitsInBlock], pictures: UInt8[Tensor, "n c h w"]) -> None:
+        for layer_units in units:
+            selected, store = layer_units.selected, self.patches(layer_units.selected)
+            for (row, rank), image in zip(layer_units.places, layer_units.images, strict=True):
+                store.put(row, rank, crop(pictures[image], selected.box(row, rank), PATCH_PADDING))
             store.flush()
 
-    @staticmethod
-    def _members(chosen: SelectedUnits, numbers: list[int]) -> "Members":
-        row_of = {number: row for row, number in enumerate(numbers)}
-        inside = chosen.alive & torch.isin(chosen.images, torch.tensor(numbers))
-        places = [(row, rank) for row, rank in inside.nonzero().tolist()]
-        return places, [row_of[int(chosen.images[place])] for place in places]
 
-    @staticmethod
-    def _recording(
-        net: nn.Module, images: Tensor, views: list[ProjectionVariant], members: list[tuple[SelectedUnits, "Members"]]
-    ) -> ForwardCache | None:
-        """One forward pass over the images, if it is cheaper than those of all the windows."""
-        seen = []
-        local = [(chosen, places) for chosen, (places, _) in members if chosen.field.local]
-        for chosen, places in local:
-            spots = torch.tensor([chosen.positions[p].tolist() for p in places], dtype=torch.int64).reshape(-1, 2)
-            for view in views:
-                shown = set(view.rows(chosen))
-                seen.append((chosen.field, spots[[row in shown for row, _ in places]]))
-        sizes = (images.shape[-2], images.shape[-1])
-        if not local or sum(area(field, spots, sizes) for field, spots in seen) < WORTH * len(images):
-            return None
-        return record(net, like_parameters(net, images), [chosen.layer for chosen, _ in local])
+def _units_in(selected: SelectedUnits, indices: list[int]) -> _UnitsInBlock:
+    """Return the units of a layer whose images are among those indices."""
+    index_in_block = {index: number for number, index in enumerate(indices)}
+    inside = selected.active & torch.isin(selected.images, torch.tensor(indices))
+    places = [(row, rank) for row, rank in inside.nonzero().tolist()]
+    return _UnitsInBlock(selected, places, [index_in_block[int(selected.images[place])] for place in places])
 
 
-Members = tuple[list[tuple[int, int]], list[int]]
-"""(row, rank) of some units, and the row of the image of each."""
-
-
-def _image(dataset: Any, number: int) -> Tensor:
-    item = dataset[number]
-    return item[0] if isinstance(item, list | tuple) else item
+def _shared_forward_pass(
+    net: nn.Module, images: Tensor, variants: list[ProjectionVariant], units: list[_UnitsInBlock]
+) -> ForwardCache | None:
+    """Run the network once over whole images if that is cheaper than over the windows of all units."""
+    local = [layer_units for layer_units in units if layer_units.selected.field.local]
+    sizes = (images.shape[-2], images.shape[-1])
+    total = 0.0
+    for layer_units in local:
+        selected, places = layer_units.selected, layer_units.places
+        positions = torch.tensor([selected.positions[p].tolist() for p in places], dtype=torch.int64).reshape(-1, 2)
+        for variant in variants:
+            rows = set(variant.rows(selected))
+            total += window_area(selected.field, positions[[row in rows for row, _ in places]], sizes)
+    if not local or total < MIN_AREA_RATIO * len(images):
+        return None
+    return cache_forward(net, like_parameters(net, images), [layer_units.selected.layer for layer_units in local])

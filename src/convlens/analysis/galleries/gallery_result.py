@@ -1,99 +1,105 @@
-"""What the report reads of a gallery: its pictures, its numbers, and the claims that its controls decide."""
+"""The result of a gallery: its figures, numbers and tables, and the claims that its controls decide."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
-from convlens.analysis.galleries.draw_galleries import GalleryFiles, GalleryJob
-from convlens.analysis.galleries.sanity_checks import Controls
+from convlens.analysis.galleries.job import GalleryFiles, GalleryJob
+from convlens.analysis.galleries.sanity_checks import RULES, Controls
+from convlens.stats.results import AnalysisResult, Figure, Number, Table
 
 
-def gallery_result(drawn: GalleryFiles, folder: Path, when: str, job: GalleryJob) -> dict[str, Any]:
-    """The content of result.json; ``folder`` is where it will be, ``when`` says which images were searched."""
-    rules = job.rules
-    options = "".join(f", {name} {value}" for name, value in rules.items() if name != "rule" and value is not None)
-    which = "For some maps" if job.maps is not None else "For all maps"
-    text = (
-        f"{which} of each layer ({when}), the {job.k} images that excite the map most: left the activation "
-        f"projected down to the pixels (rule {rules.get('rule', 'deconvnet')}{options}), right the image patch in "
-        "the unit's receptive field. One gain per layer; grey is zero."
+def gallery_result(files: GalleryFiles, folder: Path, when: str, job: GalleryJob) -> AnalysisResult:
+    """Return the result of a gallery.
+
+    Args:
+        files: the gallery's files.
+        folder: folder of the result, relative to which its figures are named.
+        when: the searched images in words, such as ``epoch 5, val images``.
+        job: the gallery's request.
+    """
+    return AnalysisResult(
+        analysis="projections",
+        title="Strongest activations, projected to the pixels",
+        reproduces="Fig 2",
+        text=_text(files, when, job),
+        numbers=[Number(f"dead maps, {layer}", share, "%") for layer, share in files.dead.items()],
+        figures=[
+            *_figures(files.sheets, folder, "", when),
+            *_figures(files.contexts, folder, ": where in the images", when),
+            *_figures(files.control_sheets, folder, ": controls", when),
+        ],
+        tables=_tables(list(files.controls.values())),
+        claims=[claim for controls in files.controls.values() for claim in controls.claims()],
     )
-    if drawn.controls:
+
+
+def rounded_seconds(files: GalleryFiles) -> dict[str, float]:
+    """Return the duration of each step as ``result.json`` has it."""
+    return {step: round(seconds, 1) for step, seconds in files.seconds.items()}
+
+
+def _text(files: GalleryFiles, when: str, job: GalleryJob) -> str:
+    rules = job.rules
+    rule = rules.get("rule", "deconvnet")
+    options = "".join(f", {name} {value}" for name, value in rules.items() if name != "rule" and value is not None)
+    shown = "all maps" if job.maps is None else "some maps"
+    text = (
+        f"The {job.k} strongest activations of {shown} of each layer ({when}), at most one per image. Left: the "
+        f"activation projected to the pixels (rule {rule}{options}). Right: the image patch in the unit's receptive "
+        "field. All projections of a layer share one gain; grey is zero. A map is dead if no image activates it above "
+        "zero."
+    )
+    if files.controls:
         text += (
             " A deconvnet can draw recognisable images of anything, so the controls show the same units by the other "
-            "rules, another map's unit at the same place, and the same units with the weights in random order."
+            "rules, another map's unit at the same position, and the same units with randomized weights."
         )
-    return {
-        "analysis": "projections",
-        "title": "What excites the maps most",
-        "reproduces": "Fig 2",
-        "order": 30,
-        "text": text,
-        "numbers": [
-            {"name": f"maps of {layer} that no image excites", "value": share, "unit": "%"}
-            for layer, share in drawn.dead.items()
-        ],
-        "figures": [
-            *_figures(drawn.sheets, folder, "", when),
-            *_figures(drawn.contexts, folder, ": where in the images", when),
-            *_figures(drawn.control_sheets, folder, ": controls", when),
-        ],
-        "tables": _tables(list(drawn.controls.values())),
-        "claims": [claim.as_json() for controls in drawn.controls.values() for claim in controls.claims()],
-        "seconds": {step: round(seconds, 1) for step, seconds in drawn.seconds.items()},
-    }
+    return text
 
 
-def _figures(paths: Mapping[str, Path], folder: Path, what: str, when: str) -> list[dict[str, str]]:
+def _figures(paths: Mapping[str, Path], folder: Path, part: str, when: str) -> list[Figure]:
     return [
-        {"file": str(path.relative_to(folder)), "key": f"{layer}{what}", "caption": f"{layer}{what}, {when}"}
+        Figure(str(path.relative_to(folder)), f"{layer}{part}", f"{layer}{part}, {when}")
         for layer, path in paths.items()
     ]
 
 
-def _tables(layers: Sequence[Controls]) -> list[dict[str, Any]]:
-    if not layers:
-        return []
-    grouping = {
-        "title": "Claim 5: the nine projections of a map are of one kind. Area under the ROC curve of telling two "
-        "projections of one map from two of different maps by their likeness (greatest cosine over small shifts); "
-        "0.5 is chance, in brackets 95 % over maps",
-        "columns": [
-            "layer", "claim", "beyond random", "maps", "projections", "random weights", "difference", "patches",
-        ],
-        "rows": [
-            [
-                c.layer, c.claim_5, c.claim_5_learned,
-                c.maps, str(c.grouping), str(c.grouping_random), str(c.grouping_gain), str(c.patches),
-            ]
-            for c in layers
-        ],
-    }  # fmt: skip
-    places = {
-        "title": "Does a projection depend on the map? Mean likeness of two projections of one map, and of a "
-        "projection to that of another map's unit at the same place of the same image (1: the same picture)",
-        "columns": ["layer", "same map, other images", "other map, same place"],
-        "rows": [[c.layer, str(c.within), str(c.same_place)] for c in layers],
-    }
-    clarity = {
-        "title": "Claim 3: the deconvnet is clearer than the gradient. Gini coefficient (sparsity) and edge coherence, "
-        "and deconvnet less gradient over the same units",
-        "columns": [
-            "layer",
-            "claim",
-            *(f"{what}, {rule}" for what in ("Gini", "coherence") for rule in ("deconvnet", "gradient", "guided")),
-            "Gini, difference",
-            "coherence, difference",
-        ],
-        "rows": [
-            [
-                c.layer,
-                c.claim_3,
-                *(f"{e.value:.3f}" for values in (c.sparsity, c.coherence) for e in values.values()),
-                str(c.sparsity_gain),
-                str(c.coherence_gain),
-            ]
-            for c in layers
-        ],
-    }
-    return [grouping, places, clarity]
+def _tables(layers: Sequence[Controls]) -> list[Table]:
+    return [_grouping_table(layers), _same_place_table(layers), _sharpness_table(layers)] if layers else []
+
+
+def _grouping_table(layers: Sequence[Controls]) -> Table:
+    title = (
+        "Claim 5: the nine projections of a map are similar. Area under the ROC curve of pairs of projections of one "
+        "map against pairs of different maps, by similarity (greatest cosine over small shifts); 0.5 is chance; in "
+        "brackets the 95 % interval over maps"
+    )
+    columns = ["layer", "claim", "beyond random", "maps", "projections", "random weights", "difference", "patches"]
+    rows: list[list[str | int]] = []
+    for c in layers:
+        areas = [str(auc) for auc in (c.grouping, c.grouping_random, c.grouping_gain, c.patches)]
+        rows.append([c.layer, c.claim_5, c.claim_5_learned, c.maps, *areas])
+    return Table(title, columns, rows)
+
+
+def _same_place_table(layers: Sequence[Controls]) -> Table:
+    title = (
+        "Does a projection depend on the map? Mean similarity of two projections of one map, and of a projection to "
+        "that of another map's unit at the same position of the same image (1: identical)"
+    )
+    columns = ["layer", "same map, other images", "other map, same position"]
+    return Table(title, columns, [[c.layer, str(c.within), str(c.same_place)] for c in layers])
+
+
+def _sharpness_table(layers: Sequence[Controls]) -> Table:
+    title = (
+        "Claim 3: projections by the deconvnet are sharper than by the gradient. Gini coefficient (sparsity) and edge "
+        "coherence, and deconvnet less gradient over the same units"
+    )
+    by_rule = [f"{measure}, {rule}" for measure in ("Gini", "coherence") for rule in RULES]
+    columns = ["layer", "claim", *by_rule, "Gini, difference", "coherence, difference"]
+    rows = []
+    for c in layers:
+        means = [f"{estimate.value:.3f}" for values in (c.sparsity, c.coherence) for estimate in values.values()]
+        rows.append([c.layer, c.claim_3, *means, str(c.sparsity_gain), str(c.coherence_gain)])
+    return Table(title, columns, rows)

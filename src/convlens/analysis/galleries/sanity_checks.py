@@ -1,88 +1,80 @@
-"""Controls beside every gallery: deconvnets can draw recognisable images of anything (Nie, Zhang and Patel 2018)."""
+"""Controls of a gallery: other rules, other maps, randomized weights, and the claims that they decide.
 
-import copy
-from collections.abc import Sequence
+A deconvnet can draw recognisable images of anything (Nie, Zhang and Patel 2018), so each gallery is compared with them.
+"""
+
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from convlens.analysis.galleries.gallery import OWN, Gallery, ProjectionVariant
+from convlens.analysis.galleries.array_store import Patches
+from convlens.analysis.galleries.gallery import Gallery
 from convlens.analysis.galleries.selected_units import SelectedUnits
 from convlens.analysis.galleries.sharpness import edge_coherence, gini
 from convlens.analysis.galleries.similarity import auc_table, pairs_across, pairs_within, similarity, spectra
-from convlens.ops.layer_access import evaluating, like_parameters
+from convlens.analysis.galleries.variants import OWN, ProjectionVariant
+from convlens.deconv.project import ProjectOptions
+from convlens.deconv.rules import Rule
+from convlens.ops.randomize import randomize_weights
+from convlens.ops.tensor_repr import summary
 from convlens.stats.claims import Claim, Estimate, bootstrap, mean_of, verdict
 
 RANDOM, OTHER = "random_weights", "other_map"
-RULES = ("deconvnet", "gradient", "guided")
+RULES: tuple[Rule, ...] = ("deconvnet", "gradient", "guided")
+
+
+@runtime_checkable
+class _PicturesByMap(Protocol):
+    def __getitem__(self, row: int, /) -> Float[np.ndarray, "k c h w"]: ...
 
 
 def control_variants(
-    net: nn.Module, rules: dict[str, Any], images: Tensor, maps: int | None
+    net: nn.Module, rules: ProjectOptions, images: Float[Tensor, "n c h w"], maps: int | None
 ) -> list[ProjectionVariant]:
-    """The same units by the other rules, under random weights, and other maps' units at their places.
+    """Return the controls: the same units by the other rules, other maps' units, and units of a randomized network.
 
     Args:
         net: the network.
-        rules: options of ``project`` of the gallery itself.
-        images: some of the data set, which set the statistics of a random network's normalisations.
-        maps: how many of a layer's maps are controlled; None is all.
+        rules: options of `convlens.project` of the gallery itself.
+        images: images that set the batch norm statistics of the randomized network.
+        maps: how many of a layer's maps have controls; None is all.
     """
     own = rules.get("rule", "deconvnet")
-    views = [
-        ProjectionVariant(rule, net, {**rules, "rule": rule, "lrn": None}, maps=maps) for rule in RULES if rule != own
+    variants = [
+        ProjectionVariant(rule, net, ProjectOptions(**{**rules, "rule": rule, "lrn": None}), maps=maps)
+        for rule in RULES
+        if rule != own
     ]
-    # Units of other maps, and of other weights, need not be above zero here: they are seeded with one.
-    views.append(ProjectionVariant(OTHER, net, {**rules, "seed": "one"}, other=True, maps=maps))
-    views.append(ProjectionVariant(RANDOM, randomize_weights(net, images), {**rules, "seed": "one"}, maps=maps))
-    return views
-
-
-def randomize_weights(net: nn.Module, images: Tensor, seed: int = 0) -> nn.Module:
-    """A copy of the network whose weights are its own in random order, so that nothing learned is left but their size.
-
-    Batch norms get the statistics of ``images``.
-    """
-    other = copy.deepcopy(net)
-    generator = torch.Generator().manual_seed(seed)
-    norms = [module for module in other.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
-    with torch.no_grad():
-        for parameter in other.parameters():
-            if parameter.dim() > 1:
-                order = torch.randperm(parameter.numel(), generator=generator).to(parameter.device)
-                parameter.copy_(parameter.flatten()[order].view_as(parameter))
-        if norms:
-            with evaluating(other):
-                for norm in norms:
-                    norm.reset_running_stats()
-                    norm.momentum = None  # the mean over all that is seen
-                    norm.train()
-                # Of one image the last layers may have a single value, of which there is no spread.
-                images = images if len(images) > 1 else torch.cat([images, images])
-                other(like_parameters(other, images).clone())
-    return other.eval()
+    # Units of other maps and of other weights may be zero here, so their signal is one.
+    from_one = ProjectOptions(**{**rules, "signal": "one"})
+    variants.append(ProjectionVariant(OTHER, net, from_one, other=True, maps=maps))
+    variants.append(ProjectionVariant(RANDOM, randomize_weights(net, images), from_one, maps=maps))
+    return variants
 
 
 @dataclass(frozen=True)
 class Controls:
-    """What the controls say of one layer.
+    """Statistics of one layer's projections and of their controls.
 
     Attributes:
-        layer: its name.
-        maps: how many maps were compared: those with at least two activations above zero.
-        grouping: area under the ROC curve of telling two projections of one map from two of different maps (claim 5).
-        grouping_random: the same under random weights.
-        grouping_gain: the first less the second, over the same maps.
-        patches: the same of the image patches.
-        same_place: mean likeness of a projection to that of another map's unit at the same place.
-        within: mean likeness of two projections of one map.
+        layer: name of the layer.
+        maps: number of maps that are compared: those with at least two activations above zero.
+        grouping: area under the ROC curve of pairs of projections of one map against pairs of different maps, by
+            their similarity (claim 5).
+        grouping_random: the same with randomized weights.
+        grouping_gain: ``grouping`` less ``grouping_random``, over the same maps.
+        patches: the same area for the image patches.
+        same_place: mean similarity of a projection to that of another map's unit at the same position.
+        within: mean similarity of two projections of one map.
         sparsity: mean Gini coefficient by rule.
         coherence: mean edge coherence by rule.
-        sparsity_gain: deconvnet less gradient, over the same units (claim 3).
-        coherence_gain: the same of the edge coherence.
+        sparsity_gain: Gini coefficient of the deconvnet less that of the gradient, over the same units (claim 3).
+        coherence_gain: edge coherence of the deconvnet less that of the gradient, over the same units (claim 3).
     """
 
     layer: str
@@ -98,114 +90,140 @@ class Controls:
     sparsity_gain: Estimate
     coherence_gain: Estimate
 
+    __repr__ = summary
+
     @property
     def claim_5(self) -> str:
-        """A map's projections are of one kind: more alike than those of different maps."""
+        """Verdict: a map's projections are more similar than those of different maps."""
         return verdict(self.grouping.against(0.5))
 
     @property
     def claim_5_learned(self) -> str:
-        """And more so than under random weights."""
+        """Verdict: the same, and more so than with randomized weights."""
         return verdict(self.grouping.against(0.5), self.grouping_gain.against(0))
 
     @property
     def claim_3(self) -> str:
-        """The deconvnet's pictures are clearer than the gradient's: sparser, with more coherent edges."""
+        """Verdict: the deconvnet's projections are sharper than the gradient's: sparser, with more coherent edges."""
         return verdict(self.sparsity_gain.against(0), self.coherence_gain.against(0))
 
     def claims(self) -> list[Claim]:
-        """Both claims for the board of all."""
+        """Return claims 5 and 3 of the paper."""
         random = {"random weights": str(self.grouping_random), "patches": str(self.patches)}
-        guided = {f"{rule}, edge coherence": str(value) for rule, value in self.coherence.items()}
+        by_rule = {f"{rule}, edge coherence": str(value) for rule, value in self.coherence.items()}
+        grouping = "AUC of pairs within and across maps, against 0.5"
+        sharpness = "edge coherence (and sparsity), deconvnet less gradient, against 0"
         return [
-            Claim(5, self.layer, "AUC of pairs within and across maps, against 0.5", self.grouping, self.claim_5,
-                  controls=random),
-            Claim(3, self.layer, "edge coherence (and sparsity), deconvnet less gradient, against 0",
-                  self.coherence_gain, self.claim_3, controls=guided),
-        ]  # fmt: skip
+            Claim(5, self.layer, grouping, self.grouping, self.claim_5, controls=random),
+            Claim(3, self.layer, sharpness, self.coherence_gain, self.claim_3, controls=by_rule),
+        ]
 
 
-def evaluate_controls(gallery: Gallery, chosen: SelectedUnits) -> Controls | None:
-    """The statistics of one layer; None where fewer than two maps have two activations above zero."""
-    views = {view.name: view for view in gallery.views}
-    rows = views[RANDOM].rows(chosen)
-    alive = chosen.alive[rows]
-    kept = [i for i in range(len(rows)) if int(alive[i].sum()) >= 2]
-    if len(kept) < 2:
+@dataclass(frozen=True)
+class _ComparedMaps:
+    """The maps of a layer that have controls and at least two activations above zero.
+
+    Attributes:
+        in_controls: their rows in the controls' files.
+        in_gallery: their rows in the gallery's own files.
+        active: which of their activations are above zero.
+    """
+
+    in_controls: list[int]
+    in_gallery: list[int]
+    active: Bool[Tensor, "maps k"]
+
+
+def evaluate_controls(gallery: Gallery, selected: SelectedUnits) -> Controls | None:
+    """Compare a layer's projections with their controls.
+
+    Args:
+        gallery: a finished gallery with the variants of `control_variants`.
+        selected: one of its layers.
+
+    Returns:
+        The statistics; None if fewer than two maps have two activations above zero.
+    """
+    variants = {variant.name: variant for variant in gallery.variants}
+    maps = _compared_maps(variants[RANDOM], selected)
+    if len(maps.in_controls) < 2:
         return None
-    tables, within = {}, np.zeros(0)
-    own = _spectra(gallery.pictures(chosen, views[OWN]), [rows[i] for i in kept], alive[kept])
-    for name, found in (
-        (OWN, own),
-        (RANDOM, _spectra(gallery.pictures(chosen, views[RANDOM]), kept, alive[kept])),
-        ("patches", _spectra(_Centred(gallery.patches(chosen)), [rows[i] for i in kept], alive[kept])),
-    ):
-        inside = [pairs_within(spectrum).numpy() for spectrum in found]
-        across = [pairs_across(s, found[(i + 1) % len(found)]).numpy() for i, s in enumerate(found)]
-        tables[name] = auc_table(inside, across)
-        if name == OWN:
-            within = np.array([pairs.mean() for pairs in inside])
-    others = _spectra(gallery.pictures(chosen, views[OTHER]), kept, alive[kept])
-    same_place = np.array([similarity(a, b).mean().item() for a, b in zip(own, others, strict=True)])
-    sparsity, coherence = _clarity(gallery, chosen, views, rows, kept, alive)
-    count = len(kept)
+    own = _map_spectra(gallery.projections(selected, variants[OWN]), maps.in_gallery, maps.active)
+    random = _map_spectra(gallery.projections(selected, variants[RANDOM]), maps.in_controls, maps.active)
+    patches = _map_spectra(_CentredPatches(gallery.patches(selected)), maps.in_gallery, maps.active)
+    others = _map_spectra(gallery.projections(selected, variants[OTHER]), maps.in_controls, maps.active)
+    table, random_table = _grouping_table(own), _grouping_table(random)
+    sparsity, coherence = _sharpness(gallery, selected, variants, maps)
     return Controls(
-        chosen.layer,
-        count,
-        _auc(tables[OWN]),
-        _auc(tables[RANDOM]),
-        bootstrap(count, lambda r: float((tables[OWN] - tables[RANDOM])[np.ix_(r, r)].mean())),
-        _auc(tables["patches"]),
-        mean_of(same_place),
-        mean_of(within),
-        {rule: _mean(values) for rule, values in sparsity.items()},
-        {rule: _mean(values) for rule, values in coherence.items()},
-        _mean(sparsity["deconvnet"] - sparsity["gradient"]),
-        _mean(coherence["deconvnet"] - coherence["gradient"]),
+        selected.layer,
+        len(own),
+        grouping=_auc(table),
+        grouping_random=_auc(random_table),
+        grouping_gain=_auc(table - random_table),
+        patches=_auc(_grouping_table(patches)),
+        same_place=mean_of(np.array([similarity(a, b).mean().item() for a, b in zip(own, others, strict=True)])),
+        within=mean_of(np.array([pairs_within(spectrum).numpy().mean() for spectrum in own])),
+        sparsity={rule: _mean(values) for rule, values in sparsity.items()},
+        coherence={rule: _mean(values) for rule, values in coherence.items()},
+        sparsity_gain=_mean(sparsity["deconvnet"] - sparsity["gradient"]),
+        coherence_gain=_mean(coherence["deconvnet"] - coherence["gradient"]),
     )
 
 
-class _Centred:
-    """Patches about their own mean, as projections are about zero."""
+def _compared_maps(control: ProjectionVariant, selected: SelectedUnits) -> _ComparedMaps:
+    rows = control.rows(selected)
+    active = selected.active[rows]
+    kept = [index for index in range(len(rows)) if int(active[index].sum()) >= 2]
+    return _ComparedMaps(kept, [rows[index] for index in kept], active[kept])
 
-    def __init__(self, patches: Any) -> None:
+
+class _CentredPatches:
+    """Patches less their own mean, since projections have a mean near zero."""
+
+    def __init__(self, patches: Patches) -> None:
         self.patches = patches
 
-    def __getitem__(self, row: int) -> np.ndarray:
+    def __getitem__(self, row: int) -> Float[np.ndarray, "k 3 h w"]:
         pixels = self.patches[row].astype(np.float32)
         return pixels - pixels.mean((1, 2, 3), keepdims=True)
 
 
-def _spectra(pictures: Any, rows: Sequence[int], alive: Tensor) -> list[Tensor]:
-    return [spectra(torch.from_numpy(np.array(pictures[row]))[shown]) for row, shown in zip(rows, alive, strict=True)]
+def _map_spectra(pictures: _PicturesByMap, rows: Sequence[int], active: Bool[Tensor, "maps k"]) -> list[Tensor]:
+    """Return the spectra of each map's pictures, of activations above zero only."""
+    return [spectra(torch.from_numpy(np.array(pictures[row]))[shown]) for row, shown in zip(rows, active, strict=True)]
 
 
-def _mean(values: np.ndarray) -> Estimate:
-    """Over the maps that have a picture: where nothing comes down by a rule, there is nothing to compare."""
-    known = values[np.isfinite(values)]
-    return mean_of(known) if len(known) else Estimate(np.nan, np.nan, np.nan, 0)
+def _grouping_table(maps: list[Tensor]) -> Float[np.ndarray, "maps maps"]:
+    """Return `auc_table` of pairs within each map against pairs with the next map."""
+    within = [pairs_within(spectrum).numpy() for spectrum in maps]
+    across = [pairs_across(spectrum, maps[(i + 1) % len(maps)]).numpy() for i, spectrum in enumerate(maps)]
+    return auc_table(within, across)
 
 
-def _auc(table: np.ndarray) -> Estimate:
+def _auc(table: Float[np.ndarray, "maps maps"]) -> Estimate:
+    """Return the mean of a table with its interval over maps."""
     return bootstrap(len(table), lambda rows: float(table[np.ix_(rows, rows)].mean()))
 
 
-def _clarity(
-    gallery: Gallery,
-    chosen: SelectedUnits,
-    views: dict[str, ProjectionVariant],
-    rows: list[int],
-    kept: list[int],
-    alive: Tensor,
+def _mean(values: Float[np.ndarray, " maps"]) -> Estimate:
+    """Return the mean over the maps that have a value: a projection of zeros has none."""
+    finite = values[np.isfinite(values)]
+    return mean_of(finite) if len(finite) else Estimate(np.nan, np.nan, np.nan, 0)
+
+
+def _sharpness(
+    gallery: Gallery, selected: SelectedUnits, variants: Mapping[str, ProjectionVariant], maps: _ComparedMaps
 ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
-    """Mean Gini coefficient and edge coherence of each map's projections, by rule."""
-    sparsity, coherence = {}, {}
+    """Return each map's mean Gini coefficient and mean edge coherence by rule."""
+    sparsity: dict[str, np.ndarray] = {}
+    coherence: dict[str, np.ndarray] = {}
     for rule in RULES:
-        own = rule not in views
-        pictures = gallery.pictures(chosen, views[OWN if own else rule])
-        both = []
-        for i in kept:
-            shown = torch.from_numpy(pictures[rows[i] if own else i])[alive[i]]
-            both.append([gini(shown).nanmean().item(), edge_coherence(shown).nanmean().item()])
-        sparsity[rule], coherence[rule] = np.array(both).T
+        # The rule without a control of its own is the gallery's.
+        variant, rows = (variants[rule], maps.in_controls) if rule in variants else (variants[OWN], maps.in_gallery)
+        pictures = gallery.projections(selected, variant)
+        values = []
+        for row, active in zip(rows, maps.active, strict=True):
+            shown = torch.from_numpy(pictures[row])[active]
+            values.append([gini(shown).nanmean().item(), edge_coherence(shown).nanmean().item()])
+        sparsity[rule], coherence[rule] = np.array(values).T
     return sparsity, coherence

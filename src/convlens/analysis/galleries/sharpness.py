@@ -1,4 +1,4 @@
-"""How clear a picture is: few strong places, and edges instead of noise (paper, ECCV text, footnote 1)."""
+"""Sharpness of pictures: sparsity (Gini coefficient) and edge coherence (paper, ECCV text, footnote 1)."""
 
 import torch
 from jaxtyping import Float
@@ -6,12 +6,13 @@ from torch import Tensor
 from torch.nn import functional as F
 
 NEIGHBOURHOOD = 5
+"""Side of the square over which gradients are averaged, in pixels."""
 
 
 def gini(pictures: Float[Tensor, "n c h w"]) -> Float[Tensor, " n"]:
-    """Gini coefficient of the magnitudes: 0 where all are equal, near 1 where a few hold everything.
+    """Return the Gini coefficient of the magnitudes: 0 if all are equal, near 1 if few hold the sum.
 
-    Hurley and Rickard 2009 find it the best of the measures of sparsity. NaN for an empty picture.
+    Hurley and Rickard 2009 find it the best of the measures of sparsity. NaN for a picture of zeros.
     """
     magnitudes = pictures.abs().flatten(1).double().sort(dim=1).values
     count = magnitudes.shape[1]
@@ -20,17 +21,16 @@ def gini(pictures: Float[Tensor, "n c h w"]) -> Float[Tensor, " n"]:
 
 
 def edge_coherence(pictures: Float[Tensor, "n c h w"]) -> Float[Tensor, " n"]:
-    """How much neighbouring gradients agree in direction: 1 for straight edges, near 0 for noise.
+    """Return how well neighbouring gradients agree in direction: 1 for straight edges, near 0 for noise.
 
-    The structure tensor of all channels over 5 x 5 pixels; coherence is the difference of its eigenvalues over their
-    sum (Jähne, Digital Image Processing, chapter on simple neighbourhoods), averaged over the picture with the
-    strength of the gradient as weight. NaN for a picture without gradients, or of
-    fewer than three pixels.
+    The structure tensor is summed over channels and averaged over 5 x 5 pixels; coherence is the difference of its
+    eigenvalues over their sum (Jähne, Digital Image Processing, chapter on simple neighbourhoods), averaged over the
+    picture with the gradient's strength as weight. NaN for a picture without gradients or with a side below 3 pixels.
     """
     if min(pictures.shape[-2:]) < 3:
         return torch.full((len(pictures),), torch.nan)
     pictures = pictures.double()
-    # Central differences, on the places that have all neighbours.
+    # Central differences at the pixels that have all four neighbours.
     dy = (pictures[..., 2:, 1:-1] - pictures[..., :-2, 1:-1]) / 2
     dx = (pictures[..., 1:-1, 2:] - pictures[..., 1:-1, :-2]) / 2
     tensor = torch.stack([(dy * dy).sum(1), (dx * dx).sum(1), (dy * dx).sum(1)], 1)

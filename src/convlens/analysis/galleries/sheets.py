@@ -1,136 +1,161 @@
-"""A gallery's sheets, arrays and table rows, from its pictures on disk."""
+"""Sheets, arrays and table rows of a gallery, from its projections and patches on disk."""
 
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+from jaxtyping import UInt8
 from PIL import Image
 
-from convlens.analysis.galleries.gallery import OWN, Gallery, ProjectionVariant
+from convlens.analysis.galleries.gallery import Gallery
+from convlens.analysis.galleries.image_data import GalleryData
+from convlens.analysis.galleries.job import GalleryJob, TableRow
 from convlens.analysis.galleries.sanity_checks import OTHER, RANDOM
 from convlens.analysis.galleries.selected_units import SelectedUnits
+from convlens.analysis.galleries.variants import OWN, ProjectionVariant
 from convlens.figures.image_grid import common_gain, signed_to_uint8, to_rgb
-from convlens.figures.map_rows import boxed, rows_sheet
-from convlens.figures.png import write_arrays
+from convlens.figures.map_rows import draw_box, rows_sheet
 from convlens.figures.text import ACCENT, number
+from convlens.io.arrays import write_arrays
 from convlens.io.atomic import replacing
 
 TABLE_COLUMNS = ["layer", "map", "rank", "image", "label", "activation", "patch", "projection", "where"]
 TABLE_MAPS = 16
+"""Maps per layer in the loggers' table, at most."""
 CONTROL_MAPS = 4
-NAMES = {RANDOM: "random weights", OTHER: "another map", OWN: "projection"}
+"""Maps per layer on the sheet of controls, at most."""
+ROW_NAMES = {RANDOM: "random weights", OTHER: "another map"}
 
 
-def keep_arrays(gallery: Gallery, chosen: SelectedUnits, data: Any, job: Any, folder: Path) -> None:
-    """Write ``<layer>.npz``: values, images, labels, places and boxes; and, if asked for, the pictures as arrays."""
+def write_layer_arrays(
+    gallery: Gallery, selected: SelectedUnits, data: GalleryData, job: GalleryJob, folder: Path
+) -> None:
+    """Write ``<layer>.npz`` and, if the job keeps them, projections and patches as npy files.
+
+    The npz holds ``maps`` [maps]; ``values``, ``images``, ``image_ids``, ``labels`` [maps, k]; ``positions``
+    [maps, k, 2]; ``boxes`` [maps, k, 4] in input pixels; and the projections' ``scales`` [maps, k] if they are kept.
+    """
     labels = data.dataset(job.split).labels.numpy()
-    images = chosen.images.numpy()
-    seen = images >= 0
+    images = selected.images.numpy()
+    known = images >= 0
     ids = [[data.image_id(job.split, int(i)) if i >= 0 else "" for i in row] for row in images]
     arrays = {
-        "maps": chosen.maps.numpy(),
-        "values": chosen.values.numpy(),
+        "maps": selected.maps.numpy(),
+        "values": selected.values.numpy(),
         "images": images,
         "image_ids": np.array(ids),
-        "labels": np.where(seen, labels[np.where(seen, images, 0)], -1),
-        "positions": chosen.positions.numpy(),
-        "boxes": chosen.boxes.numpy(),
+        "labels": np.where(known, labels[np.where(known, images, 0)], -1),
+        "positions": selected.positions.numpy(),
+        "boxes": selected.boxes.numpy(),
     }
-    own = gallery.views[0]
+    own = gallery.variants[0]
     if job.keep:
-        # They can be large, so they are linked, not packed or copied; the work in progress stays whole meanwhile.
-        arrays["scales"] = np.array(gallery.pictures(chosen, own).scales)
-        for name, kept in ((f"{chosen.layer}.{own.name}", "projections"), (f"{chosen.layer}.patches", "patches")):
-            with replacing(folder / f"{chosen.layer}.{kept}.npy") as link:
-                os.link(gallery.folder / f"{name}.npy", link)
-    write_arrays(folder / f"{chosen.layer}.npz", arrays)
+        # These files can be large: they are linked instead of copied, and the work in progress stays complete.
+        arrays["scales"] = np.array(gallery.projections(selected, own).scales)
+        for work, final in ((f"{selected.layer}.{own.name}", "projections"), (f"{selected.layer}.patches", "patches")):
+            with replacing(folder / f"{selected.layer}.{final}.npy") as link:
+                os.link(gallery.folder / f"{work}.npy", link)
+    write_arrays(folder / f"{selected.layer}.npz", arrays)
 
 
-def table_rows(gallery: Gallery, chosen: SelectedUnits, data: Any, split: str) -> list[list[Any]]:
-    """A row per activation above zero of the first maps, with its pictures as PIL images."""
-    own, patches = gallery.pictures(chosen, gallery.views[0]), gallery.patches(chosen)
-    alive = chosen.alive.numpy()
-    gain = common_gain(own, alive)
-    rows = []
-    tiles = [to_rgb(signed_to_uint8(own[m], gain)) for m in range(min(len(own), TABLE_MAPS))]
-    for m, r in np.argwhere(alive[:TABLE_MAPS]).tolist():
-        pictures = [Image.fromarray(to_rgb(patches[m][r])), Image.fromarray(tiles[m][r])]
-        image, label, where = _whole(gallery, chosen, data, split, m, r)
-        activation = float(chosen.values[m, r])
-        rows.append([chosen.layer, int(chosen.maps[m]), r + 1, image, label, activation, *pictures, where])
+def table_rows(gallery: Gallery, selected: SelectedUnits, data: GalleryData, split: str) -> list[TableRow]:
+    """Return a row of the loggers' table for each activation above zero of the first maps."""
+    own, patches = gallery.projections(selected, gallery.variants[0]), gallery.patches(selected)
+    active = selected.active.numpy()
+    gain = common_gain(own, active)
+    rows: list[TableRow] = []
+    tiles = [to_rgb(signed_to_uint8(own[row], gain)) for row in range(min(len(own), TABLE_MAPS))]
+    for row, rank in np.argwhere(active[:TABLE_MAPS]).tolist():
+        pictures = [Image.fromarray(to_rgb(patches[row][rank])), Image.fromarray(tiles[row][rank])]
+        image, label, where = _image_with_box(gallery, selected, data, split, row, rank)
+        activation = float(selected.values[row, rank])
+        rows.append(
+            [
+                selected.layer,
+                int(selected.maps[row]),
+                rank + 1,
+                image,
+                label,
+                activation,
+                *pictures,
+                Image.fromarray(where),
+            ]
+        )
     return rows
 
 
-def _whole(
-    gallery: Gallery, chosen: SelectedUnits, data: Any, split: str, m: int, r: int
-) -> tuple[str, str, Image.Image]:
-    """Name and label of an activation's image, and the image with the receptive field in it."""
-    number = int(chosen.images[m, r])
-    image, label = gallery.dataset[number]
+def _image_with_box(
+    gallery: Gallery, selected: SelectedUnits, data: GalleryData, split: str, row: int, rank: int
+) -> tuple[str, str, UInt8[np.ndarray, "h w 3"]]:
+    """Return the name, the label and the picture of an activation's image, with its receptive field outlined."""
+    index = int(selected.images[row, rank])
+    image, label = gallery.dataset[index]
     picture = to_rgb(gallery.to_display(image[None]).cpu().numpy()[0])
-    where = boxed(picture, chosen.box(m, r), ACCENT)
-    return data.image_id(split, number), data.class_names[int(label)], where
+    outlined = np.asarray(draw_box(picture, selected.box(row, rank), ACCENT))
+    return data.image_id(split, index), data.class_names[int(label)], outlined
 
 
-def context_sheet(gallery: Gallery, chosen: SelectedUnits, data: Any, job: Any, title: str) -> Image.Image | None:
-    """Some maps' projections above their patches and the whole images; None where all maps are dead."""
-    living = [m for m in range(len(chosen.maps)) if chosen.alive[m].any()][: job.detailed]
-    if not living:
+def context_sheet(
+    gallery: Gallery, selected: SelectedUnits, data: GalleryData, job: GalleryJob, title: str
+) -> Image.Image | None:
+    """Draw projections, patches and whole images of some maps; None if all maps are dead."""
+    shown = [row for row in range(len(selected.maps)) if selected.active[row].any()][: job.detailed]
+    if not shown:
         return None
-    own, patches, alive = gallery.pictures(chosen, gallery.views[0]), gallery.patches(chosen), chosen.alive.numpy()
-    gain = common_gain(own, alive)
+    own, patches = gallery.projections(selected, gallery.variants[0]), gallery.patches(selected)
+    active = selected.active.numpy()
+    gain = common_gain(own, active)
     rows: dict[str, list[np.ndarray]] = {"projection": [], "patch": [], "where": []}
     captions = []
-    for m in living:
-        count = int(alive[m].sum())
-        found = [_whole(gallery, chosen, data, job.split, m, r) for r in range(count)]
-        rows["projection"].append(to_rgb(signed_to_uint8(own[m][:count], gain)))
-        rows["patch"].append(to_rgb(patches[m][:count]))
-        rows["where"].append(np.stack([np.asarray(picture) for _, _, picture in found]))
-        values = chosen.values[m].tolist()
-        captions.append([f"{number(values[r])}\n{label}" for r, (_, label, _) in enumerate(found)])
+    for row in shown:
+        count = int(active[row].sum())
+        images = [_image_with_box(gallery, selected, data, job.split, row, rank) for rank in range(count)]
+        rows["projection"].append(to_rgb(signed_to_uint8(own[row][:count], gain)))
+        rows["patch"].append(to_rgb(patches[row][:count]))
+        rows["where"].append(np.stack([picture for _, _, picture in images]))
+        values = selected.values[row].tolist()
+        captions.append([f"{number(values[rank])}\n{label}" for rank, (_, label, _) in enumerate(images)])
     note = (
-        "Each column an image, strongest first: the activation projected to the pixels (grey is zero, one gain for "
-        "all), the patch in its receptive field, where that is in the image; below, the activation and the label."
+        "Each column is an image, strongest first: the activation projected to the pixels (grey is zero, one gain for "
+        "all), the patch in its receptive field, and the receptive field in the image; below, activation and label."
     )
-    headings = [f"map {int(chosen.maps[m])}" for m in living]
+    headings = [f"map {int(selected.maps[row])}" for row in shown]
     return rows_sheet(rows, headings, captions=captions, title=title, note=note)
 
 
-def controls_sheet(gallery: Gallery, chosen: SelectedUnits, title: str) -> Image.Image | None:
-    """Some maps' nine activations by each rule and under each control; None where all maps are dead."""
-    controls = gallery.views[1:]
-    shown = controls[0].rows(chosen)
-    living = [i for i, m in enumerate(shown) if chosen.alive[m].any()][:CONTROL_MAPS]
-    if not living:
+def controls_sheet(gallery: Gallery, selected: SelectedUnits, title: str) -> Image.Image | None:
+    """Draw some maps' strongest activations by each rule and with each control; None if all maps are dead."""
+    compared = gallery.variants[1].rows(selected)
+    shown = [index for index, row in enumerate(compared) if selected.active[row].any()][:CONTROL_MAPS]
+    if not shown:
         return None
-    patches = gallery.patches(chosen)
-    counts = {i: int(chosen.alive[shown[i]].sum()) for i in living}
-    rows = {"patch": [to_rgb(patches[shown[i]][: counts[i]]) for i in living]}
-    for view in gallery.views:
-        # A control's rows are those of its own maps, the gallery's those of all.
-        places = [shown[i] if view.name == OWN else i for i in living]
-        rows[_name(view)] = list(_tiles(gallery, chosen, view, places, [counts[i] for i in living]))
+    patches = gallery.patches(selected)
+    counts = [int(selected.active[compared[index]].sum()) for index in shown]
+    pictures = {"patch": [to_rgb(patches[compared[index]][:count]) for index, count in zip(shown, counts, strict=True)]}
+    for variant in gallery.variants:
+        # A control's files have rows of its own maps only, the gallery's own files those of all.
+        rows = [compared[index] if variant.name == OWN else index for index in shown]
+        pictures[_row_name(variant)] = list(_tiles(gallery, selected, variant, rows, counts))
     note = (
-        "The same activations by each rule, another map's unit at the same place, and under weights in random order. "
+        "The same activations by each rule, another map's unit at the same position, and with randomized weights. "
         "Grey is zero; each row has its own gain, since the rules differ in scale."
     )
-    return rows_sheet(
-        rows, [f"map {int(chosen.maps[shown[i]])}" for i in living], title=f"{title}: controls", note=note
-    )
+    headings = [f"map {int(selected.maps[compared[index]])}" for index in shown]
+    return rows_sheet(pictures, headings, title=f"{title}: controls", note=note)
 
 
-def _name(view: ProjectionVariant) -> str:
-    return view.options.get("rule", "deconvnet") if view.name == OWN else NAMES.get(view.name, view.name)
+def _row_name(variant: ProjectionVariant) -> str:
+    own_rule = variant.options.get("rule", "deconvnet")
+    return own_rule if variant.name == OWN else ROW_NAMES.get(variant.name, variant.name)
 
 
 def _tiles(
-    gallery: Gallery, chosen: SelectedUnits, view: ProjectionVariant, places: list[int], counts: list[int]
-) -> Iterator[np.ndarray]:
-    stored = gallery.pictures(chosen, view)
-    pictures = [stored[place][:count] for place, count in zip(places, counts, strict=True)]
-    for picture in pictures:
-        gain = common_gain([picture], np.ones((1, len(picture)), bool))
-        yield to_rgb(signed_to_uint8(picture, gain))
+    gallery: Gallery, selected: SelectedUnits, variant: ProjectionVariant, rows: list[int], counts: list[int]
+) -> Iterator[UInt8[np.ndarray, "k h w 3"]]:
+    """Yield each map's projections as pictures with one gain per map."""
+    stored = gallery.projections(selected, variant)
+    for row, count in zip(rows, counts, strict=True):
+        projections = stored[row][:count]
+        gain = common_gain([projections], np.ones((1, len(projections)), bool))
+        yield to_rgb(signed_to_uint8(projections, gain))

@@ -1,59 +1,71 @@
-"""How alike pictures are wherever their contents lie: are a map's nine projections of one kind? (paper, sec. 4.1)"""
+"""Similarity of pictures at any shift, and the AUC of pairs within and across feature maps (paper, section 4.1)."""
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Complex, Float
 from torch import Tensor
 from torch.nn import functional as F
 
 from convlens.errors import InputError
 
-LONGEST = 64
-SHIFT = 0.25
-"""Pictures are moved against each other by at most this share of their side."""
+MAX_SIDE = 64
+"""Larger pictures are shrunk to this many pixels on their longer side."""
+MAX_SHIFT = 0.25
+"""Greatest shift of one picture against the other, as a fraction of the side."""
 
 
-def spectra(pictures: Float[Tensor, "n c h w"]) -> Tensor:
-    """What ``likeness`` compares: pictures of unit length, shrunk to at most 64 pixels, in the frequency domain."""
+def spectra(pictures: Float[Tensor, "n c h w"]) -> Complex[Tensor, "n c h2 w2"]:
+    """Return the Fourier transforms of pictures of unit length, the input of `similarity`.
+
+    Pictures are shrunk to at most 64 pixels and padded with zeros to twice their size, so that shifts are not cyclic.
+    """
     longest = max(pictures.shape[-2:])
-    if longest > LONGEST:
-        height, width = (max(1, round(side * LONGEST / longest)) for side in pictures.shape[-2:])
+    if longest > MAX_SIDE:
+        height, width = (max(1, round(side * MAX_SIDE / longest)) for side in pictures.shape[-2:])
         pictures = F.adaptive_avg_pool2d(pictures, (height, width))
     unit = F.normalize(pictures.flatten(1), dim=1).view_as(pictures)
-    # Twice the size, or what leaves on one side would come in on the other.
     return torch.fft.rfft2(unit, s=[2 * side for side in pictures.shape[-2:]])
 
 
-def similarity(first: Tensor, second: Tensor) -> Float[Tensor, " n"]:
-    """Greatest cosine of each pair of pictures, over shifts of up to a quarter of their side, from their spectra."""
+def similarity(first: Complex[Tensor, "n c h w"], second: Complex[Tensor, "n c h w"]) -> Float[Tensor, " n"]:
+    """Return the greatest cosine similarity of each pair of pictures over shifts of up to a quarter of their side.
+
+    Args:
+        first: `spectra` of the first pictures.
+        second: `spectra` of the second pictures, of the same size.
+    """
     products = torch.fft.irfft2((first * second.conj()).sum(-3))
     height, width = products.shape[-2] // 2, products.shape[-1] // 2
-    rows, columns = (int(SHIFT * side) for side in (height, width))
+    rows, columns = (int(MAX_SHIFT * side) for side in (height, width))
     near = torch.cat([products[..., : rows + 1, :], products[..., products.shape[-2] - rows :, :]], -2)
     near = torch.cat([near[..., : columns + 1], near[..., near.shape[-1] - columns :]], -1)
     return near.flatten(-2).amax(-1)
 
 
-def pairs_within(spectrum: Tensor) -> Float[Tensor, " pairs"]:
-    """Likeness of each two pictures of one map."""
+def pairs_within(spectrum: Complex[Tensor, "n c h w"]) -> Float[Tensor, " pairs"]:
+    """Return the similarity of each pair of pictures of one map."""
     first, second = torch.triu_indices(len(spectrum), len(spectrum), 1)
     return similarity(spectrum[first], spectrum[second])
 
 
-def pairs_across(spectrum: Tensor, others: Tensor) -> Float[Tensor, " pairs"]:
-    """Likeness of a map's pictures to those of another, as many pairs as there are within one of them."""
+def pairs_across(spectrum: Complex[Tensor, "n c h w"], others: Complex[Tensor, "m c h w"]) -> Float[Tensor, " pairs"]:
+    """Return the similarity of a map's pictures to another map's, as many pairs as `pairs_within` has."""
     first, second = torch.triu_indices(len(spectrum), len(spectrum), 1)
     return similarity(spectrum[first], others[second % len(others)])
 
 
 def auc_table(within: list[np.ndarray], across: list[np.ndarray]) -> Float[np.ndarray, "maps maps"]:
-    """For maps m and n, how often a pair within m is more alike than a pair across n; ties count half.
+    """Return, for maps m and n, how often a pair within m is more similar than a pair across n; ties count half.
 
-    The mean of the table is the area under the ROC curve (0.5 is chance) of telling pairs within from pairs across;
-    the mean of a table of maps drawn with replacement is one of its bootstrap resamples.
+    The mean of the table is the area under the ROC curve of pairs within against pairs across (0.5 is chance); the
+    mean over rows and columns drawn with replacement is one of its bootstrap resamples.
+
+    Args:
+        within: similarities of pairs within each map.
+        across: similarities of pairs of each map with another one.
 
     Raises:
-        InputError: not the same number of maps in both, or none.
+        InputError: the two lists have different lengths or are empty.
     """
     if len(within) != len(across) or not within:
         raise InputError(f"{len(within)} and {len(across)} maps: give the same maps within and across, at least one")

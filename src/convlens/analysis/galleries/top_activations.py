@@ -1,27 +1,41 @@
-"""The search of a data set for the strongest activations: one pass, which can be interrupted and shared."""
+"""The search of a data set for the k strongest activations of every feature map, in one resumable pass (Fig 2)."""
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from typing import Any
+from typing import TypedDict
 
 import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
+from convlens.analysis.galleries.image_data import Batches
 from convlens.analysis.galleries.top_k_metric import StrongestUnits, TopActivations
 from convlens.errors import InputError
 from convlens.ops.layer_access import check_outputs, evaluating, forward_to, like_parameters
 
-SECONDS_BETWEEN_PAUSES = 30.0
+SECONDS_BETWEEN_CHECKPOINTS = 30.0
 
 
-def numbered(loader: Iterable[Any], first: int = 0, step: int = 1) -> Iterator[tuple[Tensor, Tensor]]:
-    """Batches of images with their numbers: every ``step``-th batch from ``first`` on.
+class SearchState(TypedDict):
+    """A search in progress, as plain values and tensors.
 
-    A ``DataLoader`` is read in the order of its data set, so that a number is an index into the set whatever the
-    loader's own order; anything else is numbered as it comes, and read but not handed on where batches are left out.
+    Keys: ``done`` is the number of finished batches of this process, ``world_size`` the number of processes, ``vector``
+    tells for each layer whether it gives vectors, ``tops`` has the metric's state by layer and name.
+    """
+
+    done: int
+    world_size: int
+    vector: dict[str, bool]
+    tops: dict[str, dict[str, Tensor]]
+
+
+def numbered_batches(loader: Batches, first: int = 0, step: int = 1) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield batches of images with the images' indices: every ``step``-th batch from ``first`` on.
+
+    A ``DataLoader`` is read in the order of its data set, not in its own, so that an index is one of the data set. Any
+    other iterable is numbered in its own order and read completely, also the batches left out.
 
     Raises:
         InputError: a batch holds no images, or images of another size than those before.
@@ -42,25 +56,10 @@ def numbered(loader: Iterable[Any], first: int = 0, step: int = 1) -> Iterator[t
         yield images, torch.arange(start, start + len(images))
 
 
-def _batches(loader: Iterable[Any], first: int, step: int) -> Iterator[tuple[int, Any]]:
-    """Batches with the numbers of their first images."""
+def _batches(loader: Batches, first: int, step: int) -> Iterator[tuple[int, object]]:
+    """Yield batches with the index of their first image."""
     if isinstance(loader, DataLoader) and loader.batch_size is not None and hasattr(loader.dataset, "__len__"):
-        length: int = len(loader.dataset)
-        ranges = [list(range(s, min(s + loader.batch_size, length))) for s in range(0, length, loader.batch_size)]
-        ranges = ranges[first::step]
-        ordered = DataLoader(
-            loader.dataset,
-            batch_sampler=ranges,
-            num_workers=loader.num_workers,
-            collate_fn=loader.collate_fn,
-            pin_memory=loader.pin_memory,
-        )
-        try:
-            yield from zip((r[0] for r in ranges), ordered, strict=True)
-        except RuntimeError as error:
-            if "equal size" not in str(error):
-                raise
-            raise InputError("images of different sizes in one batch: scale or crop all to one size") from error
+        yield from _batches_in_order(loader, first, step)
         return
     start = 0
     for number, batch in enumerate(loader):
@@ -70,73 +69,105 @@ def _batches(loader: Iterable[Any], first: int, step: int) -> Iterator[tuple[int
         start += len(images) if isinstance(images, Tensor) else 0
 
 
-class Search:
+def _batches_in_order(loader: DataLoader[object], first: int, step: int) -> Iterator[tuple[int, object]]:
+    """Yield a loader's batches in the order of its data set."""
+    length, size = len(loader.dataset), loader.batch_size or 1  # type: ignore[arg-type]
+    ranges = [list(range(start, min(start + size, length))) for start in range(0, length, size)][first::step]
+    ordered = DataLoader(
+        loader.dataset,
+        batch_sampler=ranges,
+        num_workers=loader.num_workers,
+        collate_fn=loader.collate_fn,
+        pin_memory=loader.pin_memory,
+    )
+    try:
+        yield from zip((indices[0] for indices in ranges), ordered, strict=True)
+    except RuntimeError as error:
+        if "equal size" not in str(error):
+            raise
+        raise InputError("images of different sizes in one batch: scale or crop all to one size") from error
+
+
+class ActivationSearch:
     """One pass over a data set for the k strongest activations of every map of some layers, in constant memory.
+
+    The processes of `torch.distributed` share the batches, and each gets the result of a single process.
 
     Args:
         net: the network.
-        layers: names.
-        k: activations per map, one per image.
-        process: which of how many processes this is, of those that `torch.distributed` has brought together; each
-            takes its share of the batches, and all get the same result as a single one.
+        layers: names of the layers.
+        k: activations per map, at most one per image.
+        rank: number of this process.
+        world_size: number of processes.
+
+    Attributes:
+        done: number of batches that this process has finished.
 
     Raises:
-        InputError: no layer.
+        InputError: no layer is named.
     """
 
-    def __init__(self, net: nn.Module, layers: Sequence[str], k: int = 9, process: tuple[int, int] = (0, 1)) -> None:
+    def __init__(
+        self, net: nn.Module, layers: Sequence[str], k: int = 9, *, rank: int = 0, world_size: int = 1
+    ) -> None:
         if not layers:
             raise InputError("no layer to search: name at least one")
         self.net, self.layers, self.k = net, list(layers), k
-        self.rank, self.processes = process
+        self.rank, self.world_size = rank, world_size
         self.done = 0
         self._tops: dict[str, StrongestUnits] = {}
         self._vector: dict[str, bool] = {}
 
-    def state(self) -> dict[str, Any]:
-        """What is needed to go on after ``done`` batches: tensors and plain values."""
-        states = {layer: {n: getattr(top, n) for n in top._defaults} for layer, top in self._tops.items()}
-        return {"done": self.done, "processes": self.processes, "vector": self._vector, "tops": states}
+    def state(self) -> SearchState:
+        """Return what `load` needs to continue after ``done`` batches."""
+        tops = {layer: {name: getattr(top, name) for name in top._defaults} for layer, top in self._tops.items()}
+        return SearchState(done=self.done, world_size=self.world_size, vector=self._vector, tops=tops)
 
-    def load(self, state: dict[str, Any]) -> None:
-        """Go on from a state of the same search by as many processes; one by another number of them is ignored."""
-        if state["processes"] != self.processes:
+    def load(self, state: SearchState) -> None:
+        """Continue from the state of the same search; a state of another number of processes is ignored."""
+        if state.get("world_size") != self.world_size:
             return
         self.done, self._vector = state["done"], state["vector"]
-        for layer, kept in state["tops"].items():
-            self._tops[layer] = self._units(len(kept["values"]), kept["values"])
-            for name, tensor in kept.items():
-                setattr(self._tops[layer], name, tensor.to(kept["values"].device))
+        for layer, tensors in state["tops"].items():
+            self._tops[layer] = self._metric(len(tensors["values"]), tensors["values"])
+            for name, tensor in tensors.items():
+                setattr(self._tops[layer], name, tensor.to(tensors["values"].device))
 
     @torch.no_grad()
-    def run(self, loader: Iterable[Any], *, progress: bool = True, pause: Callable[[], None] | None = None) -> None:
-        """Read the data set; ``pause`` is called every half a minute and may keep the state.
+    def run(self, loader: Batches, *, progress: bool = True, checkpoint: Callable[[], None] | None = None) -> None:
+        """Read the data set.
+
+        Args:
+            loader: batches of images, alone or before their labels.
+            progress: show a progress bar.
+            checkpoint: called every 30 seconds, for example to save the state.
 
         Raises:
-            InputError: unknown or unusable layer, NaN activations, images of several sizes.
+            InputError: unknown or unusable layer, NaN activations, images of several sizes, fewer batches than
+                processes.
         """
         batches = len(loader) if isinstance(loader, DataLoader) else None
-        if self.processes > 1 and batches is not None and batches < self.processes:
-            # Said by each process alike, or the others would wait for this one.
-            raise InputError(f"{batches} batches for {self.processes} processes: give fewer, or a smaller batch_size")
-        paused = time.monotonic()
-        first = self.rank + self.done * self.processes
-        total = None if batches is None else -(-(batches - self.rank) // self.processes)
+        if self.world_size > 1 and batches is not None and batches < self.world_size:
+            # Raised by every process, so that none waits for the others.
+            raise InputError(f"{batches} batches for {self.world_size} processes: give fewer, or a smaller batch_size")
+        saved = time.monotonic()
+        first = self.rank + self.done * self.world_size
+        total = None if batches is None else -(-(batches - self.rank) // self.world_size)
         hidden = None if progress and self.rank == 0 else True
         with (
             evaluating(self.net),
             tqdm(desc="strongest activations", unit="batch", total=total, initial=self.done, disable=hidden) as bar,
         ):
-            for images, numbers in numbered(loader, first, self.processes):
-                self._take(like_parameters(self.net, images), numbers)
+            for images, indices in numbered_batches(loader, first, self.world_size):
+                self._update(like_parameters(self.net, images), indices)
                 self.done += 1
                 bar.update()
-                if pause and time.monotonic() - paused > SECONDS_BETWEEN_PAUSES:
-                    pause()
-                    paused = time.monotonic()
+                if checkpoint and time.monotonic() - saved > SECONDS_BETWEEN_CHECKPOINTS:
+                    checkpoint()
+                    saved = time.monotonic()
 
     def top(self) -> dict[str, TopActivations]:
-        """The result; with several processes each must ask for it.
+        """Return the result by layer; with several processes, every process must call this.
 
         Raises:
             InputError: there was no image.
@@ -145,31 +176,41 @@ class Search:
             raise InputError("the loader gave no images: give at least one")
         return {layer: self._tops[layer].top(self._vector[layer]) for layer in self.layers}
 
-    def _units(self, maps: int, like: Tensor) -> StrongestUnits:
-        return StrongestUnits(maps, self.k, dtype=like.dtype, sync_on_compute=self.processes > 1).to(like.device)
+    def _metric(self, maps: int, like: Tensor) -> StrongestUnits:
+        return StrongestUnits(maps, self.k, dtype=like.dtype, sync_on_compute=self.world_size > 1).to(like.device)
 
-    def _take(self, images: Tensor, numbers: Tensor) -> None:
+    def _update(self, images: Tensor, indices: Tensor) -> None:
         if not self._tops:
             for layer, shape in check_outputs(self.net, images, list(self.layers)).items():
                 assert layer is not None
-                self._tops[layer] = self._units(shape[0], images)
+                self._tops[layer] = self._metric(shape[0], images)
                 self._vector[layer] = len(shape) == 1
-        consumers = {layer: partial(top.update, images=numbers) for layer, top in self._tops.items()}
-        # A copy, since a network may begin by changing its input in place and the batch is the caller's.
+        consumers = {layer: partial(top.update, images=indices) for layer, top in self._tops.items()}
+        # A copy, since a network may change its input in place and the batch belongs to the caller.
         forward_to(self.net, images.clone(), consumers)
 
 
 def top_activations(
-    net: nn.Module, loader: Iterable[Any], layers: Sequence[str], k: int = 9, *, progress: bool = True
+    net: nn.Module, loader: Batches, layers: Sequence[str], k: int = 9, *, progress: bool = True
 ) -> dict[str, TopActivations]:
-    """The k strongest activations of every map of the layers, in one pass over the images, in constant memory.
+    """Find the k strongest activations of every map of some layers in one pass, in constant memory (Fig 2).
 
-    One activation, the spatial maximum, counts per image. The result depends on the data set alone: not on the batch
-    size, not on the loader's order, and not on a sampler that leaves images out: give a `Subset` for that.
+    One activation per image counts, the spatial maximum. The result depends on the data set only: not on the batch
+    size, not on the loader's order and not on a sampler that leaves images out; give a `Subset` for that.
+
+    Args:
+        net: any network.
+        loader: batches of images [n, c, h, w], alone or before their labels.
+        layers: names of layers that give maps [n, maps, h, w] or vectors [n, units].
+        k: activations per map.
+        progress: show a progress bar.
+
+    Returns:
+        The result of each layer by name.
 
     Raises:
         InputError: unknown or unusable layer, no image at all, NaN activations, images of several sizes.
     """
-    search = Search(net, layers, k)
+    search = ActivationSearch(net, layers, k)
     search.run(loader, progress=progress)
     return search.top()

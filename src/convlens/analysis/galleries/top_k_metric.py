@@ -1,21 +1,29 @@
-"""The strongest activations of every map, kept while images stream by (paper, Fig 2 and section 4.1)."""
+"""The k strongest activations of every feature map as a streaming metric (paper, Fig 2 and section 4.1)."""
 
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torchmetrics import Metric
 
 from convlens.errors import InputError
+from convlens.ops.tensor_repr import summary
 
 
 @dataclass(frozen=True)
 class TopActivations:
-    """The k strongest activations of each map, one per image, strongest first; ties in the order of the images.
+    """The k strongest activations of each map, at most one per image, strongest first.
 
-    Where fewer than k images were seen, ``images`` is -1 and ``values`` minus infinity.
+    Equal activations are in the order of the images. If there are fewer than k images, the remaining ``images`` are -1
+    and their ``values`` minus infinity.
+
+    Attributes:
+        values: activations, in the units of the layer.
+        images: index of each activation's image in the data set.
+        positions: row and column of each activation in the map; zeros for a layer that gives a vector.
+        vector: whether the layer gives a vector [n, units] instead of maps [n, maps, h, w].
     """
 
     values: Float[Tensor, "maps k"]
@@ -23,8 +31,15 @@ class TopActivations:
     positions: Int[Tensor, "maps k 2"]
     vector: bool = False
 
+    __repr__ = summary
+
+    @property
+    def dead(self) -> Bool[Tensor, " maps"]:
+        """Dead maps: no image activates them above zero."""
+        return self.values[:, 0] <= 0
+
     def unit(self, feature_map: int, rank: int) -> tuple[int, ...]:
-        """The (image, map, y, x), or (image, unit) for a layer that gives a vector, that ``project`` takes."""
+        """Return an activation as `convlens.project` takes it: (image, map, y, x), or (image, unit) of a vector."""
         image = int(self.images[feature_map, rank])
         if self.vector:
             return image, feature_map
@@ -33,15 +48,27 @@ class TopActivations:
 
 
 class StrongestUnits(Metric):
-    """Per map, the k images with the greatest maximum; constant memory, and the same on any number of processes."""
+    """The k images with the greatest maximum of each map, in constant memory.
+
+    The result does not depend on batch size, order of the images or number of processes.
+
+    Args:
+        maps: number of maps of the layer.
+        k: activations per map.
+        dtype: of the activations.
+        options: those of `torchmetrics.Metric`.
+
+    Raises:
+        InputError: ``k`` is below 1.
+    """
 
     full_state_update = False
     values: Tensor
     images: Tensor
     positions: Tensor
 
-    def __init__(self, maps: int, k: int = 9, dtype: torch.dtype = torch.float32, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
+    def __init__(self, maps: int, k: int = 9, dtype: torch.dtype = torch.float32, **options: Any) -> None:
+        super().__init__(**options)
         if k < 1:
             raise InputError(f"k={k}: ask for at least 1 activation per map")
         self.k = k
@@ -53,20 +80,28 @@ class StrongestUnits(Metric):
             self.add_state(name, empty, dist_reduce_fx=None)
 
     def update(self, outputs: Float[Tensor, "n maps *space"], images: Int[Tensor, " n"]) -> None:
-        """Take in a layer's outputs for a batch, and the numbers of its images."""
+        """Add a batch.
+
+        Args:
+            outputs: the layer's outputs.
+            images: the indices of the batch's images.
+
+        Raises:
+            InputError: an activation is NaN.
+        """
         strongest = outputs.flatten(2).amax(2) if outputs.dim() > 2 else outputs
         strongest = strongest.to(self.values.dtype)
-        # Most batches change few lists. A tie may, by the image's number; NaN passes here, to be found below.
+        # Most batches change few lists. An equal value can enter by its image's index; NaN passes, to be found below.
         changed = (strongest.amax(0) < self.values[:, -1]).logical_not_().nonzero().flatten()
         if not len(changed):
             return
-        found = strongest.T[changed]
-        if bool(found.isnan().any()):
+        candidates = strongest.T[changed]
+        if bool(candidates.isnan().any()):
             raise InputError(f"NaN among the activations of image {int(images[strongest.isnan().any(1).cpu()][0])}")
-        values = torch.cat([self.values[changed], found], 1)
-        images = images.to(found.device)
+        values = torch.cat([self.values[changed], candidates], 1)
+        images = images.to(candidates.device)
         numbers = torch.cat([self.images[changed], images.expand(len(changed), -1)], 1)
-        # The lists are in order, and where the new images come after the old ones in order, one stable sort does.
+        # The lists are sorted; if the new images follow the old ones in order, one stable sort is enough.
         later = bool((images.diff() > 0).all()) and bool(images[0] > self.images.max())
         order = values.argsort(dim=1, descending=True, stable=True) if later else _order(values, numbers)
         keep = order[:, : self.k]
@@ -74,14 +109,14 @@ class StrongestUnits(Metric):
         positions = self.positions[changed].gather(1, old)
         rows, ranks = (keep >= self.k).nonzero(as_tuple=True)
         if outputs.dim() > 2:
-            # Places are looked up for what enters the list only: finding them is dearer than the maximum.
-            positions[rows, ranks] = _places(outputs[keep[rows, ranks] - self.k, changed[rows]])
+            # Positions are searched only for what enters a list: an argmax is slower than a maximum.
+            positions[rows, ranks] = _peak_positions(outputs[keep[rows, ranks] - self.k, changed[rows]])
         self.values[changed] = values.gather(1, keep)
         self.images[changed] = numbers.gather(1, keep)
         self.positions[changed] = positions
 
     def compute(self) -> dict[str, Tensor]:
-        """The fields of `TopActivations` over all images of all processes."""
+        """Return ``values``, ``images`` and ``positions`` of `TopActivations` over all processes."""
         values, images, positions = self.values, self.images, self.positions
         if values.dim() == 3:
             values, images = values.transpose(0, 1).flatten(1), images.transpose(0, 1).flatten(1)
@@ -92,26 +127,25 @@ class StrongestUnits(Metric):
         return {"values": values, "images": images, "positions": positions}
 
     def top(self, vector: bool = False) -> TopActivations:
-        """The result as `TopActivations`; ``vector`` says that the layer gives vectors."""
-        found = self.compute()
-        # torchmetrics squeezes a result of a single element.
-        shape = (-1, self.k)
+        """Return the result; ``vector`` tells that the layer gives vectors."""
+        result = self.compute()
+        shape = (-1, self.k)  # torchmetrics squeezes a result of a single element
         return TopActivations(
-            found["values"].reshape(shape),
-            found["images"].reshape(shape),
-            found["positions"].reshape(*shape, 2),
+            result["values"].reshape(shape),
+            result["images"].reshape(shape),
+            result["positions"].reshape(*shape, 2),
             vector,
         )
 
 
-def _places(planes: Float[Tensor, "m h w"]) -> Int[Tensor, "m 2"]:
-    """Row and column of each plane's first maximum; its row first, since maxima are found faster than places."""
+def _peak_positions(planes: Float[Tensor, "m h w"]) -> Int[Tensor, "m 2"]:
+    """Return row and column of each plane's first maximum; the row first, since that is faster than a flat argmax."""
     rows = planes.amax(2).argmax(1)
     lines = planes.gather(1, rows[:, None, None].expand(-1, 1, planes.shape[2])).squeeze(1)
     return torch.stack([rows, lines.argmax(1)], 1)
 
 
 def _order(values: Tensor, images: Tensor) -> Tensor:
-    """Columns by falling value, equal values by rising image number."""
+    """Return the columns by falling value, equal values by rising image index."""
     by_image = images.argsort(dim=1, stable=True)
     return by_image.gather(1, values.gather(1, by_image).argsort(dim=1, descending=True, stable=True))

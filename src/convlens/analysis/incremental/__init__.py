@@ -1,1 +1,1 @@
-"""Incremental evaluation of a changed image region."""
+"""Incremental evaluation: the outputs of a network for many local changes of one image."""

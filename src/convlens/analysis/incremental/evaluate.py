@@ -1,175 +1,177 @@
-"""What a network gives for an image with many different boxes of it replaced, one at a time, at little cost.
+"""Incremental evaluation: outputs of a network for one image with each of many boxes replaced (used for occlusion).
 
-Only what a box changes is computed, layer by layer (`change_pass`); the numbers are those of whole images.
+Only what a box changes is computed, layer by layer (`IncrementalForward`); the values are those of whole images.
 """
 
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from convlens.analysis.incremental.boxes import TooManyError
-from convlens.analysis.incremental.channels import taken
+from convlens.analysis.incremental.boxes import TooManyElementsError
+from convlens.analysis.incremental.channels import select_channels
 from convlens.analysis.incremental.forward import IncrementalForward
-from convlens.ops.layer_access import evaluating, forward_to, like_parameters
+from convlens.ops.layer_access import OUTPUT, evaluating, forward_to, like_parameters
 from convlens.ops.log_once import log_once
 from convlens.ops.window_span import NotLocalError
 
 log = logging.getLogger(__name__)
 
-VALUES_AT_ONCE = 2**25
-IMAGES_IN_FULL = 32
-FIRST = 24
-"""Boxes of the first pass, which tells how many the next ones may have."""
+MAX_ELEMENTS = 2**25
+MAX_FULL_IMAGES = 32
+"""Images per batch if whole images are computed."""
+FIRST_BOXES = 24
+"""Boxes of the first pass, whose size determines the number of boxes of the following ones."""
 MARGIN = 1.1
-"""How much more a box may need than those of the first pass: a pass that needs too much is begun again."""
-USUAL = {"flatten", "adaptive_avg_pool2d", "adaptive_max_pool2d", "mean", "amax", "view", "reshape", "max_pool2d"}
-"""Operations that end the part of a network that has places, in which case nothing need be said."""
+"""A box may need this much more than those of the first pass; a pass that needs even more is repeated with fewer."""
+_POOLS = {"adaptive_avg_pool2d", "adaptive_max_pool2d", "max_pool2d", "mean", "amax"}
+EXPECTED_FULL = _POOLS | {"flatten", "view", "reshape"}
+"""Operations that end the spatial part of a network, so that whole maps are no reason for a message."""
 
 
 @dataclass(frozen=True)
 class Reading:
-    """What is taken from a layer: ``reduce`` of some of its channels [n, c, h, w] (or [n, c]); its result is kept."""
+    """A reduction of a layer's output.
+
+    Attributes:
+        reduce: function of the layer's output [n, c, h, w] (or [n, c]) whose result is kept.
+        channels: the only channels that the function gets; None is all.
+    """
 
     reduce: Callable[[Tensor], Tensor] = torch.Tensor.clone
     channels: list[int] | None = None
 
 
-OUTPUT: str = ""
-"""In place of a layer's name: the network's own output."""
+@dataclass(frozen=True)
+class _Request:
+    net: nn.Module
+    image: Float[Tensor, "c h w"]
+    boxes: Int[Tensor, "n 4"]
+    replacement: Float[Tensor, "any c h w"]
+    readings: Mapping[str, Reading]
+
+    def of_boxes(self, indices: Int[Tensor, " m"]) -> "_Request":
+        """Return the request for some of the boxes."""
+        one = len(self.replacement) == 1
+        own = self.replacement if one else self.replacement[indices.to(self.replacement.device)]
+        return replace(self, boxes=self.boxes[indices], replacement=own)
 
 
 def evaluate_incremental(
     net: nn.Module,
     image: Float[Tensor, "c h w"],
-    bounds: Int[Tensor, "n 4"],
-    instead: Float[Tensor, "any c h w"],
+    boxes: Int[Tensor, "n 4"],
+    replacement: Float[Tensor, "any c h w"],
     readings: Mapping[str, Reading],
     *,
-    values_at_once: int = VALUES_AT_ONCE,
-    step: Callable[[int], Any] = lambda count: None,
+    max_elements: int = MAX_ELEMENTS,
+    on_progress: Callable[[int], object] = lambda count: None,
 ) -> dict[str, Tensor]:
-    """Readings of the network's layers for the image with each of the boxes replaced.
+    """Evaluate a network for an image with each of some boxes replaced, one box at a time.
 
     Args:
         net: the network.
-        image: as the network reads it.
-        bounds: top, left, bottom and right (half-open) of each box, inside of the image.
-        instead: what is in the boxes instead: one image for all, or one for each.
-        readings: what to take of which layers; ``OUTPUT`` is the network's output.
-        values_at_once: how many numbers the largest operation may hold, which bounds the memory.
-        step: told, after each of its parts, how many boxes it was.
+        image: the image as the network reads it.
+        boxes: top, left, bottom, right (half-open) of each box, inside of the image.
+        replacement: one image for all boxes, or one for each, whose pixels replace those of the box.
+        readings: a reduction for each layer by name; ``OUTPUT`` is the network's output.
+        max_elements: number of elements that an operation may read and write, which bounds the memory.
+        on_progress: called with the number of boxes after each pass.
 
     Returns:
-        For each layer the readings of all boxes.
+        For each layer its reading for all boxes, concatenated along the first axis.
+
+    Raises:
+        InputError: a layer is unknown.
     """
-    image, instead = like_parameters(net, image), like_parameters(net, instead)
-    found: list[dict[str, Tensor]] = []
-    order, common = _order(len(bounds)), list[Tensor]()
-    done, at_once, only = 0, min(FIRST, len(bounds)), None
+    request = _Request(net, like_parameters(net, image), boxes, like_parameters(net, replacement), readings)
+    order, shared = _box_order(len(boxes)), list[Tensor]()
+    results: list[dict[str, Tensor]] = []
+    done, at_once, channel_subset = 0, min(FIRST_BOXES, len(boxes)), None
     with evaluating(net), torch.no_grad():
-        while done < len(bounds):
+        while done < len(boxes):
             some = order[done : done + at_once]
-            pixels = instead if len(instead) == 1 else instead[some.to(instead.device)]
-            most = values_at_once if at_once > 1 else 2**62
+            forward = IncrementalForward(max_elements if at_once > 1 else 2**62, channel_subset, shared)
             try:
-                part, made = _changed(net, image, bounds[some], pixels, readings, most, only, common)
-            except TooManyError:
+                results.append(_evaluate_boxes(request.of_boxes(some), forward))
+            except TooManyElementsError:
                 at_once = max(1, len(some) // 2)
                 continue
             except NotLocalError as error:
-                _say(net, str(error))
-                return _in_full(net, image, bounds, instead, readings, step)
+                _log_full(net, str(error))
+                return _evaluate_whole(request, on_progress)
             if not done:
-                at_once = max(1, int(values_at_once * len(some) / (MARGIN * max(1, made.values))))
-                only = _only(made, readings)
-            if unusual := [name for name in made.in_full if name not in USUAL]:
-                _say(net, f"{unusual[0]} mixes places")
-            found.append(part)
-            step(len(some))
+                at_once = max(1, int(max_elements * len(some) / (MARGIN * max(1, forward.peak_elements))))
+                channel_subset = _needed_channels(forward, readings)
+            if unexpected := [name for name in forward.full_operations if name not in EXPECTED_FULL]:
+                _log_full(net, f"{unexpected[0]} mixes positions")
+            on_progress(len(some))
             done += len(some)
-    back = order.argsort()
-    return {layer: (values := torch.cat([part[layer] for part in found]))[back.to(values.device)] for layer in readings}
+    inverse = order.argsort()
+    return {layer: (v := torch.cat([part[layer] for part in results]))[inverse.to(v.device)] for layer in readings}
 
 
-def _order(count: int) -> Int[Tensor, " count"]:
-    """All numbers, first some from the middle third, where boxes are whole and lie differently on the strides."""
-    first = torch.linspace(count / 3, 2 * count / 3, min(FIRST, count)).long().clamp_max(count - 1).unique()
+def _box_order(count: int) -> Int[Tensor, " count"]:
+    """Return all indices, first some of the middle third, whose boxes are whole and differ in their stride offsets."""
+    first = torch.linspace(count / 3, 2 * count / 3, min(FIRST_BOXES, count)).long().clamp_max(count - 1).unique()
     rest = torch.ones(count, dtype=torch.bool)
     rest[first] = False
     return torch.cat([first, rest.nonzero().flatten()])
 
 
-def _only(probe: IncrementalForward, readings: Mapping[str, Reading]) -> tuple[int, list[int]] | None:
-    """The last convolution with its channels that are wanted, where only some are and nothing mixes them after it."""
+def _needed_channels(forward: IncrementalForward, readings: Mapping[str, Reading]) -> tuple[int, list[int]] | None:
+    """Return the last convolution and its needed channels, if a single layer is read and nothing mixes channels."""
     (first, *others) = readings.values()
-    if others or OUTPUT in readings or first.channels is None or not probe.channels_apart:
+    if others or OUTPUT in readings or first.channels is None or not forward.channels_separate:
         return None
-    return probe.convolutions, first.channels
+    return forward.num_convolutions, first.channels
 
 
-def _changed(
-    net: nn.Module,
-    image: Tensor,
-    bounds: Tensor,
-    instead: Tensor,
-    readings: Mapping[str, Reading],
-    most: int,
-    only: tuple[int, list[int]] | None,
-    common: list[Tensor],
-) -> tuple[dict[str, Tensor], IncrementalForward]:
-    """Readings by one pass over the boxes alone."""
+def _evaluate_boxes(request: _Request, forward: IncrementalForward) -> dict[str, Tensor]:
+    """Evaluate the changed boxes only."""
     rows = []
-    for number, (top, left, bottom, right) in enumerate(bounds.tolist()):
-        pixels = instead[number % len(instead), :, top:bottom, left:right]
-        rows.append(pixels.permute(1, 2, 0).reshape(-1, image.shape[0]))
-    made = IncrementalForward(most, only, common)
-    cells = made.start(image[None], bounds, torch.cat(rows))
-    found: dict[str, Tensor] = {}
+    for number, (top, left, bottom, right) in enumerate(request.boxes.tolist()):
+        pixels = request.replacement[number % len(request.replacement), :, top:bottom, left:right]
+        rows.append(pixels.permute(1, 2, 0).reshape(-1, request.image.shape[0]))
+    cells = forward.start(request.image[None], request.boxes, torch.cat(rows))
+    results: dict[str, Tensor] = {}
 
     def read(layer: str, output: Tensor) -> None:
-        maps = made.maps(output, readings[layer].channels)
-        found[layer] = readings[layer].reduce(maps)
+        reading = request.readings[layer]
+        results[layer] = reading.reduce(forward.maps(output, reading.channels))
 
-    with made:
-        _run(net, cells, readings, read)
-    return found, made
+    with forward:
+        _run(request.net, cells, request.readings, read)
+    return results
 
 
-def _in_full(
-    net: nn.Module,
-    image: Tensor,
-    bounds: Tensor,
-    instead: Tensor,
-    readings: Mapping[str, Reading],
-    step: Callable[[int], Any],
-) -> dict[str, Tensor]:
-    """Readings by passes over whole images."""
-    found: list[dict[str, Tensor]] = []
-    for start in range(0, len(bounds), IMAGES_IN_FULL):
-        some = bounds[start : start + IMAGES_IN_FULL]
-        images = image.repeat(len(some), 1, 1, 1)
+def _evaluate_whole(request: _Request, on_progress: Callable[[int], object]) -> dict[str, Tensor]:
+    """Evaluate whole images."""
+    results: list[dict[str, Tensor]] = []
+    for start in range(0, len(request.boxes), MAX_FULL_IMAGES):
+        some = request.boxes[start : start + MAX_FULL_IMAGES]
+        images = request.image.repeat(len(some), 1, 1, 1)
         for number, (top, left, bottom, right) in enumerate(some.tolist()):
-            pixels = instead[(start + number) % len(instead)]
+            pixels = request.replacement[(start + number) % len(request.replacement)]
             images[number, :, top:bottom, left:right] = pixels[:, top:bottom, left:right]
         part: dict[str, Tensor] = {}
 
         def read(layer: str, output: Tensor, part: dict[str, Tensor] = part) -> None:
-            part[layer] = readings[layer].reduce(taken(output, readings[layer].channels))
+            reading = request.readings[layer]
+            part[layer] = reading.reduce(select_channels(output, reading.channels))
 
-        _run(net, images, readings, read)
-        found.append(part)
-        step(len(some))
-    return {layer: torch.cat([part[layer] for part in found]) for layer in readings}
+        _run(request.net, images, request.readings, read)
+        results.append(part)
+        on_progress(len(some))
+    return {layer: torch.cat([part[layer] for part in results]) for layer in request.readings}
 
 
 def _run(net: nn.Module, images: Tensor, readings: Mapping[str, Reading], read: Callable[[str, Tensor], None]) -> None:
-    """One pass, as far as it must go."""
+    """Run the network as far as the last layer that is read."""
     consumers = {layer: partial(read, layer) for layer in readings if layer != OUTPUT}
     if OUTPUT not in readings:
         forward_to(net, images, consumers)
@@ -185,5 +187,5 @@ def _run(net: nn.Module, images: Tensor, readings: Mapping[str, Reading], read: 
             handle.remove()
 
 
-def _say(net: nn.Module, reason: str) -> None:
+def _log_full(net: nn.Module, reason: str) -> None:
     log_once(net, log, f"{type(net).__name__}: {reason}, so from there on whole images are computed")

@@ -1,58 +1,64 @@
-"""How much features and outputs change when the image is moved, enlarged or turned (paper, section 4.1 and Fig 5)."""
+"""Invariance curves: distances of features and probabilities under transformations of the image (Fig 5)."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Literal, SupportsIndex, get_args
 
 import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from convlens.analysis.invariance.transforms import Border, transform
+from convlens.analysis.invariance.transforms import IDENTITY, Border, transform
+from convlens.analysis.target_class import check_target
 from convlens.errors import InputError
 from convlens.ops.layer_access import check_outputs, evaluating, like_parameters
+from convlens.ops.tensor_repr import summary
 
-FORMS = ("raw", "relative", "unit")
+Distance = Literal["raw", "relative", "unit"]
+DISTANCES: tuple[Distance, ...] = get_args(Distance)
 
 
 @dataclass(frozen=True)
 class Invariance:
-    """What one transformation does to images.
+    """Distances and outputs of n images under t values of one transformation (section 4.1).
 
     Attributes:
-        kind: ``translation`` (pixels down), ``scale`` (factor) or ``rotation`` (degrees).
-        values: by how much.
-        distance: for each layer the Euclidean distance between the features of the original and of the transformed
-            image, as they are (``raw``), over the norm of the original's (``relative``) and of both at unit length
-            (``unit``, at most the square root of 2 for rectified features); the paper does not say which it draws.
-        apart: for each layer the root mean square distance between the features of two different originals, to which
-            the raw distances may be compared; NaN for a single image.
-        probability: of each image's target.
+        kind: ``translation`` (pixels downwards), ``scale`` (factor) or ``rotation`` (degrees counterclockwise).
+        values: value of each transformation.
+        distance: by layer and kind of distance, the Euclidean distance between the features of the original and of the
+            transformed image: ``raw``; ``relative``, divided by the norm of the original's features; ``unit``, between
+            features of unit length (at most the square root of 2 for rectified features). The paper does not say which
+            one it draws.
+        pair_distance: by layer, the root mean square distance between the features of two different originals, a scale
+            for the raw distances; NaN for a single image.
+        probability: softmax probability of each image's target.
         label: the class with the greatest output.
-        clean_probability: of the originals.
-        clean_label: likewise.
+        clean_probability: ``probability`` of the originals.
+        clean_label: ``label`` of the originals.
     """
 
     kind: str
     values: Float[np.ndarray, " t"]
     distance: dict[str, dict[str, Float[Tensor, "n t"]]]
-    apart: dict[str, float]
+    pair_distance: dict[str, float]
     probability: Float[Tensor, "n t"]
     label: Int[Tensor, "n t"]
     clean_probability: Float[Tensor, " n"]
     clean_label: Int[Tensor, " n"]
 
+    __repr__ = summary
+
     @property
     def identity(self) -> float:
-        """The amount that changes nothing."""
-        return 1.0 if self.kind == "scale" else 0.0
+        """The value that leaves the image as it is."""
+        return IDENTITY[self.kind]
 
 
 def invariance(
     net: nn.Module,
     images: Sequence[Float[Tensor, "c h w"]] | Float[Tensor, "n c h w"],
-    targets: Sequence[int],
+    targets: Sequence[SupportsIndex] | Int[Tensor, " n"] | Int[np.ndarray, " n"],
     layers: Sequence[str],
     kind: str,
     values: Float[np.ndarray, " t"],
@@ -62,59 +68,64 @@ def invariance(
     size: int | None = None,
     preprocess: Callable[[Tensor], Tensor] = lambda pixels: pixels,
     batch_size: int = 32,
-    step: Callable[[int], Any] = lambda count: None,
+    on_progress: Callable[[int], object] = lambda count: None,
 ) -> Invariance:
-    """Transform each image by each amount, and compare what the layers give.
+    """Transform each image by each value and compare features and outputs with the original's (Fig 5).
 
     Args:
         net: any network whose output is logits [n, classes].
-        images: before ``preprocess``; with ``border="source"`` larger than what the network reads.
-        targets: the class of each image whose probability is asked for.
-        layers: module paths.
-        kind: see ``transform``, as for border, black and size.
-        values: by how much.
-        border: what comes in from outside.
-        black: in the units of ``images``.
-        size: side of what the network is given.
-        preprocess: what is done to transformed images before the network reads them.
-        batch_size: how many transformed images go through the network at once.
-        step: told, as the work goes on, how many transformed images are done.
+        images: the images before ``preprocess``; with ``border="source"`` larger than the network's input.
+        targets: class of each image whose probability is recorded.
+        layers: names of layers.
+        kind: ``translation`` (pixels downwards), ``scale`` (factor) or ``rotation`` (degrees counterclockwise).
+        values: value of each transformation.
+        border: content of pixels from outside the image, see ``convlens.analysis.invariance.transforms.transform``.
+        black: value of black pixels, in the units of ``images``.
+        size: side of the transformed images in pixels; None is the shorter side of the image.
+        preprocess: converts transformed images to network input.
+        batch_size: number of transformed images in one forward pass.
+        on_progress: called with the number of transformed images done since the last call.
 
     Raises:
-        InputError: no image, a target out of range, images that the network cannot read, or as ``transform``.
+        InputError: no image, another number of targets than images, a target out of range, images that the network
+            cannot read, a wrong layer, or as ``transform``.
     """
     if not len(images) or len(images) != len(targets):
         raise InputError(f"{len(images)} images with {len(targets)} targets: give a target for each, at least one")
-    still = np.array([1.0 if kind == "scale" else 0.0])
-    first = transform(images[0], kind, still, border=border, black=black, size=size)
-    shapes = check_outputs(net, like_parameters(net, preprocess(first)), [None, *layers])
-    classes = shapes[None][0] if len(shapes[None]) == 1 else 0
-    for target in targets:
-        if not 0 <= target < classes:
-            raise InputError(f"label {target} is out of range: the network has the classes 0 to {classes - 1}")
-    moments = {layer: _Moments() for layer in layers}
-    found: dict[str, dict[str, list[Tensor]]] = {layer: {form: [] for form in FORMS} for layer in layers}
-    outputs = []
+
+    def network_input(image: Tensor, some: Sequence[float] | np.ndarray) -> Tensor:
+        transformed = transform(image, kind, some, border=border, black=black, size=size)
+        return like_parameters(net, preprocess(transformed))
+
+    identity = [IDENTITY.get(kind, 0.0)]
+    shapes = check_outputs(net, network_input(images[0], identity), [None, *layers])
+    classes = torch.tensor([check_target(shapes[None], target) for target in targets])
+    features, logits = _FeatureDistances(net, layers), []
     with evaluating(net), torch.no_grad():
         for image in images:
-            seen = _Seen(net, layers)
-            original = transform(image, kind, still, border=border, black=black, size=size)
-            output = [seen.keep(like_parameters(net, preprocess(original)), moments)]
+            rows = [features.set_original(network_input(image, identity))]
             for start in range(0, len(values), batch_size):
-                some = transform(image, kind, values[start : start + batch_size], border=border, black=black, size=size)
-                output.append(seen.compare(like_parameters(net, preprocess(some))))
-                step(len(some))
-            outputs.append(torch.cat(output).cpu())
-            for layer, forms in seen.distances().items():
-                for form, distance in forms.items():
-                    found[layer][form].append(distance)
-    logits = torch.stack(outputs)
-    probability = logits.softmax(2)[torch.arange(len(images)), :, torch.tensor(list(targets))]
+                batch = network_input(image, values[start : start + batch_size])
+                rows.append(features.compare(batch))
+                on_progress(len(batch))
+            logits.append(torch.cat(rows).cpu())
+    return _collect(kind, values, features, torch.stack(logits), classes)
+
+
+def _collect(
+    kind: str,
+    values: Float[np.ndarray, " t"],
+    features: "_FeatureDistances",
+    logits: Float[Tensor, "n t+1 classes"],
+    targets: Int[Tensor, " n"],
+) -> Invariance:
+    """Build the result from the logits of each original and its transformed images."""
+    probability = logits.softmax(2)[torch.arange(len(logits)), :, targets]
     return Invariance(
         kind,
         np.asarray(values, dtype=np.float64),
-        {layer: {form: torch.stack(rows) for form, rows in forms.items()} for layer, forms in found.items()},
-        {layer: moment.apart() for layer, moment in moments.items()},
+        features.distances(),
+        {layer: distance.value() for layer, distance in features.pair_distance.items()},
         probability[:, 1:],
         logits[:, 1:].argmax(2),
         probability[:, 0],
@@ -122,38 +133,75 @@ def invariance(
     )
 
 
-class _Moments:
-    """Sums of features over images, from which their mean distance follows without keeping them."""
+class _PairDistance:
+    """Root mean square distance of all pairs of vectors, by running sums."""
 
     def __init__(self) -> None:
         self.count, self.total, self.squares = 0, torch.zeros((), dtype=torch.float64), 0.0
 
-    def add(self, features: Float[Tensor, " d"]) -> None:
+    def add(self, vector: Float[Tensor, " d"]) -> None:
+        """Add one vector."""
         self.count += 1
-        self.total = self.total + features
-        self.squares += float(features.square().sum())
+        self.total = self.total + vector
+        self.squares += float(vector.square().sum())
 
-    def apart(self) -> float:
-        """Of all pairs, the root of the mean of the squared distances: twice the variance, summed over dimensions."""
+    def value(self) -> float:
+        """Return the distance: its mean square over pairs is twice the variance, summed over dimensions."""
         if self.count < 2:
             return float("nan")
         variance = (self.squares - float(self.total.square().sum()) / self.count) / (self.count - 1)
         return float(max(0.0, 2 * variance) ** 0.5)
 
 
-class _Seen:
-    """The original's features of all layers, and the distances of others' to them."""
+class _FeatureDistances:
+    """Distances between the features of originals and of their transformed images, in several layers."""
 
     def __init__(self, net: nn.Module, layers: Sequence[str]) -> None:
         self.net, self.layers = net, layers
-        self.features: dict[str, Tensor] = {}
-        self.found: dict[str, list[tuple[Tensor, Tensor]]] = {layer: [] for layer in layers}
+        self.original: dict[str, Tensor] = {}
+        self.rows: dict[str, dict[str, list[list[Tensor]]]] = {
+            layer: {distance: [] for distance in DISTANCES} for layer in layers
+        }
+        self.pair_distance = {layer: _PairDistance() for layer in layers}
 
-    def _run(self, images: Tensor, take: Callable[[str, Tensor], None]) -> Tensor:
-        """One pass; features are taken at once, before an operation in place may change them."""
+    def set_original(self, image: Float[Tensor, "1 c h w"]) -> Float[Tensor, "1 classes"]:
+        """Run the network on the next original; return its output."""
+
+        def keep(layer: str, features: Tensor) -> None:
+            self.original[layer] = features[0].clone()
+            self.pair_distance[layer].add(features[0].cpu().double())
+            for rows in self.rows[layer].values():
+                rows.append([])
+
+        return self._run(image, keep)
+
+    def compare(self, images: Float[Tensor, "n c h w"]) -> Float[Tensor, "n classes"]:
+        """Run the network on transformed images of the current original; return their outputs."""
+
+        def measure(layer: str, features: Tensor) -> None:
+            original = self.original[layer]
+            norm = original.norm()
+            raw = (features - original).norm(dim=1)
+            norms = features.norm(dim=1, keepdim=True)
+            unit = features / norms.clamp(min=1e-30) - original / norm.clamp(min=1e-30)
+            relative = torch.where(norm > 0, raw / norm, float("nan"))
+            for name, distance in zip(DISTANCES, (raw, relative, unit.norm(dim=1)), strict=True):
+                self.rows[layer][name][-1].append(distance)
+
+        return self._run(images, measure)
+
+    def distances(self) -> dict[str, dict[str, Float[Tensor, "n t"]]]:
+        """Return the distances by layer and kind of distance."""
+        return {
+            layer: {name: torch.stack([torch.cat(row) for row in rows]).cpu() for name, rows in by_name.items()}
+            for layer, by_name in self.rows.items()
+        }
+
+    def _run(self, images: Tensor, consume: Callable[[str, Tensor], None]) -> Tensor:
+        """Run the network; features are consumed at once, before an in-place operation may change them."""
         handles = [
             self.net.get_submodule(layer).register_forward_hook(
-                lambda module, args, output, layer=layer: take(layer, output.flatten(1))
+                lambda module, args, output, layer=layer: consume(layer, output.flatten(1))
             )
             for layer in self.layers
         ]
@@ -162,36 +210,3 @@ class _Seen:
         finally:
             for handle in handles:
                 handle.remove()
-
-    def keep(self, original: Tensor, moments: Mapping[str, _Moments]) -> Tensor:
-        """The original."""
-
-        def take(layer: str, features: Tensor) -> None:
-            self.features[layer] = features[0].clone()
-            moments[layer].add(features[0].cpu().double())
-
-        return self._run(original, take)
-
-    def compare(self, images: Tensor) -> Tensor:
-        """Some transformed images."""
-
-        def take(layer: str, features: Tensor) -> None:
-            own = self.features[layer]
-            lengths = features.norm(dim=1, keepdim=True)
-            at_unit_length = features / lengths.clamp(min=1e-30) - own / own.norm().clamp(min=1e-30)
-            self.found[layer].append(((features - own).norm(dim=1), at_unit_length.norm(dim=1)))
-
-        return self._run(images, take)
-
-    def distances(self) -> dict[str, dict[str, Tensor]]:
-        """All three forms."""
-        result = {}
-        for layer, parts in self.found.items():
-            raw, unit = (torch.cat(column).cpu() for column in zip(*parts, strict=True))
-            own = float(self.features[layer].norm())
-            result[layer] = {
-                "raw": raw,
-                "relative": raw / own if own else torch.full_like(raw, float("nan")),
-                "unit": unit,
-            }
-        return result

@@ -1,7 +1,7 @@
-"""Images moved, enlarged and turned (paper, section 4.1 and Fig 5)."""
+"""Transformations of images: translation, scale and rotation, with the paper's ranges (section 4.1 and Fig 5)."""
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 import torch
@@ -11,34 +11,43 @@ from torch.nn import functional as F
 
 from convlens.errors import InputError
 
+TransformKind = Literal["translation", "scale", "rotation"]
 Border = Literal["black", "reflect", "source"]
-KINDS = ("translation", "scale", "rotation")
+KINDS: tuple[TransformKind, ...] = get_args(TransformKind)
+IDENTITY = {"translation": 0.0, "scale": 1.0, "rotation": 0.0}
+"""The value of each kind that leaves the image as it is."""
 SMALL = {"translation": 4 / 224, "scale": 1.05, "rotation": 5.0}
-"""Small amounts: pixels as a share of the side, a factor, degrees."""
-TRANSLATION = 63 / 224
-"""The paper's largest translation, as a share of the side."""
+"""The value of each kind that counts as small: a share of the image's side, a factor, degrees."""
+MAX_TRANSLATION = 63 / 224
+"""The paper's largest translation as a share of the image's side."""
 
 
-def amounts(kind: str, side: int, steps: int) -> Float[np.ndarray, " steps"]:
-    """The paper's amounts: pixels down (up to 28 % of the side, either way), factors of 1 to 2, degrees of 0 to 360.
+def transform_values(kind: str, side: int, steps: int) -> Float[np.ndarray, " values"]:
+    """Return the paper's values of a transformation, equally spaced, and a small one.
 
-    Translations are whole pixels, each once, so that there may be fewer. A small amount is always among them.
+    Translations are in pixels downwards, up to 28 % of the side either way, rounded to whole pixels without
+    duplicates; scales are factors from 1 to 2; rotations are degrees from 0 to 360 and include all quarter turns.
+
+    Args:
+        kind: ``translation``, ``scale`` or ``rotation``.
+        side: side of the image in pixels.
+        steps: number of equally spaced values, up to rounding; at least 3.
 
     Raises:
-        InputError: unknown kind, or fewer than three steps.
+        InputError: the kind is unknown, or there are fewer than three steps.
     """
     if steps < 3:
         raise InputError(f"{steps} steps: give at least 3")
     if kind == "translation":
-        reach = round(TRANSLATION * side)
+        largest = round(MAX_TRANSLATION * side)
         small = max(1, round(SMALL["translation"] * side))
-        return np.unique(np.round([*np.linspace(-reach, reach, steps | 1), small])).astype(np.float64)
+        return np.unique(np.round([*np.linspace(-largest, largest, steps | 1), small])).astype(np.float64)
     if kind == "scale":
         return np.unique([*np.linspace(1, 2, steps), SMALL["scale"]])
     if kind == "rotation":
-        # The quarter turns are among them, since an object's symmetry shows there.
+        # Quarter turns show an object's rotational symmetry (claim 13).
         return np.unique([*np.linspace(0, 360, 4 * max(1, round((steps - 1) / 4)) + 1), SMALL["rotation"]])
-    raise InputError(f"transformation {kind!r} is unknown: choose one of {', '.join(KINDS)}")
+    raise _unknown(kind)
 
 
 def transform(
@@ -50,64 +59,68 @@ def transform(
     black: Float[Tensor, "c h2 w2"] | float = 0.0,
     size: int | None = None,
 ) -> Float[Tensor, "n c h2 w2"]:
-    """The image transformed by each of several amounts.
+    """Transform an image by each of several values.
 
-    A translation is by whole pixels and exact; the others interpolate bilinearly about the middle of the image.
+    Translations are by whole pixels and exact; scaling and rotation are about the center, with bilinear interpolation.
 
     Args:
-        image: as the network reads it, or a larger one with ``border="source"``.
-        kind: ``translation`` (pixels down), ``scale`` (factor), ``rotation`` (degrees against the clock).
-        values: by how much.
-        border: what comes in from outside: ``black``, the mirror image (``reflect``), or the content of a larger image
-            of which the network is given the middle (``source``), and black where that too ends.
-        black: the black of the paper, as the network reads it: a number, or an image.
-        size: side of the middle that the network is given; None is the whole image.
+        image: the image, or a larger source image if ``border="source"``.
+        kind: ``translation`` (pixels downwards), ``scale`` (factor) or ``rotation`` (degrees counterclockwise).
+        values: value of each transformation.
+        border: content of pixels from outside the image: ``black``, the mirror image (``reflect``), or the content of
+            the larger image around its center crop (``source``), and black beyond its edge.
+        black: value of black pixels, a number or an image; as network input it is the value of pixel 0.
+        size: side of the returned images, which are center crops, in pixels; None is the shorter side of the image.
 
     Raises:
-        InputError: unknown kind or border, or a source that is not larger.
+        InputError: the kind or the border is unknown, the image is smaller than ``size``, or a factor is not positive.
     """
-    if border not in ("black", "reflect", "source"):
-        raise InputError(f"border {border!r} is unknown: choose black, reflect or source")
+    if border not in get_args(Border):
+        raise InputError(f"border {border!r} is unknown: choose {', '.join(get_args(Border))}")
     height, width = image.shape[1:]
     size = min(height, width) if size is None else size
     if size > min(height, width):
-        raise InputError(f"size {size} is more than the image's {height} x {width} px")
-    top, left = (height - size) // 2, (width - size) // 2
-    fill = torch.as_tensor(black, dtype=image.dtype, device=image.device)
-    fill = fill.expand(image.shape[0], size, size)
+        raise InputError(f"size {size} is larger than the image of {height} x {width} px")
+    background = torch.as_tensor(black, dtype=image.dtype, device=image.device)
+    background = background.expand(image.shape[0], size, size)
     if kind == "translation":
-        return torch.stack([_moved(image, int(value), top, left, size, border, fill) for value in values])
+        return torch.stack([_translate(image, int(value), size, border, background) for value in values])
     if kind not in KINDS:
-        raise InputError(f"transformation {kind!r} is unknown: choose one of {', '.join(KINDS)}")
-    places = torch.stack([_places(kind, float(value), image, size) for value in values])
+        raise _unknown(kind)
+    grid = torch.stack([_sampling_grid(kind, float(value), image, size) for value in values])
     mode = "reflection" if border == "reflect" else "zeros"
-    pictures = image.expand(len(places), *image.shape)
-    found = F.grid_sample(pictures, places, mode="bilinear", padding_mode=mode, align_corners=False)
+    images = image.expand(len(grid), *image.shape)
+    sampled = F.grid_sample(images, grid, mode="bilinear", padding_mode=mode, align_corners=False)
     if border == "reflect":
-        return found
-    inside = F.grid_sample(torch.ones_like(pictures[:, :1]), places, mode="bilinear", align_corners=False)
-    return found + (1 - inside) * fill
+        return sampled
+    inside = F.grid_sample(torch.ones_like(images[:, :1]), grid, mode="bilinear", align_corners=False)
+    return sampled + (1 - inside) * background
 
 
-def _moved(
-    image: Tensor, down: int, top: int, left: int, size: int, border: Border, fill: Tensor
+def _unknown(kind: str) -> InputError:
+    return InputError(f"transformation {kind!r} is unknown: choose one of {', '.join(KINDS)}")
+
+
+def _translate(
+    image: Float[Tensor, "c h w"], down: int, size: int, border: Border, background: Float[Tensor, "c size size"]
 ) -> Float[Tensor, "c size size"]:
-    """Rows ``top - down`` and on."""
+    """Return the center crop of the image moved ``down`` pixels."""
+    height, width = image.shape[1:]
+    top, left = (height - size) // 2, (width - size) // 2
     rows = torch.arange(size, device=image.device) + top - down
-    height = image.shape[1]
     if border == "reflect":
         rows = rows % (2 * height)
         rows = torch.where(rows < height, rows, 2 * height - 1 - rows)
     inside = (rows >= 0) & (rows < height)
-    found = image[:, rows.clamp(0, height - 1), left : left + size]
-    return torch.where(inside[None, :, None], found, fill)
+    moved = image[:, rows.clamp(0, height - 1), left : left + size]
+    return torch.where(inside[None, :, None], moved, background)
 
 
-def _places(kind: str, value: float, image: Tensor, size: int) -> Float[Tensor, "size size 2"]:
-    """Where each pixel of the result is in the image, in the units of ``grid_sample`` (x, then y)."""
+def _sampling_grid(kind: str, value: float, image: Float[Tensor, "c h w"], size: int) -> Float[Tensor, "size size 2"]:
+    """Return the position in the image of each pixel of the result, (x, y) in the units of ``grid_sample``."""
     height, width = image.shape[1:]
-    steps = torch.arange(size, device=image.device, dtype=image.dtype) - (size - 1) / 2
-    y, x = torch.meshgrid(steps, steps, indexing="ij")
+    offsets = torch.arange(size, device=image.device, dtype=image.dtype) - (size - 1) / 2
+    y, x = torch.meshgrid(offsets, offsets, indexing="ij")
     if kind == "scale":
         if value <= 0:
             raise InputError(f"scale {value}: give a factor above 0")

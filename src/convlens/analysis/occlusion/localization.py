@@ -1,54 +1,58 @@
-"""Does a network look at the object, or at what is around it (claim 17; paper, section 4.2)?"""
+"""Object localization by occlusion: the drop inside and outside the object, and the pointing game (claim 17)."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torchmetrics.functional.classification import binary_auroc
 
 from convlens.analysis.occlusion.occlude import OcclusionMaps
+from convlens.ops.tensor_repr import summary
 from convlens.stats.claims import Claim, bootstrap, mean_of, verdict
 
 
 @dataclass(frozen=True)
 class Localization:
-    """How an image's drop of the target's probability lies to its object.
+    """Decrease of the target's probability inside and outside the object of one image (section 4.2).
 
-    A place of the square is inside if the square's middle is on the object, and outside if the square covers nothing
-    of it; the squares are equally large.
+    A position is inside if the occluder's center is on the object, and outside if the occluder covers no pixel of it.
 
     Attributes:
-        inside: mean drop over the places inside.
-        outside: the same outside.
-        hit: whether the greatest drop is at a place inside (the pointing game).
-        chance: share of all places that are inside.
-        auc: area under the ROC curve of telling places inside from all others by their drop.
+        drop_inside: mean decrease of the probability over positions inside.
+        drop_outside: mean decrease over positions outside.
+        hit: whether the largest decrease is at a position inside (the pointing game).
+        chance: share of all positions that are inside.
+        auc: area under the ROC curve of the decrease as a classifier of positions inside against all others.
     """
 
-    inside: float
-    outside: float
+    drop_inside: float
+    drop_outside: float
     hit: bool
     chance: float
     auc: float
 
+    __repr__ = summary
 
-def box_sums(picture: Float[Tensor, "h w"], tops: Tensor, lefts: Tensor, size: int) -> Float[Tensor, "rows columns"]:
-    """Sums of a picture over the squares at all places, in float64."""
-    table = torch.zeros(picture.shape[0] + 1, picture.shape[1] + 1, dtype=torch.float64)
-    table[1:, 1:] = picture.double().cpu().cumsum(0).cumsum(1)
+
+def box_sums(
+    values: Float[Tensor, "h w"], tops: Int[Tensor, " rows"], lefts: Int[Tensor, " columns"], size: int
+) -> Float[Tensor, "rows columns"]:
+    """Sum the values inside the occluder at each position, in float64 (by a summed-area table)."""
+    table = torch.zeros(values.shape[0] + 1, values.shape[1] + 1, dtype=torch.float64)
+    table[1:, 1:] = values.double().cpu().cumsum(0).cumsum(1)
     rows, columns = tops[:, None], lefts[None]
     below, right = rows + size, columns + size
     return table[below, right] - table[rows, right] - table[below, columns] + table[rows, columns]
 
 
-def localize(maps: OcclusionMaps, thing: Bool[Tensor, "h w"]) -> Localization | None:
-    """Compares the places inside of the object with those outside; None if there are none of either."""
-    middles = (maps.tops + maps.size // 2)[:, None], (maps.lefts + maps.size // 2)[None]
-    inside = thing[middles]
-    outside = box_sums(thing.float(), maps.tops, maps.lefts, maps.size) < 0.5
+def localize(maps: OcclusionMaps, object_mask: Bool[Tensor, "h w"]) -> Localization | None:
+    """Compare positions inside the object with positions outside; None if there are none of either."""
+    centers = (maps.tops + maps.size // 2)[:, None], (maps.lefts + maps.size // 2)[None]
+    inside = object_mask[centers]
+    outside = box_sums(object_mask.float(), maps.tops, maps.lefts, maps.size) < 0.5
     if not inside.any() or not outside.any():
         return None
     drop = maps.drop.double().cpu()
@@ -57,30 +61,29 @@ def localize(maps: OcclusionMaps, thing: Bool[Tensor, "h w"]) -> Localization | 
         float(drop[outside].mean()),
         bool(inside.flatten()[drop.flatten().argmax()]),
         float(inside.double().mean()),
-        float(binary_auroc(_ranked(drop), inside.flatten().long())),
+        float(binary_auroc(_relative_ranks(drop), inside.flatten().long())),
     )
 
 
-def _ranked(values: Tensor) -> Tensor:
-    """Values as ranks within 0 and 1, since what is measured takes anything else for logits and rounds them."""
+def _relative_ranks(values: Float[Tensor, "*any"]) -> Float[Tensor, " n"]:
+    """Return the values' ranks scaled to [0, 1]: ``binary_auroc`` takes other values for logits and rounds them."""
     _, ranks = values.flatten().unique(return_inverse=True)
     return ranks.double() / max(1, int(ranks.max()))
 
 
-def localization_claim(found: Sequence[Localization], about: str) -> Claim:
-    """Claim 17 over several images."""
-    inside, outside = (np.array([getattr(item, name) for item in found]) for name in ("inside", "outside"))
+def localization_claim(images: Sequence[Localization], about: str) -> Claim:
+    """Decide claim 17: occluding the object costs more probability than occluding its surroundings."""
+    inside = np.array([image.drop_inside for image in images])
+    outside = np.array([image.drop_outside for image in images])
     gain = mean_of(inside - outside)
-    hits = mean_of(np.array([float(item.hit) for item in found]))
-    chance = float(np.mean([item.chance for item in found]))
-    auc = bootstrap(len(found), lambda rows: float(np.mean([found[row].auc for row in rows])))
+    hits = mean_of(np.array([float(image.hit) for image in images]))
+    chance = float(np.mean([image.chance for image in images]))
+    auc = bootstrap(len(images), lambda rows: float(np.mean([images[row].auc for row in rows])))
     controls = {
         "drop inside": f"{inside.mean():.3f}",
         "drop outside": f"{outside.mean():.3f}",
         "pointing game": f"{hits} where chance is {chance:.3f}",
         "AUC of the drop against the object": str(auc),
     }
-    return Claim(
-        17, about, "drop of the probability, inside less outside of the object, against 0", gain,
-        verdict(gain.against(0)), controls=controls,
-    )  # fmt: skip
+    statistic = "drop of the probability, inside minus outside the object, against 0"
+    return Claim(17, about, statistic, gain, verdict(gain.against(0)), controls=controls)

@@ -1,6 +1,7 @@
-"""What a covered place shows instead of the image."""
+"""Values of the occluder: grey, the image's mean color, a blurred copy or noise."""
 
 import math
+from typing import Literal
 
 import torch
 from jaxtyping import Float
@@ -10,11 +11,13 @@ from torch.nn import functional as F
 from convlens.errors import InputError
 
 GREY = 124
-"""The paper's square (Fig 7): a neutral grey, in pixel values of 0 to 255."""
-KINDS = ("grey", "mean", "blur", "noise")
+"""The paper's occluder (Fig 7): a neutral grey, as a pixel value from 0 to 255."""
+OccluderKind = Literal["grey", "mean", "blur", "noise"]
+BLUR = 1 / 16
+"""Standard deviation of the blur as a share of the image's shorter side."""
 
 
-def filling(
+def occluder_value(
     kind: str | float,
     image: Float[Tensor, "c h w"],
     *,
@@ -22,18 +25,19 @@ def filling(
     std: Float[Tensor, " c"] | float = 1.0,
     seed: int = 0,
 ) -> Float[Tensor, "c h w"]:
-    """An image, as the network reads it, of which squares are shown instead of those of the given one.
+    """Return an image, as network input, whose pixels replace those of the given image inside the occluder.
 
     Args:
-        kind: ``grey`` is the paper's, a number another grey (0 to 255); ``mean`` the image's own mean colour; ``blur``
-            the image without what is smaller than a sixteenth of its side; ``noise`` has the image's mean and spread.
-        image: as the network reads it, (pixels - mean) / std.
-        mean: what was subtracted from the pixels.
-        std: what they were divided by.
-        seed: of the noise.
+        kind: one of `OccluderKind` or a number. ``grey`` is the paper's value and a number another grey from 0 to 255;
+            ``mean`` is the image's mean color, ``blur`` the image after a Gaussian of a sixteenth of its side, and
+            ``noise`` is Gaussian with the image's mean and standard deviation in each channel.
+        image: the image as network input, (pixels - ``mean``) / ``std``.
+        mean: subtracted from pixels in [0, 255].
+        std: divides them.
+        seed: random seed of the noise.
 
     Raises:
-        InputError: there is no such kind.
+        InputError: the kind is unknown.
     """
     if kind == "grey" or isinstance(kind, int | float):
         grey = torch.full_like(image, float(GREY if kind == "grey" else kind))
@@ -42,20 +46,20 @@ def filling(
     if kind == "mean":
         return image.mean((1, 2), keepdim=True).expand_as(image)
     if kind == "blur":
-        return _blurred(image, min(image.shape[1:]) / 16)
+        return _blur(image, min(image.shape[1:]) * BLUR)
     if kind == "noise":
         noise = torch.randn(image.shape, generator=torch.Generator().manual_seed(seed)).to(image)
         return image.mean((1, 2), keepdim=True) + noise * image.std((1, 2), keepdim=True)
-    raise InputError(f"fill {kind!r} is unknown: choose one of {', '.join(KINDS)}, or a grey of 0 to 255")
+    raise InputError(f"occluder {kind!r} is unknown: give grey, mean, blur, noise, or a grey from 0 to 255")
 
 
-def _blurred(image: Tensor, sigma: float) -> Tensor:
-    """Convolution with a Gaussian, along one axis after the other; the border is repeated."""
-    reach = max(1, math.ceil(3 * sigma))
-    steps = torch.arange(-reach, reach + 1).to(image)
-    kernel = (-(steps**2) / (2 * sigma**2)).exp()
+def _blur(image: Float[Tensor, "c h w"], sigma: float) -> Float[Tensor, "c h w"]:
+    """Convolve with a Gaussian of ``sigma`` pixels along each axis; border pixels are repeated."""
+    radius = max(1, math.ceil(3 * sigma))
+    offsets = torch.arange(-radius, radius + 1).to(image)
+    kernel = (-(offsets**2) / (2 * sigma**2)).exp()
     kernel = (kernel / kernel.sum()).view(1, 1, 1, -1)
     planes = image[:, None]
     for _ in range(2):
-        planes = F.conv2d(F.pad(planes, (reach, reach, 0, 0), mode="replicate"), kernel).transpose(2, 3)
+        planes = F.conv2d(F.pad(planes, (radius, radius, 0, 0), mode="replicate"), kernel).transpose(2, 3)
     return planes[:, 0]

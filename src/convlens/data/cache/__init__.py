@@ -1,1 +1,1 @@
-"""The cache of decoded images."""
+"""The cache of decoded images: building, reading, and the rows of splits and protocols."""

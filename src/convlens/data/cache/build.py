@@ -1,83 +1,99 @@
-"""Builds the cache of decoded images so that it can be stopped at any moment, and goes on from there.
+"""Building the cache of decoded images block by block, so that a killed build continues where it stopped.
 
-The build happens in `<folder>.partial`. After each block the pixels are forced to the disk, and only then is the block
-noted in `progress.json`; when all is there, the folder gets its final name.
+The build happens in ``<folder>.partial``. The pixels of each block are forced to the disk before the block is recorded
+in ``progress.json``; the folder gets its final name when it is complete.
 """
 
-import errno
 import io
 import json
 import os
 import shutil
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from tqdm import tqdm
 
-from convlens.data.splits.image_index import Listing
+from convlens.data.splits.image_index import ImageIndex
 from convlens.errors import InputError
-from convlens.io.atomic import write_json
+from convlens.io.atomic import is_disk_full, write_json
 
-BLOCK = 256  # images between two notes of progress: what a killed build decodes again at most
+BLOCK = 256
+"""Images between two records of progress: the most that a killed build decodes again."""
 
 
-def build(listing: Listing, size: int, folder: Path) -> None:
-    """Decodes a listing into `folder`; the caller holds the lock.
+@dataclass
+class _Progress:
+    """Number of finished images, and the (row, reason) pairs of the unreadable ones among them."""
+
+    done: int = 0
+    unreadable: list[tuple[int, str]] = field(default_factory=list)
+
+
+def build(image_index: ImageIndex, size: int, folder: Path) -> None:
+    """Decode all images of an index into ``folder``; the caller holds the folder's lock.
 
     Raises:
-        InputError: The disk is full, or will be. Nothing stays behind then.
+        InputError: the disk is full or too small; nothing is left behind.
     """
     partial = Path(f"{folder}.partial")
     progress = _read_progress(partial)
-    _check_room(listing, size, folder.parent, progress["done"])
+    _check_free_space(image_index, size, folder.parent, progress.done)
     try:
         partial.mkdir(exist_ok=True)
-        _write_images(listing, size, partial, progress)
-        meta = {"title": listing.title, "size": size, "rule": listing.rule, "images": len(listing)}
-        unreadable = [{"row": row, "name": listing.names[row], "reason": why} for row, why in progress["unreadable"]]
-        write_json(partial / "meta.json", {**meta, "unreadable": unreadable})
+        _write_images(image_index, size, partial, progress)
+        meta = {
+            "title": image_index.title,
+            "size": size,
+            "decode_version": image_index.decode_version,
+            "images": len(image_index),
+            "unreadable": [
+                {"row": row, "name": image_index.names[row], "reason": reason} for row, reason in progress.unreadable
+            ],
+        }
+        write_json(partial / "meta.json", meta)
         (partial / "progress.json").unlink()
     except (OSError, InputError) as error:
-        if not _is_full(error):
+        if not is_disk_full(error.__cause__ or error):
             raise
         shutil.rmtree(partial)
-        raise _no_room(listing, size, folder.parent) from error
+        raise _disk_too_small(image_index, size, folder.parent) from error
     partial.rename(folder)
 
 
-def _read_progress(partial: Path) -> dict[str, Any]:
-    """How many images are done, and the (row, reason) pairs of the unreadable ones among them."""
+def _read_progress(partial: Path) -> _Progress:
+    """Return the progress of an earlier build, or none."""
     try:
-        return json.loads((partial / "progress.json").read_text())
+        record = json.loads((partial / "progress.json").read_text())
     except (OSError, ValueError):
-        return {"done": 0, "unreadable": []}
+        return _Progress()
+    return _Progress(record["done"], [(row, reason) for row, reason in record["unreadable"]])
 
 
-def _write_images(listing: Listing, size: int, partial: Path, progress: dict[str, Any]) -> None:
-    """Appends the missing rows to images.npy, block by block; `progress` is brought up to date.
+def _write_images(image_index: ImageIndex, size: int, partial: Path, progress: _Progress) -> None:
+    """Append the missing rows to images.npy block by block, and update ``progress``.
 
-    The file is written, not mapped: on a full disk a write fails with an error, a map kills the process.
+    The file is written, not mapped: on a full disk a write raises an error, while a map kills the process.
     """
-    header = _npy_header((len(listing), 3, size, size))
-    description = f"{listing.title} to {size} px"
+    header = _npy_header((len(image_index), 3, size, size))
+    description = f"{image_index.title} to {size} px"
     with (
-        open(partial / "images.npy", "r+b" if progress["done"] else "wb") as file,
-        tqdm(total=len(listing), initial=progress["done"], desc=description, unit="img", disable=None) as bar,
+        open(partial / "images.npy", "r+b" if progress.done else "wb") as file,
+        tqdm(total=len(image_index), initial=progress.done, desc=description, unit="img", disable=None) as bar,
     ):
-        if not progress["done"]:
+        if not progress.done:
             file.write(header)
-        file.truncate(len(header) + progress["done"] * 3 * size**2)
+        file.truncate(len(header) + progress.done * 3 * size**2)
         file.seek(0, io.SEEK_END)
-        starts = range(progress["done"], len(listing), BLOCK)
-        ranges = [range(start, min(start + BLOCK, len(listing))) for start in starts]
-        for rows, block in zip(ranges, listing.blocks(ranges, size), strict=True):
+        starts = range(progress.done, len(image_index), BLOCK)
+        ranges = [range(start, min(start + BLOCK, len(image_index))) for start in starts]
+        for rows, block in zip(ranges, image_index.blocks(ranges, size), strict=True):
             file.write(block.images.data)
             file.flush()
             os.fsync(file.fileno())
-            progress["done"] = rows.stop
-            progress["unreadable"] += [[rows.start + place, reason] for place, reason in block.unreadable.items()]
-            write_json(partial / "progress.json", progress)
+            progress.done = rows.stop
+            progress.unreadable += [(rows.start + row, reason) for row, reason in block.unreadable.items()]
+            write_json(partial / "progress.json", asdict(progress))
             bar.update(len(rows))
 
 
@@ -87,19 +103,15 @@ def _npy_header(shape: tuple[int, ...]) -> bytes:
     return header.getvalue()
 
 
-def _check_room(listing: Listing, size: int, cache_dir: Path, done: int) -> None:
-    if (len(listing) - done) * 3 * size**2 > shutil.disk_usage(cache_dir).free:
-        raise _no_room(listing, size, cache_dir)
+def _check_free_space(image_index: ImageIndex, size: int, cache_dir: Path, done: int) -> None:
+    if (len(image_index) - done) * 3 * size**2 > shutil.disk_usage(cache_dir).free:
+        raise _disk_too_small(image_index, size, cache_dir)
 
 
-def _no_room(listing: Listing, size: int, cache_dir: Path) -> InputError:
-    need, free = len(listing) * 3 * size**2, shutil.disk_usage(cache_dir).free
+def _disk_too_small(image_index: ImageIndex, size: int, cache_dir: Path) -> InputError:
+    needed, free = len(image_index) * 3 * size**2, shutil.disk_usage(cache_dir).free
     return InputError(
-        f"no room for the decoded images of {listing.title}: {len(listing)} squares of {size} px need {need:,} bytes "
-        f"in {cache_dir}, {free:,} are free; set cache_dir to a larger disk, or a smaller image_size or limit"
+        f"no room for the decoded images of {image_index.title}: {len(image_index)} squares of {size} px need "
+        f"{needed:,} bytes in {cache_dir}, {free:,} are free; set cache_dir to a larger disk, or a smaller image_size "
+        "or limit"
     )
-
-
-def _is_full(error: Exception) -> bool:
-    """Whether an error, or what it was made from, says that there is no room."""
-    return getattr(error.__cause__ or error, "errno", None) in (errno.ENOSPC, errno.EDQUOT)

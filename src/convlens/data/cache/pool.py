@@ -1,4 +1,4 @@
-"""The images of a protocol as packed pixels, in the order of its pool."""
+"""The cached images of an evaluation protocol, in the order of its pool."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -7,50 +7,54 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Int64
 
-from convlens.data.cache.split_rows import CachedSplit, report_unreadable
-from convlens.data.cache.store import pack
+from convlens.data.cache.split_rows import CachedSplit, OnCorrupt, handle_unreadable
+from convlens.data.cache.store import cache_images
+from convlens.data.decode import ResizeMode
 from convlens.data.sources.base import Source
-from convlens.data.sources.exclude import Excluded
+from convlens.data.sources.exclude import Exclusions
 from convlens.data.splits.protocol import Protocol
 from convlens.errors import InputError
 
 
 class Pool(NamedTuple):
-    """A protocol whose splits have readable images only, and the cache of each of its listings."""
+    """A protocol whose splits hold readable images only, and the cached images of each of its indexes."""
 
     protocol: Protocol
     parts: tuple[CachedSplit, ...]
 
-    def since(self, start: int) -> list[CachedSplit]:
-        """The images of the pool from an index on; those that cannot be read are black, and keep their place.
+    def starting_at(self, start: int) -> list[CachedSplit]:
+        """Return the images of the pool from position ``start`` on; unreadable ones are black and keep their place.
 
         Raises:
-            InputError: There is no such index.
+            InputError: there is no such position.
         """
         if not 0 <= start <= len(self.protocol):
             raise InputError(f"start is {start}: the pool of {self.protocol.title} has 0 to {len(self.protocol)}")
         sizes = [len(part.rows) for part in self.parts]
         firsts = np.clip(start - np.cumsum([0, *sizes[:-1]]), 0, sizes)
-        return [CachedSplit(part.packed, part.rows[first:]) for part, first in zip(self.parts, firsts, strict=True)]
+        return [CachedSplit(part.cache, part.rows[first:]) for part, first in zip(self.parts, firsts, strict=True)]
 
 
-def cache_pool(source: Source, size: int, cache_dir: Path, *, fit: str, excluded: Excluded, corrupt: str) -> Pool:
-    """Packs all listings of a source's protocol; neither unreadable nor excluded images are in its splits any more.
+def cache_pool(
+    source: Source, size: int, cache_dir: Path, resize_mode: ResizeMode, excluded: Exclusions, on_corrupt: OnCorrupt
+) -> Pool:
+    """Cache all images of a source's protocol, and remove unreadable and excluded images from its splits.
 
     Raises:
-        InputError: An image is unreadable and `corrupt` is `fatal`, or there is none of an excluded name.
+        InputError: an image is unreadable and ``on_corrupt`` is ``fatal``, or an excluded name is unknown.
     """
     protocol = source.protocol()
     if excluded.names:
-        val = source.split("val")  # in no protocol, but a name in it is not wrong
-        excluded.check_known([*protocol.listings, *([val.listing] if val else [])])
-    protocol = replace(protocol, listings=tuple(listing.fitted(fit) for listing in protocol.listings))
+        val = source.split("val")  # not part of a protocol, but its names may be excluded
+        excluded.check_names([*protocol.image_indexes, *([val.image_index] if val else [])])
+    resized = tuple(image_index.with_resize_mode(resize_mode) for image_index in protocol.image_indexes)
+    protocol = replace(protocol, image_indexes=resized)
     parts, unreadable, start = [], [], 0
-    for listing in protocol.listings:
-        packed = pack(listing, size, cache_dir)
-        report_unreadable(packed, corrupt)
-        parts.append(CachedSplit(packed, np.arange(len(listing))))
-        unreadable += [start + row for row in packed.unreadable]
-        start += len(listing)
+    for image_index in resized:
+        cache = cache_images(image_index, size, cache_dir)
+        handle_unreadable(cache, on_corrupt)
+        parts.append(CachedSplit(cache, np.arange(len(image_index))))
+        unreadable += [start + row for row in cache.unreadable]
+        start += len(image_index)
     left_out: Int64[np.ndarray, " k"] = np.array(unreadable, np.int64)
-    return Pool(protocol.without(left_out).without(excluded.among(protocol.names)), tuple(parts))
+    return Pool(protocol.without(left_out).without(excluded.positions_in(protocol.names)), tuple(parts))

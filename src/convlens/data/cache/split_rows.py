@@ -1,136 +1,153 @@
-"""From a source to the rows of packed images that make up each split."""
+"""The rows of cached images that make up each split of a source."""
 
 import logging
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 import numpy as np
 from jaxtyping import Int64
 
-from convlens.data.cache.store import CachedArrays, pack
-from convlens.data.sources.base import Source, listed, untested
-from convlens.data.sources.exclude import Excluded
-from convlens.data.splits.split import Split, balanced, share_out
+from convlens.data.cache.store import CachedArrays, cache_images
+from convlens.data.decode import ResizeMode
+from convlens.data.sources.base import Source, join_names, missing_splits_error
+from convlens.data.sources.exclude import Exclusions
+from convlens.data.splits.split import Split, class_balanced, split_per_class
 from convlens.errors import InputError
 
 log = logging.getLogger(__name__)
+OnCorrupt = Literal["skip", "fatal"]
+ON_CORRUPT: tuple[OnCorrupt, ...] = get_args(OnCorrupt)
 
 
 class CachedSplit(NamedTuple):
-    """Rows of a cache, in the order of the split."""
+    """Rows of a cache in the order of a split."""
 
-    packed: CachedArrays
+    cache: CachedArrays
     rows: Int64[np.ndarray, " n"]
 
     @property
     def labels(self) -> Int64[np.ndarray, " n"]:
         """Class of each image of the split."""
-        return self.packed.listing.labels[self.rows]
+        return self.cache.image_index.labels[self.rows]
+
+    @property
+    def names(self) -> list[str]:
+        """Name of each image of the split."""
+        return [self.cache.image_index.names[row] for row in self.rows]
 
 
-def own_splits(source: Source, *, fit: str, excluded: Excluded) -> dict[str, Split]:
-    """The splits that a source has, fitted into squares in one way and without what is excluded.
+def source_splits(source: Source, *, resize_mode: ResizeMode, excluded: Exclusions) -> dict[str, Split]:
+    """Return the splits that a source defines, with one resize mode and without excluded images.
 
     Raises:
-        InputError: The source has no training or no test images, or none of an excluded name.
+        InputError: the source has no training or no test images, or an excluded name is unknown.
     """
     found = {name: source.split(name) for name in ("train", "val", "test")}
     splits = {name: split for name, split in found.items() if split is not None}
     if not {"train", "test"} <= splits.keys():
-        raise untested(source)
-    excluded.check_known(split.listing for split in splits.values())
-    # One object for each listing: splits share a cache if they share this.
-    fitted = {split.listing: split.listing.fitted(fit) for split in splits.values()}
-    return {name: excluded.removed(Split(fitted[split.listing], split.rows)) for name, split in splits.items()}
+        raise missing_splits_error(source)
+    excluded.check_names(split.image_index for split in splits.values())
+    # One object for each index: splits that share it share a cache.
+    resized = {split.image_index: split.image_index.with_resize_mode(resize_mode) for split in splits.values()}
+    return {name: excluded.remove_from(Split(resized[split.image_index], split.rows)) for name, split in splits.items()}
 
 
-def choose_rows(splits: dict[str, Split], *, val_share: float, seed: int, limit: int | None) -> dict[str, Split]:
-    """The splits `train`, `val` and `test`, at most `limit` images each, every beginning spread over the classes.
+def select_rows(splits: dict[str, Split], *, val_share: float, seed: int, limit: int | None) -> dict[str, Split]:
+    """Return the splits ``train``, ``val`` and ``test`` of at most ``limit`` images, each prefix balanced over classes.
 
-    Only `val`, where it is taken from the training images, depends on the seed.
+    Only a ``val`` that is taken from the training images depends on the seed.
     """
     if "val" not in splits:
-        train, val = share_out(splits["train"], val_share, f"val {seed}")
+        train, val = split_per_class(splits["train"], val_share, f"val {seed}")
         splits = {**splits, "train": train, "val": val}
-    ordered = {name: balanced(splits[name], name) for name in ("train", "val", "test")}
-    return {name: Split(split.listing, split.rows[:limit]) for name, split in ordered.items()}
+    ordered = {name: class_balanced(splits[name], name) for name in ("train", "val", "test")}
+    return {name: Split(split.image_index, split.rows[:limit]) for name, split in ordered.items()}
 
 
 def cache_splits(
-    splits: dict[str, Split], size: int, cache_dir: Path, *, whole: bool, corrupt: str
+    splits: dict[str, Split], size: int, cache_dir: Path, *, whole: bool, on_corrupt: OnCorrupt
 ) -> dict[str, CachedSplit]:
-    """Packs each listing once, `whole` or only the rows that a split has, and leaves out what cannot be read.
+    """Cache each image index once and remove unreadable images from the splits.
+
+    Args:
+        splits: the splits by name.
+        size: side of the stored squares in pixels.
+        cache_dir: parent folder of all caches.
+        whole: cache all images of an index; if False, only those that a split uses.
+        on_corrupt: see ``ImageData``.
 
     Raises:
-        InputError: An image is unreadable and `corrupt` is `fatal`, or a split has no readable image.
+        InputError: an image is unreadable and ``on_corrupt`` is ``fatal``, or a split has no readable image.
     """
-    packed: dict[str, CachedSplit] = {}
-    for listing in dict.fromkeys(split.listing for split in splits.values()):
-        sharing = {name: split.rows for name, split in splits.items() if split.listing is listing}
-        used = np.arange(len(listing)) if whole else np.unique(np.concatenate(list(sharing.values())))
-        cache = pack(listing if whole else listing.take(used), size, cache_dir)
-        report_unreadable(cache, corrupt)
+    cached: dict[str, CachedSplit] = {}
+    for image_index in dict.fromkeys(split.image_index for split in splits.values()):
+        sharing = {name: split.rows for name, split in splits.items() if split.image_index is image_index}
+        used = np.arange(len(image_index)) if whole else np.unique(np.concatenate(list(sharing.values())))
+        cache = cache_images(image_index if whole else image_index.take(used), size, cache_dir)
+        handle_unreadable(cache, on_corrupt)
         for name, rows in sharing.items():
-            packed[name] = CachedSplit(cache, cache.usable(np.searchsorted(used, rows)))
+            cached[name] = CachedSplit(cache, cache.readable(np.searchsorted(used, rows)))
     for name, split in splits.items():
-        if len(split.rows) and not len(packed[name].rows):
-            raise InputError(f"none of the {len(split.rows)} {name} images of {split.listing.title} can be read")
-    return packed
+        if len(split.rows) and not len(cached[name].rows):
+            raise InputError(f"none of the {len(split.rows)} {name} images of {split.image_index.title} can be read")
+    return cached
 
 
-def cache_listings(
-    splits: dict[str, Split], size: int, cache_dir: Path, *, excluded: Excluded, corrupt: str
+def cache_indexes(
+    splits: dict[str, Split], size: int, cache_dir: Path, *, excluded: Exclusions, on_corrupt: OnCorrupt
 ) -> list[CachedSplit]:
-    """All images of the listings that splits are drawn from, also those that no split has; without unreadable ones.
+    """Cache all images of the splits' indexes, in a split or not, and return the readable ones of each index.
 
     Raises:
-        InputError: An image is unreadable and `corrupt` is `fatal`.
+        InputError: an image is unreadable and ``on_corrupt`` is ``fatal``.
     """
     found = []
-    for listing in dict.fromkeys(split.listing for split in splits.values()):
-        cache = pack(listing, size, cache_dir)
-        report_unreadable(cache, corrupt)
-        rows = excluded.removed(Split(listing, np.arange(len(listing)))).rows
-        found.append(CachedSplit(cache, cache.usable(rows)))
+    for image_index in dict.fromkeys(split.image_index for split in splits.values()):
+        cache = cache_images(image_index, size, cache_dir)
+        handle_unreadable(cache, on_corrupt)
+        rows = excluded.remove_from(Split(image_index, np.arange(len(image_index)))).rows
+        found.append(CachedSplit(cache, cache.readable(rows)))
     return found
 
 
-def check_training_classes(train: CachedSplit, class_names: tuple[str, ...]) -> None:
-    """Sees to it that every class can be learnt.
+def check_all_classes(train: CachedSplit, class_names: tuple[str, ...]) -> None:
+    """Check that every class has a training image.
 
     Raises:
-        InputError: A class has no training image that can be read.
+        InputError: a class has no readable training image.
     """
     missing = sorted(set(range(len(class_names))) - set(train.labels.tolist()))
     if missing:
-        names = listed(class_names[label] for label in missing)
-        raise InputError(
-            f"no readable training image in {train.packed.listing.title} for {names}: add some, or take the class out"
-        )
+        names = join_names(class_names[label] for label in missing)
+        title = train.cache.image_index.title
+        raise InputError(f"no readable training image in {title} for {names}: add some, or remove the class")
 
 
-def report_unreadable(cache: CachedArrays, corrupt: str) -> None:
-    """Names and counts the unreadable images.
+def handle_unreadable(cache: CachedArrays, on_corrupt: OnCorrupt) -> None:
+    """Log the unreadable images of a cache, or refuse them.
 
     Raises:
-        InputError: There are some and `corrupt` is `fatal`.
+        InputError: there are some and ``on_corrupt`` is ``fatal``.
     """
     if not cache.unreadable:
         return
-    names = listed(f"{cache.listing.names[row]} ({reason})" for row, reason in cache.unreadable.items())
-    what = f"{len(cache.unreadable)} of {len(cache.listing)} images of {cache.listing.title} are unreadable: {names}"
-    if corrupt == "fatal":
-        raise InputError(f"{what}; mend or remove them, or set data.corrupt=skip")
-    log.warning("%s; left out, all of them are in %s", what, cache.folder / "meta.json")
+    index = cache.image_index
+    names = join_names(f"{index.names[row]} ({reason})" for row, reason in cache.unreadable.items())
+    message = f"{len(cache.unreadable)} of {len(index)} images of {index.title} are unreadable: {names}"
+    if on_corrupt == "fatal":
+        raise InputError(f"{message}; repair or remove them, or set data.on_corrupt=skip")
+    log.warning("%s; they are left out and listed in %s", message, cache.folder / "meta.json")
 
 
-def together(splits: dict[str, CachedSplit]) -> CachedSplit:
-    """All splits as one, in their order.
+def concat_splits(splits: dict[str, CachedSplit]) -> CachedSplit:
+    """Return all splits as one, in their order.
 
     Raises:
         InputError: their images lie in different caches.
     """
-    caches = {id(split.packed): split.packed for split in splits.values()}
+    caches = {id(split.cache): split.cache for split in splits.values()}
     if len(caches) > 1:
-        raise InputError(f"split=all: the splits come from {len(caches)} sources: choose one of {', '.join(splits)}")
+        raise InputError(
+            f"split=all needs splits of one source, these come from {len(caches)}: choose one of {', '.join(splits)}"
+        )
     return CachedSplit(next(iter(caches.values())), np.concatenate([split.rows for split in splits.values()]))

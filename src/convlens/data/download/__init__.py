@@ -1,1 +1,1 @@
-"""Download of public data sets."""
+"""Download of public data sets: catalog of archives, transfer and extraction."""

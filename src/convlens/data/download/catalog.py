@@ -1,16 +1,16 @@
-"""Where the data sets are that anybody may fetch, and what of their archives goes where."""
+"""Catalog of public data sets: addresses, checksums and layout of their archives."""
 
 import logging
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from filelock import FileLock
 from torchvision.datasets import CIFAR10
 from torchvision.datasets.voc import DATASET_YEAR_DICT
 
-from convlens.data.download.extract import unpack
+from convlens.data.download.extract import extract_archive
 from convlens.data.download.fetch import fetch
+from convlens.io.locks import file_lock
 
 log = logging.getLogger(__name__)
 
@@ -20,11 +20,11 @@ class Archive:
     """An archive of a data set.
 
     Attributes:
-        url: Where it is.
-        checksum: As published, such as `md5:<digits>`; None where none is.
-        member: The folder in it that holds the data.
-        target: Where that folder goes, below the root of the data set; empty is the root itself.
-        inner: An archive in the archive, which holds the member.
+        url: address.
+        checksum: published checksum, such as ``md5:<digits>``; None without one.
+        member: folder in the archive that holds the data.
+        target: where that folder goes, below the root of the data set; empty is the root itself.
+        inner: archive in the archive that holds the member; empty for none.
     """
 
     url: str
@@ -35,7 +35,7 @@ class Archive:
 
     @property
     def file(self) -> str:
-        """Name of the archive."""
+        """File name of the archive."""
         return self.url.rpartition("/")[2]
 
 
@@ -57,64 +57,68 @@ CALTECH_256 = (
     ),
 )
 CIFAR_10 = (Archive(CIFAR10.url, f"md5:{CIFAR10.tgz_md5}", "cifar-10-batches-py", "cifar-10-batches-py"),)
-# Stanford publishes no checksum; each file in a zip has its own, which unpacking checks.
+# Stanford publishes no checksum; each file in a zip has its own, which extraction checks.
 TINY_IMAGENET = (Archive("http://cs231n.stanford.edu/tiny-imagenet-200.zip", None, "tiny-imagenet-200", ""),)
 
 
-def voc(year: int) -> tuple[Archive, ...]:
-    """The archives of a year of PASCAL VOC, of which only 2007 has test images for all; none for an unknown year."""
-    of_year = [DATASET_YEAR_DICT[key] for key in (str(year), f"{year}-test") if key in DATASET_YEAR_DICT]
-    return tuple(Archive(one["url"], f"md5:{one['md5']}", one["base_dir"], f"VOC{year}") for one in of_year)
+def voc_archives(year: int) -> tuple[Archive, ...]:
+    """Return the archives of a year of PASCAL VOC (only 2007 has public test annotations); none for an unknown year."""
+    entries = [DATASET_YEAR_DICT[key] for key in (str(year), f"{year}-test") if key in DATASET_YEAR_DICT]
+    return tuple(Archive(one["url"], f"md5:{one['md5']}", one["base_dir"], f"VOC{year}") for one in entries)
 
 
-def provide(root: Path, archives: tuple[Archive, ...]) -> None:
-    """Fetches and unpacks a data set that is not there; one process does it, the others wait.
+def download_archives(root: Path, archives: tuple[Archive, ...]) -> None:
+    """Download and extract a data set that is missing; one process does it, the others wait.
 
-    The archives are removed once all are unpacked. A folder that is there already is left as it is, whatever it holds.
+    The archives are removed once all are extracted. A folder that exists and is not empty is kept, whatever it holds.
+
+    Args:
+        root: folder of the data set.
+        archives: its archives; does nothing if there are none.
 
     Raises:
-        InputError: As `fetch` and `unpack`.
+        InputError: as in ``fetch`` and ``extract_archive``.
     """
     if not archives:
         return
     target = root / archives[0].target
-    if _there(target):
+    if _is_filled(target):
         return
-    new = not target.parent.exists()
+    is_new = not target.parent.exists()
     target.parent.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(target.parent / f".{target.name}.lock")
+    lock = target.parent / f".{target.name}.lock"
     try:
-        with lock:
-            if not _there(target):
-                _provide(target, archives)
+        with file_lock(lock, f"downloading {target}"):
+            if not _is_filled(target):
+                _download_and_extract(target, archives)
     finally:
-        Path(lock.lock_file).unlink(missing_ok=True)
-        if new and not any(target.parent.iterdir()):
+        lock.unlink(missing_ok=True)
+        if is_new and not any(target.parent.iterdir()):
             target.parent.rmdir()
 
 
-def _provide(target: Path, archives: tuple[Archive, ...]) -> None:
-    stage = target.with_name(f".{target.name}.unpacked")
+def _download_and_extract(target: Path, archives: tuple[Archive, ...]) -> None:
+    stage = target.with_name(f".{target.name}.extracted")
     shutil.rmtree(stage, ignore_errors=True)
     files = []
     for archive in archives:
         if archive.checksum is None:
-            log.info("%s has no published checksum: what comes is not compared with one", archive.url)
+            log.info("%s has no published checksum: the download is not verified", archive.url)
         files.append(fetch(archive.url, target.parent / archive.file, archive.checksum))
     try:
         for file, archive in zip(files, archives, strict=True):
-            unpack(file, stage)
+            extract_archive(file, stage)
             if archive.inner:
-                unpack(stage / archive.inner, stage)
-        if target.is_dir():  # and empty
+                extract_archive(stage / archive.inner, stage)
+        if target.is_dir():  # an empty folder
             target.rmdir()
         (stage / archives[0].member).rename(target)
     finally:
         shutil.rmtree(stage, ignore_errors=True)
     for file in files:
         file.unlink()
-    log.info("fetched and unpacked into %s", target)
+    log.info("downloaded and extracted into %s", target)
 
 
-def _there(folder: Path) -> bool:
+def _is_filled(folder: Path) -> bool:
     return folder.is_dir() and any(folder.iterdir())

@@ -1,1 +1,1 @@
-"""Datasets, samplers and loaders."""
+"""Loading of batches: data sets, crops, samplers and loaders."""

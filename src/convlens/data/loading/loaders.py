@@ -1,83 +1,120 @@
-"""Loaders of whole batches, shared among the processes of a training and the steps whose gradients are added."""
+"""Data loaders of whole batches, shared between the ranks of a distributed training and accumulated batches."""
 
-from collections.abc import Sized
 from dataclasses import dataclass
-from typing import Any
+from typing import Protocol, TypeAlias, runtime_checkable
 
 import torch
+from torch import Tensor
 from torch.utils.data import DataLoader
 
-from convlens.data.loading.dataset import as_is
+from convlens.data.loading.dataset import identity
 from convlens.data.loading.sampler import EpochSampler
 from convlens.errors import InputError
 
+Batch: TypeAlias = tuple[Tensor, ...]
+"""Images and labels, from shards also the images' positions in their split."""
+
+
+@runtime_checkable
+class BatchDataset(Protocol):
+    """A data set of known length that returns whole batches."""
+
+    def __len__(self) -> int: ...
+
+
+@runtime_checkable
+class TrainerState(Protocol):
+    """The attributes of a Lightning trainer that a loader depends on."""
+
+    accumulate_grad_batches: int
+
+    @property
+    def world_size(self) -> int:
+        """Number of ranks."""
+
+    @property
+    def global_rank(self) -> int:
+        """Rank of this process."""
+
 
 @dataclass(frozen=True)
-class Processes:
-    """The processes that train together.
+class DistributedContext:
+    """The ranks that train together.
 
     Attributes:
-        count: how many.
-        rank: the number of this one.
-        accumulated: how many batches make one step of the optimiser.
+        world_size: number of ranks.
+        rank: rank of this process.
+        accumulate_grad_batches: number of batches in a step of the optimizer.
     """
 
-    count: int = 1
+    world_size: int = 1
     rank: int = 0
-    accumulated: int = 1
+    accumulate_grad_batches: int = 1
 
-    def share(self, batch_size: int, images: int, *, whole: bool) -> int:
-        """The images of this process in a batch, so that a step is of ``batch_size`` images for any number of devices.
+    @classmethod
+    def from_trainer(cls, trainer: TrainerState | None) -> "DistributedContext":
+        """Return the context of a trainer; a single rank for None."""
+        if trainer is None:
+            return cls()
+        return cls(trainer.world_size, trainer.global_rank, trainer.accumulate_grad_batches)
+
+    def batch_size_per_rank(self, batch_size: int, num_images: int, *, training: bool) -> int:
+        """Return the images in a batch of one rank, so that a step has ``batch_size`` images with any number of ranks.
 
         Args:
             batch_size: images in a step.
-            images: in the data set.
-            whole: no gradients are added: the batch need not divide, as each image is looked at by itself.
+            num_images: images in the data set.
+            training: the batches must divide evenly and may be accumulated; an evaluation treats each image by itself.
 
         Raises:
-            InputError: the batch cannot be shared evenly, or a process would have no image.
+            InputError: the batch cannot be divided evenly, or a rank would have no image.
         """
-        if 0 < images < self.count:
-            raise InputError(f"{self.count} processes for {images} images: use at most {images} devices")
-        parts = self.count * (1 if whole else self.accumulated)
-        if batch_size % parts and not whole:
-            added = f", {self.accumulated} batches each" if self.accumulated > 1 else ""
+        if 0 < num_images < self.world_size:
+            raise InputError(f"{self.world_size} ranks for {num_images} images: use at most {num_images} devices")
+        parts = self.world_size * (self.accumulate_grad_batches if training else 1)
+        if batch_size % parts and training:
+            accumulated = f", {self.accumulate_grad_batches} batches each" if self.accumulate_grad_batches > 1 else ""
             raise InputError(
-                f"recipe.batch_size={batch_size} cannot be shared evenly by {self.count} devices{added}: "
-                f"give a multiple of {parts}"
+                f"recipe.batch_size={batch_size} cannot be divided evenly between {self.world_size} devices"
+                f"{accumulated}: give a multiple of {parts}"
             )
         return max(1, batch_size // parts)
 
 
-def processes_of(trainer: Any) -> Processes:
-    """Those of a Lightning trainer; one process where there is no trainer."""
-    if trainer is None:
-        return Processes()
-    return Processes(trainer.world_size, trainer.global_rank, trainer.accumulate_grad_batches)
-
-
-def loader(
-    dataset: Sized, batch_size: int, processes: Processes, *, shuffle: bool | None, seed: int,
+def make_loader(
+    dataset: BatchDataset,
+    batch_size: int,
+    context: DistributedContext,
+    *,
+    shuffle: bool | None,
+    seed: int,
     num_workers: int,
-) -> DataLoader[Any]:  # fmt: skip
-    """Batches of this process's share of a data set that hands out whole batches; ``shuffle`` None is every image in
-    order in every process.
+) -> DataLoader[Batch]:
+    """Return a loader of this rank's share of a data set that returns whole batches.
+
+    Args:
+        dataset: the data set.
+        batch_size: images in a step of all ranks.
+        context: the ranks that share the images.
+        shuffle: True for training, False for evaluation, None for every image in order on every rank.
+        seed: determines the order of each epoch.
+        num_workers: number of worker processes.
 
     Raises:
-        InputError: it cannot be shared.
+        InputError: the batch cannot be divided between the ranks.
     """
     sampler = None
     if shuffle is not None:
-        batch_size = processes.share(batch_size, len(dataset), whole=not shuffle)
+        batch_size = context.batch_size_per_rank(batch_size, len(dataset), training=shuffle)
         sampler = EpochSampler(
-            len(dataset), seed=seed, shuffle=shuffle, num_replicas=processes.count, rank=processes.rank
+            len(dataset), seed=seed, shuffle=shuffle, num_replicas=context.world_size, rank=context.rank
         )
     return DataLoader(
         dataset,  # type: ignore[arg-type]
         batch_size,
         sampler=sampler,
         num_workers=num_workers,
-        collate_fn=as_is,
+        collate_fn=identity,
         pin_memory=torch.cuda.is_available(),
         persistent_workers=num_workers > 0,
     )

@@ -1,1 +1,1 @@
-"""Shards of packed images."""
+"""Shards: images stored as squares for sequential reading from disks and object stores."""

@@ -1,173 +1,125 @@
-"""Writes shards, and reads what is noted about them."""
+"""Writing of shards and their metadata (litdata's format)."""
 
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
-from hashlib import blake2b
 from pathlib import Path
-from typing import Any
-from urllib.parse import urlparse
+from typing import TYPE_CHECKING
 
 import numpy as np
+from jaxtyping import Float
 
-from convlens.data.splits.image_index import Listing
+from convlens.data.shards.metadata import FORMAT_VERSION, METADATA_FILE, file_sizes, import_litdata
+from convlens.data.splits.image_index import ImageIndex
 from convlens.data.splits.split import Split
 from convlens.errors import InputError
 from convlens.io.atomic import write_json
+from convlens.io.hashing import digest_bytes
 
-VERSION = 2
-ABOUT, DONE = "about.json", "done.json"
+if TYPE_CHECKING:
+    from convlens.data.shards.reader import ShardItem
+
+RECORD_FILE = "done.json"
+"""File in a split's folder that records the digest and number of its images once all are written."""
 
 
 def write_shards(
     splits: dict[str, Split], class_names: Sequence[str], folder: Path, *, size: int, shard_bytes: str, workers: int
 ) -> dict[str, int]:
-    """Pack splits, each in a folder of its own; a split of the same images that is packed already is left as it is.
+    """Write splits as shards, each in a folder of its own; a finished split with the same images is kept.
 
     Args:
-        splits: what to pack, in the order of the rows.
-        class_names: of the labels.
-        folder: where to.
+        splits: splits by name; the order of their rows is kept.
+        class_names: names of the classes.
+        folder: parent folder of the splits.
         size: side of the squares in pixels.
-        shard_bytes: size of a shard, such as 64MB.
-        workers: processes that decode.
+        shard_bytes: size of a shard, such as ``64MB``.
+        workers: number of processes that decode.
 
     Returns:
-        Images that could not be read, by split.
+        Number of unreadable images of each split.
 
     Raises:
-        InputError: litdata is not installed, or other images are packed there.
+        InputError: litdata is not installed, or the folder holds other images.
     """
-    litdata = need_litdata()
-    images = {name: digest(split, class_names, size) for name, split in splits.items()}
+    import_litdata()
+    digests = {name: split_digest(split, class_names, size) for name, split in splits.items()}
     for name in splits:
-        if (folder / name / DONE).exists() and _noted(folder / name).get("of") != images[name]:
-            raise InputError(f"{folder / name} holds other images than asked for: remove it, or choose another folder")
-    counts = {}
+        if (folder / name / RECORD_FILE).exists() and _read_record(folder / name).get("of") != digests[name]:
+            raise InputError(f"{folder / name} holds other images: remove it, or choose another folder")
+    counts: dict[str, int] = {}
     for name, split in splits.items():
         target = folder / name
-        if not (target / DONE).exists():
-            inputs = list(enumerate(split.rows.tolist()))
-            if inputs:
-                litdata.optimize(
-                    partial(read_row, listing=split.listing, size=size), inputs, str(target), chunk_bytes=shard_bytes,
-                    num_workers=max(1, min(workers, len(inputs))), mode="overwrite", keep_data_ordered=True,
-                    verbose=False, start_method="fork" if hasattr(os, "fork") else "spawn",
-                )  # fmt: skip
-            count = len(litdata.StreamingDataset(str(target))) if inputs else 0
-            write_json(target / DONE, {"count": count, "of": images[name]})
-        counts[name] = _noted(target)["count"]
-    shards = {name: _sizes(folder / name) for name in splits}
-    mean = mean_image(folder / "train", size)
-    about = {"version": VERSION, "size": size, "class_names": list(class_names), "counts": counts, "shards": shards}
-    write_json(folder / ABOUT, about | {"mean": mean.round(3).flatten().tolist()})
+        if not (target / RECORD_FILE).exists():
+            count = _write_split(split, target, size=size, shard_bytes=shard_bytes, workers=workers)
+            write_json(target / RECORD_FILE, {"count": count, "of": digests[name]})
+        counts[name] = int(str(_read_record(target)["count"]))
+    metadata = {
+        "version": FORMAT_VERSION,
+        "size": size,
+        "class_names": list(class_names),
+        "counts": counts,
+        "shards": {name: file_sizes(folder / name) for name in splits},
+        "mean": mean_image(folder / "train", size).round(3).flatten().tolist(),
+    }
+    write_json(folder / METADATA_FILE, metadata)
     return {name: len(split.rows) - counts[name] for name, split in splits.items()}
 
 
-def digest(split: Split, class_names: Sequence[str], size: int) -> str:
-    """What tells the images of a split, their order, classes and pixels apart from others'."""
-    found = blake2b(f"{size} {split.listing.title} {split.listing.rule}".encode(), digest_size=16)
-    found.update("\n".join(class_names).encode())
-    states = list(split.listing.states())
-    found.update("\n".join(f"{split.listing.names[row]} {states[row]}" for row in split.rows).encode())
-    found.update(split.listing.labels[split.rows].tobytes())
-    return found.hexdigest()
+def _write_split(split: Split, folder: Path, *, size: int, shard_bytes: str, workers: int) -> int:
+    """Write the readable images of a split and return their number."""
+    litdata = import_litdata()
+    inputs = list(enumerate(split.rows.tolist()))
+    if not inputs:
+        return 0
+    litdata.optimize(
+        partial(read_row, image_index=split.image_index, size=size),
+        inputs,
+        str(folder),
+        chunk_bytes=shard_bytes,
+        num_workers=max(1, min(workers, len(inputs))),
+        mode="overwrite",
+        keep_data_ordered=True,
+        verbose=False,
+        start_method="fork" if hasattr(os, "fork") else "spawn",
+    )
+    return len(litdata.StreamingDataset(str(folder)))
 
 
-def _noted(folder: Path) -> dict[str, Any]:
+def split_digest(split: Split, class_names: Sequence[str], size: int) -> str:
+    """Return a digest of a split's images, their order, classes and pixels."""
+    index = split.image_index
+    states = list(index.file_states())
+    return digest_bytes(
+        f"{size} {index.title} {index.decode_version}".encode(),
+        "\n".join(class_names).encode(),
+        "\n".join(f"{index.names[row]} {states[row]}" for row in split.rows).encode(),
+        index.labels[split.rows].tobytes(),
+    )
+
+
+def _read_record(folder: Path) -> Mapping[str, object]:
     try:
-        return json.loads((folder / DONE).read_text())
+        return dict(json.loads((folder / RECORD_FILE).read_text()))
     except (OSError, ValueError):
         return {}
 
 
-def _sizes(folder: Path) -> dict[str, int]:
-    """Bytes of the shards and of their index."""
-    files = [file for file in folder.glob("*") if file.suffix == ".bin" or file.name == "index.json"]
-    return {file.name: file.stat().st_size for file in sorted(files)}
-
-
-def read_row(given: tuple[int, int], *, listing: Listing, size: int) -> dict[str, bytes | int] | None:
-    """The image of a row as an item of a shard; None if it cannot be read."""
-    index, row = given
-    block = listing.read([row], size)
+def read_row(indexed_row: tuple[int, int], *, image_index: ImageIndex, size: int) -> dict[str, bytes | int] | None:
+    """Return the image of an (index, row) pair as an item of a shard; None if it is unreadable."""
+    index, row = indexed_row
+    block = image_index.read([row], size)
     if block.unreadable:
         return None
-    return {"image": block.images[0].tobytes(), "label": int(listing.labels[row]), "index": index}
+    return {"image": block.images[0].tobytes(), "label": int(image_index.labels[row]), "index": index}
 
 
-def mean_image(folder: Path, size: int) -> np.ndarray:
-    """The mean of the images in a folder of shards."""
-    items = need_litdata().StreamingDataset(str(folder))
-    total = np.zeros(3 * size * size)
+def mean_image(folder: Path, size: int) -> Float[np.ndarray, " values"]:
+    """Return the mean of the images in a folder of shards, as 3 x size x size values."""
+    items: Iterable[ShardItem] = import_litdata().StreamingDataset(str(folder))
+    total, count = np.zeros(3 * size * size), 0
     for item in items:
-        total += np.frombuffer(item["image"], np.uint8)
-    return total / max(len(items), 1)
-
-
-def read_about(root: str) -> dict[str, Any]:
-    """What is noted about the shards in a folder or an object store.
-
-    Raises:
-        InputError: there is nothing, or shards of another version, or one is missing or torn.
-    """
-    need_litdata()
-    read, there = _store(root) if "://" in root else _folder(root)
-    try:
-        about = json.loads(read(ABOUT))
-        if not isinstance(about, dict):
-            raise ValueError(f"{ABOUT} is damaged")
-    except (OSError, ValueError, KeyError) as error:
-        raise InputError(f"{root} holds no shards ({error}): make some with task=pack task.output=DIR") from None
-    if about.get("version") != VERSION:
-        raise InputError(
-            f"{root} holds shards of version {about.get('version')}, this convlens reads {VERSION}: pack anew"
-        )
-    for split, sizes in about["shards"].items():
-        found = there(split)
-        if missing := sorted(set(sizes) - set(found)):
-            raise InputError(
-                f"{root}/{split} lacks {len(missing)} of {len(sizes)} files, such as {missing[0]}: pack anew"
-            )
-        if torn := [name for name, size in sizes.items() if found[name] != size]:
-            one = torn[0]
-            raise InputError(
-                f"{root}/{split}/{one} has {found[one]} bytes, not {sizes[one]}: copy it again, or pack anew"
-            )
-    return about
-
-
-def _folder(root: str) -> tuple[Callable[[str], str], Callable[[str], dict[str, int]]]:
-    folder = Path(root).expanduser()
-    return lambda name: (folder / name).read_text(), lambda split: _sizes(folder / split)
-
-
-def _store(root: str) -> tuple[Callable[[str], str], Callable[[str], dict[str, int]]]:
-    import boto3
-    from botocore.exceptions import BotoCoreError, ClientError
-
-    place = urlparse(root)
-    prefix = place.path.lstrip("/")
-    client = boto3.client("s3", endpoint_url=os.environ.get("AWS_ENDPOINT_URL"))
-
-    def read(name: str) -> str:
-        try:
-            return client.get_object(Bucket=place.netloc, Key=f"{prefix}/{name}")["Body"].read().decode()
-        except (BotoCoreError, ClientError) as error:
-            raise OSError(str(error)) from error
-
-    def there(split: str) -> dict[str, int]:
-        pages = client.get_paginator("list_objects_v2").paginate(Bucket=place.netloc, Prefix=f"{prefix}/{split}/")
-        return {e["Key"].rpartition("/")[2]: int(e["Size"]) for page in pages for e in page.get("Contents", [])}
-
-    return read, there
-
-
-def need_litdata() -> Any:
-    """The library, where it is installed."""
-    try:
-        import litdata
-    except ImportError:
-        raise InputError("shards need litdata: pip install 'convlens[shards]'") from None
-    return litdata
+        total += np.frombuffer(item["image"], np.uint8)  # type: ignore[arg-type]
+        count += 1
+    return total / max(count, 1)

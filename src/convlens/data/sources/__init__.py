@@ -1,4 +1,4 @@
-"""Where images come from."""
+"""Sources of images: ImageNet, Caltech, PASCAL VOC, CIFAR-10, Tiny-ImageNet, image folders and the built-in images."""
 
 from convlens.data.sources.base import Source
 from convlens.data.sources.caltech101 import Caltech101

@@ -1,4 +1,4 @@
-"""Image files in which boxes and points are known."""
+"""Image files with annotated boxes and points."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -8,11 +8,19 @@ import numpy as np
 from jaxtyping import Bool, Float, Int64
 from PIL import Image
 
-from convlens.data.splits.image_index import FileListing
+from convlens.data.splits.image_index import FileIndex
 
 
 class Box(NamedTuple):
-    """A box in an image, in pixels of the file: the right and bottom edges are those of the last pixels inside."""
+    """A box in an image.
+
+    Attributes:
+        name: what is in the box.
+        left: left edge in pixels of the file.
+        top: top edge.
+        right: right edge of the last pixel inside.
+        bottom: bottom edge of the last pixel inside.
+    """
 
     name: str
     left: float
@@ -31,38 +39,37 @@ class Disc(NamedTuple):
 
 
 @dataclass(frozen=True, eq=False)
-class AnnotatedListing(FileListing):
-    """Image files with the boxes and discs of each; several of one name are one region."""
+class AnnotatedIndex(FileIndex):
+    """Image files with the boxes and discs of each; shapes of the same name form one region."""
 
     shapes: Sequence[Sequence[Box | Disc]]
 
     def regions(self, row: int, size: int) -> dict[str, Bool[np.ndarray, "size size"]]:
-        """The regions of an image as masks of the square that is made of it; those outside of it are left out."""
+        """Return the regions of an image as masks of its stored square, without those outside of it."""
         with Image.open(self.root / self.names[row]) as image:
             width, height = image.size
-        if self.fit == "crop":
-            shown_width = shown_height = min(width, height)
+        if self.resize_mode == "crop":
+            visible_width = visible_height = min(width, height)
         else:
-            shown_width, shown_height = width, height
-        # Middles of the square's pixels, in pixels of the file.
+            visible_width, visible_height = width, height
+        # Centres of the square's pixels, in pixels of the file.
         steps = (np.arange(size) + 0.5) / size
-        x = steps * shown_width + (width - shown_width) // 2
-        y = steps * shown_height + (height - shown_height) // 2
+        x = steps * visible_width + (width - visible_width) // 2
+        y = steps * visible_height + (height - visible_height) // 2
         masks: dict[str, Bool[np.ndarray, "size size"]] = {}
         for shape in self.shapes[row]:
-            mask = _drawn(shape, x, y)
+            mask = _mask(shape, x, y)
             if mask.any():
                 masks[shape.name] = mask | masks.get(shape.name, False)
         return masks
 
-    def take(self, rows: Int64[np.ndarray, " k"]) -> "AnnotatedListing":
-        """The listing of some rows only."""
-        taken = [self.shapes[row] for row in rows]
-        names = [self.names[row] for row in rows]
-        return replace(self, names=names, labels=self.labels[rows], shapes=taken)
+    def take(self, rows: Int64[np.ndarray, " k"]) -> "AnnotatedIndex":
+        """Return the index of some rows only."""
+        names, shapes = [self.names[row] for row in rows], [self.shapes[row] for row in rows]
+        return replace(self, names=names, labels=self.labels[rows], shapes=shapes)
 
 
-def _drawn(
+def _mask(
     shape: Box | Disc, x: Float[np.ndarray, " size"], y: Float[np.ndarray, " size"]
 ) -> Bool[np.ndarray, "size size"]:
     if isinstance(shape, Box):

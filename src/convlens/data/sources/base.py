@@ -1,4 +1,4 @@
-"""What every source of images can do, and the words for a data set that is not where it should be."""
+"""Base class of the sources of images, and helpers to index image files."""
 
 import os
 from abc import ABC, abstractmethod
@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from convlens.data.download.catalog import Archive, provide
-from convlens.data.splits.image_index import FileListing
+from convlens.data.download.catalog import Archive, download_archives
+from convlens.data.splits.image_index import FileIndex
 from convlens.data.splits.protocol import Protocol, fixed_split
 from convlens.data.splits.split import Split
 from convlens.errors import InputError
@@ -17,57 +17,62 @@ EXTENSIONS = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff",
 
 
 class Source(ABC):
-    """A data set on disk, or one that is made up: it names classes and images, and decodes nothing."""
+    """A data set on disk, or a generated one: names its classes and images, without decoding any.
+
+    Attributes:
+        root: folder of the data set.
+        archives: public archives of the data set; empty if it cannot be downloaded.
+    """
 
     root: Path
     archives: tuple[Archive, ...] = ()
-    """Of a data set that anybody may fetch."""
 
-    def provide(self) -> None:
-        """Fetches the data set if it is not there; does nothing for one that cannot be fetched."""
+    def download(self) -> None:
+        """Download the data set if it is missing; does nothing for one without public archives."""
         if self.archives:
-            provide(self.root, self.archives)
+            download_archives(self.root, self.archives)
 
     @abstractmethod
     def class_names(self) -> tuple[str, ...]:
-        """Names of the classes in the order of the labels; cheap."""
+        """Return the names of the classes in the order of the labels."""
 
     @abstractmethod
     def split(self, name: str) -> Split | None:
-        """The split `train`, `val` or `test`.
+        """Return the split ``train``, ``val`` or ``test``.
 
-        None for `val` where the data set has none of its own, and a share of `train` is held out.
+        Returns:
+            The split; None for a ``val`` that the data set does not define, which is then held out from ``train``.
 
         Raises:
-            InputError: The data set is missing, or is not laid out as it should be.
+            InputError: the data set is missing or has another layout.
         """
 
     def protocol(self) -> Protocol:
-        """Which images train and which test a classifier on fixed features: its own `train` and `test`.
+        """Return the training and test images of classifiers on fixed features: by default the two splits.
 
         Raises:
-            InputError: The data set has no training or no test images, or one class only.
+            InputError: the data set has no training or no test images, or one class only.
         """
         train, test = self.split("train"), self.split("test")
         if train is None or test is None:
-            raise untested(self)
+            raise missing_splits_error(self)
         return fixed_split(train, test, self.class_names())
 
 
-def untested(source: Source) -> InputError:
-    """What to say of a source without training or test images."""
+def missing_splits_error(source: Source) -> InputError:
+    """Return the error for a source without training or test images."""
     return InputError(f"{type(source).__name__} has no training or no test images: a source needs both")
 
 
 def subfolders(folder: Path) -> list[str]:
-    """Names of the folders in a folder, sorted, without hidden ones; none where there is no such folder."""
+    """Return the sorted names of the folders in a folder, without hidden ones; empty if there is no such folder."""
     if not folder.is_dir():
         return []
     return sorted(entry.name for entry in os.scandir(folder) if entry.is_dir() and not entry.name.startswith("."))
 
 
 def image_files(folder: Path, *, nested: bool = True) -> Iterator[Path]:
-    """Image files in a folder, and if `nested` in those below it, in sorted order; hidden and other files are not."""
+    """Yield the image files of a folder, and with ``nested`` of those below it, sorted and without hidden ones."""
     for parent, folders, files in os.walk(folder):
         folders[:] = sorted(name for name in folders if nested and not name.startswith("."))
         for name in sorted(files):
@@ -75,11 +80,20 @@ def image_files(folder: Path, *, nested: bool = True) -> Iterator[Path]:
                 yield Path(parent, name)
 
 
-def class_folders(title: str, root: Path, below: str, classes: tuple[str, ...], *, nested: bool = True) -> FileListing:
-    """The images of `root/below/<class>/`, and if `nested` of its folders, for each class that has a folder there.
+def index_class_folders(
+    title: str, root: Path, below: str, classes: tuple[str, ...], *, nested: bool = True
+) -> FileIndex:
+    """Index the images of ``root/below/<class>/`` for each class that has a folder there.
+
+    Args:
+        title: name of the data set.
+        root: folder of the data set.
+        below: path from the root to the class folders.
+        classes: names of the class folders in the order of the labels.
+        nested: include folders below a class folder.
 
     Raises:
-        InputError: A folder holds no image.
+        InputError: a class folder holds no image.
     """
     pairs: list[tuple[Path, int]] = []
     empty: list[str] = []
@@ -89,43 +103,43 @@ def class_folders(title: str, root: Path, below: str, classes: tuple[str, ...], 
         pairs += [(path, label) for path in files]
         empty += [name] if folder.is_dir() and not files else []
     if empty:
-        raise InputError(f"class folders without an image in {root / below}: {listed(empty)}; fill or remove them")
-    return file_listing(title, root, pairs)
+        raise InputError(f"class folders without an image in {root / below}: {join_names(empty)}; fill or remove them")
+    return index_files(title, root, pairs)
 
 
-def check_classes(folder: Path, classes: tuple[str, ...]) -> None:
-    """Sees to it that every class of the test images is one of the training images.
+def check_class_folders(folder: Path, classes: tuple[str, ...]) -> None:
+    """Check that every class folder is a class of the training images.
 
     Raises:
-        InputError: A folder in `folder` belongs to no class.
+        InputError: a folder in ``folder`` belongs to no class.
     """
-    if strangers := sorted(set(subfolders(folder)) - set(classes)):
+    if unknown := sorted(set(subfolders(folder)) - set(classes)):
         raise InputError(
-            f"{folder} has folders that are no class of the training images: {listed(strangers)}; "
-            f"the classes are {listed(classes)}"
+            f"{folder} has folders that are no class of the training images: {join_names(unknown)}; "
+            f"the classes are {join_names(classes)}"
         )
 
 
-def file_listing(title: str, root: Path, pairs: Iterable[tuple[Path, int]]) -> FileListing:
-    """A listing of (file, label) pairs, in the order of the names whatever the order of the pairs."""
+def index_files(title: str, root: Path, pairs: Iterable[tuple[Path, int]]) -> FileIndex:
+    """Index (file, label) pairs, sorted by name."""
     named = sorted((path.relative_to(root).as_posix(), label) for path, label in pairs)
     labels = np.array([label for _, label in named], np.int64)
-    return FileListing(title, [name for name, _ in named], labels, root)
+    return FileIndex(title, [name for name, _ in named], labels, root)
 
 
-def everything(listing: FileListing) -> Split:
-    """The split that is a whole listing."""
-    return Split(listing, np.arange(len(listing)))
+def whole_split(image_index: FileIndex) -> Split:
+    """Return the split that holds all images of an index."""
+    return Split(image_index, np.arange(len(image_index)))
 
 
-def absent(title: str, path: Path, layout: str, origin: str, *, fetched: bool = False) -> InputError:
-    """What to say when a data set, or a part of one, is not there; `fetched` is one that has archives."""
-    how = "; data.download=true fetches it" if fetched else ""
+def missing_data_error(title: str, path: Path, layout: str, origin: str, *, downloadable: bool = False) -> InputError:
+    """Return the error for a data set, or a part of one, that is missing."""
+    how = "; data.download=true downloads it" if downloadable else ""
     return InputError(f"{title}: {path} is missing or empty; get it from {origin} and lay it out as {layout}{how}")
 
 
-def listed(names: Iterable[str], most: int = 5) -> str:
-    """The first few names, and how many more there are."""
+def join_names(names: Iterable[str], max_names: int = 5) -> str:
+    """Join the first names with commas and count the rest, as in ``a, b and 3 more``."""
     names = list(names)
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + more
+    more = f" and {len(names) - max_names} more" if len(names) > max_names else ""
+    return ", ".join(names[:max_names]) + more

@@ -1,4 +1,4 @@
-"""Caltech-101: pictures of single objects, 31 to 800 in each of 101 classes (paper, Table 4)."""
+"""Caltech-101: images of single objects, 31 to 800 in each of 101 classes (Table 4)."""
 
 from pathlib import Path
 
@@ -7,11 +7,12 @@ from convlens.data.sources.random_folds import RandomFoldsSource
 
 
 class Caltech101(RandomFoldsSource):
-    """`root/101_ObjectCategories/<class>/image_NNNN.jpg`.
+    """``root/101_ObjectCategories/<class>/image_NNNN.jpg``.
 
-    The protocol of Fei-Fei et al. (2006): `train_per_class` random images of each class for training, up to
-    `test_per_class` others for the test; `fold` chooses them. All folds share one cache. The paper is silent on
-    whether the background folder is a class; like torchvision we leave it out unless `include_background`.
+    The protocol of Fei-Fei et al. (2006): ``train_per_class`` random images of each class for training and up to
+    ``test_per_class`` others for testing; ``fold`` selects them. All folds share one cache. The paper does not say
+    whether the background folder counts as a class; as in torchvision it doesn't, unless ``include_background`` is
+    true.
     """
 
     title = "Caltech-101"
@@ -33,5 +34,5 @@ class Caltech101(RandomFoldsSource):
         super().__init__(root, train_per_class, test_per_class, fold, include_background, seed)
 
     def class_name(self, folder: str) -> str:
-        """The name of the folder."""
+        """Return the name of the folder."""
         return folder

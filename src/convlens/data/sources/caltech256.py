@@ -1,4 +1,4 @@
-"""Caltech-256: pictures of objects, 80 to 827 in each of 256 classes (paper, Table 5 and Fig 9)."""
+"""Caltech-256: images of objects, 80 to 827 in each of 256 classes (Table 5 and Fig 9)."""
 
 from pathlib import Path
 
@@ -7,12 +7,12 @@ from convlens.data.sources.random_folds import RandomFoldsSource
 
 
 class Caltech256(RandomFoldsSource):
-    """`root/256_ObjectCategories/001.ak47/*.jpg` and so on, with `257.clutter`.
+    """``root/256_ObjectCategories/<number>.<class>/*.jpg``, with ``257.clutter``.
 
-    The protocol of Griffin et al. (2007): `train_per_class` random images of each class for training (the paper has 15,
-    30, 45 and 60), `test_per_class` others for the test, 25 as theirs, since the paper does not say; `fold` chooses
-    them. All folds share one cache. The paper is silent on whether clutter is a class; as is usual, we leave it out
-    unless `include_clutter`.
+    The protocol of Griffin et al. (2007): ``train_per_class`` random images of each class for training (15, 30, 45 or
+    60 in the paper) and ``test_per_class`` others for testing; the paper gives no number, 25 is that of Griffin et al.
+    ``fold`` selects them. All folds share one cache. The paper does not say whether clutter counts as a class; by
+    default it doesn't, unless ``include_clutter`` is true.
     """
 
     title = "Caltech-256"
@@ -34,5 +34,5 @@ class Caltech256(RandomFoldsSource):
         super().__init__(root, train_per_class, test_per_class, fold, include_clutter, seed)
 
     def class_name(self, folder: str) -> str:
-        """The name of the folder without its number."""
+        """Return the name of the folder without its number."""
         return folder.partition(".")[2] or folder

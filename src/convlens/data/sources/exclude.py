@@ -1,4 +1,4 @@
-"""Images that a file says to leave out of everything, such as the duplicates of another data set's."""
+"""Images to leave out of every split, read from a text file; such as duplicates of another data set's images."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -7,60 +7,63 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Int64
 
-from convlens.data.sources.base import listed
-from convlens.data.splits.image_index import Listing
+from convlens.data.sources.base import join_names
+from convlens.data.splits.image_index import ImageIndex
 from convlens.data.splits.split import Split
 from convlens.errors import InputError
 
 
 @dataclass(frozen=True)
-class Excluded:
-    """Names of images that no split has.
+class Exclusions:
+    """Names of images that no split holds.
 
     Attributes:
-        names: As `ImageData.image_id` gives them.
-        path: The file that says so; None where there is none.
+        names: as ``ImageData.image_id`` gives them.
+        path: the file they were read from; None without a file.
     """
 
     names: frozenset[str] = frozenset()
     path: Path | None = None
 
-    def check_known(self, listings: Iterable[Listing]) -> None:
-        """Sees to it that each name is that of an image.
+    def check_names(self, image_indexes: Iterable[ImageIndex]) -> None:
+        """Check that each excluded name is that of an image.
 
         Raises:
-            InputError: No listing has it.
+            InputError: no index holds the name.
         """
-        unknown = self.names.difference(*(listing.names for listing in listings)) if self.names else ()
+        unknown = self.names.difference(*(index.names for index in image_indexes)) if self.names else ()
         if unknown:
             raise InputError(
-                f"data.exclude: {self.path} names what is no image of these data: {listed(sorted(unknown))}; "
+                f"data.exclude: {self.path} has names of no image of these data: {join_names(sorted(unknown))}; "
                 "a line begins with the path of an image below the root of the data set"
             )
 
-    def among(self, names: Iterable[str]) -> Int64[np.ndarray, " k"]:
-        """Places of the excluded ones among some names."""
-        return np.array([place for place, name in enumerate(names) if name in self.names], np.int64)
+    def positions_in(self, names: Iterable[str]) -> Int64[np.ndarray, " k"]:
+        """Return the positions of excluded images in a sequence of names."""
+        return np.array([position for position, name in enumerate(names) if name in self.names], np.int64)
 
-    def removed(self, split: Split) -> Split:
-        """A split without them."""
+    def remove_from(self, split: Split) -> Split:
+        """Return a split without the excluded images."""
         if not self.names:
             return split
-        return Split(split.listing, split.rows[~np.isin(split.rows, self.among(split.listing.names))])
+        excluded = self.positions_in(split.image_index.names)
+        return Split(split.image_index, split.rows[~np.isin(split.rows, excluded)])
 
 
-def read_excluded(path: str | Path | None) -> Excluded:
-    """The names in the first column (up to a tab) of a text file; an empty line says nothing.
+def read_exclusions(path: str | Path | None) -> Exclusions:
+    """Read the names in the first column (up to a tab) of a text file, ignoring empty lines.
 
     Raises:
-        InputError: The file cannot be read.
+        InputError: the file cannot be read.
     """
     if path is None:
-        return Excluded()
+        return Exclusions()
     path = Path(path).expanduser()
     try:
         lines = path.read_text().splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "it is no text"
-        raise InputError(f"data.exclude: {path} cannot be read ({reason}): give a text file, a name a line") from error
-    return Excluded(frozenset(line.split("\t")[0] for line in lines if line.strip()), path)
+        reason = getattr(error, "strerror", None) or "it is not text"
+        raise InputError(
+            f"data.exclude: {path} cannot be read ({reason}): give a text file with one name a line"
+        ) from error
+    return Exclusions(frozenset(line.split("\t")[0] for line in lines if line.strip()), path)

@@ -1,30 +1,33 @@
-"""Images of one kind of object, in which parts are pointed at by a table."""
+"""Images of one kind of object with the positions of its parts in a csv file."""
 
 import csv
 from pathlib import Path
 
 import numpy as np
 
-from convlens.data.sources.annotations import AnnotatedListing, Box, Disc
+from convlens.data.sources.annotations import AnnotatedIndex, Box, Disc
 from convlens.data.sources.base import Source
 from convlens.data.splits.split import Split
 from convlens.errors import InputError
 
 
 class PointedImages(Source):
-    """`root/<table>`, a csv with a line for each image of `root`: where its parts are, in pixels of the file.
+    """``root/<table>``, a csv with a row for each image in ``root``: positions of its parts in pixels of the file.
 
-    The columns are `file`; for each part either `<part>_x` and `<part>_y`, which make it a disc around that point, or
-    `<part>_x1`, `<part>_y1`, `<part>_x2`, `<part>_y2`, its box; and the same four for `bbox`, the box of the object. An
-    empty cell means that the part is not to be seen. All images are of one class, and all are training and test images
-    alike: nothing is learnt from them.
+    The columns are ``file``; for each part either ``<part>_x`` and ``<part>_y``, the centre of a disc, or
+    ``<part>_x1``, ``<part>_y1``, ``<part>_x2`` and ``<part>_y2``, a box; and the same four for ``bbox``, the box of the
+    object. An empty cell means that the part is hidden. All images are of one class and serve as training and test
+    images alike.
 
     Args:
         root: folder of the images.
-        table: name of the table.
-        radius: of a part's disc, as a share of the distance of the first two parts of the table (of a face: the eyes);
-            where one of these is not to be seen, as that share of a third of the object's longer side.
-        kind: what the images are of.
+        table: file name of the csv.
+        radius: radius of a part's disc as a share of the distance between the first two parts of the csv (of a face:
+            the eyes); if one of these is hidden, as a share of a third of the object's longer side.
+        kind: name of the class.
+
+    Raises:
+        InputError: ``radius`` is not above 0.
     """
 
     def __init__(self, root: str | Path, table: str = "parts.csv", radius: float = 0.35, kind: str = "object") -> None:
@@ -32,37 +35,37 @@ class PointedImages(Source):
             raise InputError(f"radius {radius}: give a number above 0")
         self.root, self.radius, self.kind = Path(root).expanduser(), radius, kind
         self.path = self.root / table
-        self._listing: AnnotatedListing | None = None
+        self._image_index: AnnotatedIndex | None = None
 
     def class_names(self) -> tuple[str, ...]:
-        """The one class."""
+        """Return the one class."""
         return (self.kind,)
 
     def split(self, name: str) -> Split | None:
-        """All images, whatever the name; no validation images."""
+        """Return all images for ``train`` and ``test``; there are no validation images."""
         if name == "val":
             return None
-        if self._listing is None:
-            self._listing = self._read()
-        return Split(self._listing, np.arange(len(self._listing)))
+        if self._image_index is None:
+            self._image_index = self._read()
+        return Split(self._image_index, np.arange(len(self._image_index)))
 
-    def _read(self) -> AnnotatedListing:
+    def _read(self) -> AnnotatedIndex:
         try:
             lines = list(csv.DictReader(self.path.open(newline="")))
         except OSError as error:
-            raise InputError(f"{self.path} cannot be read ({error.strerror}): give the table of the parts") from error
+            raise InputError(f"{self.path} cannot be read ({error.strerror}): give the csv of the parts") from error
         columns = list(lines[0]) if lines else []
         parts = [name[:-2] for name in columns if name.endswith("_x") and f"{name[:-2]}_y" in columns]
         boxed = [name[:-3] for name in columns if name.endswith("_x1") and f"{name[:-3]}_y2" in columns]
         if "file" not in columns or not (parts or set(boxed) - {"bbox"}):
-            wanted = "file, and <part>_x, <part>_y or <part>_x1, _y1, _x2, _y2"
-            raise InputError(f"{self.path} has no images with parts: its columns should be {wanted}")
+            columns_needed = "file, and <part>_x, <part>_y or <part>_x1, _y1, _x2, _y2"
+            raise InputError(f"{self.path} has no images with parts: its columns must be {columns_needed}")
         try:
             shapes = [_shapes(line, parts, boxed, self.radius) for line in lines]
         except ValueError as error:
-            raise InputError(f"{self.path}: {error}; places are numbers of pixels") from error
+            raise InputError(f"{self.path}: {error}; coordinates are numbers of pixels") from error
         names = [line["file"] for line in lines]
-        return AnnotatedListing(self.root.name, names, np.zeros(len(names), np.int64), self.root, shapes)
+        return AnnotatedIndex(self.root.name, names, np.zeros(len(names), np.int64), self.root, shapes)
 
 
 def _shapes(line: dict[str, str], parts: list[str], boxed: list[str], radius: float) -> list[Box | Disc]:
@@ -72,14 +75,16 @@ def _shapes(line: dict[str, str], parts: list[str], boxed: list[str], radius: fl
         if line[f"{part}_x1"]:
             left, top, right, bottom = (float(line[f"{part}_{edge}"]) for edge in ("x1", "y1", "x2", "y2"))
             shapes.append(Box("object" if part == "bbox" else part, left, top, right, bottom))
-    first = [points[part] for part in parts[:2] if part in points]
-    thing = next((shape for shape in shapes if shape.name == "object"), None)
-    if len(first) == 2:
-        apart = float(np.hypot(first[0][0] - first[1][0], first[0][1] - first[1][1]))
-    elif isinstance(thing, Box):
-        apart = max(thing.right - thing.left, thing.bottom - thing.top) / 3
+    reference = [points[part] for part in parts[:2] if part in points]
+    box = next((shape for shape in shapes if shape.name == "object"), None)
+    if len(reference) == 2:
+        distance = float(np.hypot(*(a - b for a, b in zip(*reference, strict=True))))
+    elif isinstance(box, Box):
+        distance = max(box.right - box.left, box.bottom - box.top) / 3
     elif points:
-        raise ValueError(f"{line['file']} has neither the first two parts nor bbox, which tell how large its parts are")
+        raise ValueError(
+            f"{line['file']} has neither the first two parts nor a bbox, one of which gives the size of the parts"
+        )
     else:
         return shapes
-    return shapes + [Disc(part, x, y, radius * apart) for part, (x, y) in points.items()]
+    return shapes + [Disc(part, x, y, radius * distance) for part, (x, y) in points.items()]

@@ -1,4 +1,4 @@
-"""Class folders without a division: random images of each class train, others test."""
+"""Base class of data sets without an official split: random images of each class for training and testing."""
 
 from abc import abstractmethod
 from pathlib import Path
@@ -6,8 +6,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from convlens.data.sources.base import Source, absent, class_folders, subfolders
-from convlens.data.splits.image_index import FileListing
+from convlens.data.sources.base import Source, index_class_folders, missing_data_error, subfolders
+from convlens.data.splits.image_index import FileIndex
 from convlens.data.splits.protocol import RandomFolds
 from convlens.data.splits.split import Split
 from convlens.errors import InputError
@@ -16,17 +16,20 @@ WITH_BACKGROUND = " with background"
 
 
 class RandomFoldsSource(Source):
-    """`root/<below>/<class>/*.jpg`, of which `fold` chooses the training and test images.
+    """``root/<below>/<class>/*.jpg``, with training and test images selected by ``fold``.
 
-    All folds share one cache. Folders inside of the class folders are passed over: the official archives have strays.
+    All folds share one cache. Folders inside of the class folders are ignored, since the official archives have some.
 
     Args:
         root: folder of the data set.
-        train_per_class: images of each class to train.
-        test_per_class: the most others of each class to test.
-        fold: which of the random choices, from 0; a protocol takes all of them.
-        seed: another number draws other folds.
-        include_background: whether the folder of images of nothing in particular is a class.
+        train_per_class: training images of each class.
+        test_per_class: largest number of test images of each class.
+        fold: number of the random selection, from 0; a protocol uses all of them.
+        include_background: whether the folder of background images is a class.
+        seed: another seed gives other folds.
+
+    Raises:
+        InputError: a number of images is below 1.
     """
 
     title: ClassVar[str]
@@ -52,20 +55,20 @@ class RandomFoldsSource(Source):
         self.fold = fold
         self.seed = seed
         self.include_background = include_background
-        self._pool: FileListing | None = None
+        self._pool: FileIndex | None = None
 
     @abstractmethod
     def class_name(self, folder: str) -> str:
-        """Name of the class of a folder."""
+        """Return the name of a folder's class."""
 
     def class_names(self) -> tuple[str, ...]:
-        """Names of the classes, in the order of the folders."""
+        """Return the names of the classes in the order of the folders."""
         return tuple(self.class_name(folder) for folder in self._folders())
 
     def protocol(self) -> RandomFolds:
-        """Any number of images of each class, in any fold."""
+        """Return random folds of any number of images per class."""
         return RandomFolds(
-            listings=(self._listing(),),
+            image_indexes=(self._image_index(),),
             class_names=self.class_names(),
             name=self.title.lower() + (WITH_BACKGROUND if self.include_background else ""),
             salt=self.title.lower() + (f" {self.seed}" if self.seed else ""),
@@ -74,20 +77,20 @@ class RandomFoldsSource(Source):
         )
 
     def split(self, name: str) -> Split | None:
-        """The first images of each class in the order of the fold as `train`, the next as `test`."""
+        """Return the first images of each class in the fold's order as ``train``, the next ones as ``test``."""
         if name == "val":
             return None
         train, test = self.protocol().split(self.train_per_class, self.fold)
-        return Split(self._listing(), np.sort(train) if name == "train" else test)
+        return Split(self._image_index(), np.sort(train) if name == "train" else test)
 
     def _folders(self) -> tuple[str, ...]:
         folder = self.root / self.below
         names = tuple(name for name in subfolders(folder) if self.include_background or name != self.background)
         if not names:
-            raise absent(self.title, folder, self.layout, self.origin, fetched=True)
+            raise missing_data_error(self.title, folder, self.layout, self.origin, downloadable=True)
         return names
 
-    def _listing(self) -> FileListing:
+    def _image_index(self) -> FileIndex:
         if self._pool is None:
-            self._pool = class_folders(self.title.lower(), self.root, self.below, self._folders(), nested=False)
+            self._pool = index_class_folders(self.title.lower(), self.root, self.below, self._folders(), nested=False)
         return self._pool

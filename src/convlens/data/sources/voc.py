@@ -1,16 +1,16 @@
-"""PASCAL VOC as images of one object each, for the analyses that ask where a network looks, and for classification."""
+"""PASCAL VOC: images with one label and boxes of their objects, and the multi-label classification task (Table 6)."""
 
 import logging
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 from jaxtyping import Int8
 
-from convlens.data.download.catalog import voc
-from convlens.data.sources.annotations import AnnotatedListing, Box
-from convlens.data.sources.base import Source, listed
-from convlens.data.sources.voc_devkit import CLASSES, Devkit, Thing, derived_targets
+from convlens.data.download.catalog import voc_archives
+from convlens.data.sources.annotations import AnnotatedIndex, Box
+from convlens.data.sources.base import Source, join_names
+from convlens.data.sources.voc_devkit import CLASSES, VocDevkit, VocObject, derived_targets
 from convlens.data.splits.protocol import FixedSplit, fixed_split
 from convlens.data.splits.split import Split
 from convlens.errors import InputError
@@ -19,137 +19,146 @@ log = logging.getLogger(__name__)
 
 
 class VocObjects(Source):
-    """`root/VOC<year>/`, the devkit's layout; the label of an image is the class of its largest object.
+    """``root/VOC<year>/`` in the devkit's layout; the label of an image is the class of its largest object.
 
-    The training images are those of `train`; the test images those of `test` where the year has them, else of `val`.
-    Regions: `object` is all objects together, and each class that is there is one by its name. Objects marked as
-    difficult are left out, and so are images that have no other.
+    The training images are those of ``train``; the test images those of ``test`` if the year has them, else those of
+    ``val``. Region ``object`` covers all objects, and each class that occurs is a region of its name. Objects marked as
+    difficult are ignored, as are images that have no others.
     """
 
     def __init__(self, root: str | Path, year: int = 2007) -> None:
-        self.root, self.archives = Path(root).expanduser(), voc(year)
-        self.devkit = Devkit(root, year)
+        self.root, self.archives = Path(root).expanduser(), voc_archives(year)
+        self.devkit = VocDevkit(root, year)
         self.year = year
 
     def class_names(self) -> tuple[str, ...]:
-        """The twenty classes."""
+        """Return the twenty classes."""
         return CLASSES
 
     def split(self, name: str) -> Split | None:
-        """The images of a list of the devkit."""
+        """Return the images of one of the devkit's lists."""
         has_test = self.devkit.has("test")
         if name == "val" and not has_test:
             return None
         names, labels, shapes = [], [], []
         for image in self.devkit.images(name if has_test or name != "test" else "val"):
-            things = [thing for thing in self.devkit.things(image) if not thing.difficult]
-            if things:
+            objects = [one for one in self.devkit.objects(image) if not one.difficult]
+            if objects:
                 names.append(f"JPEGImages/{image}.jpg")
-                labels.append(CLASSES.index(_largest(things).box.name))
-                shapes.append(_shapes(things))
+                labels.append(CLASSES.index(_largest(objects).box.name))
+                shapes.append(_shapes(objects))
         title = f"voc{self.year}-{name}"
-        found = AnnotatedListing(title, names, np.array(labels, np.int64), self.devkit.folder, shapes)
+        found = AnnotatedIndex(title, names, np.array(labels, np.int64), self.devkit.folder, shapes)
         return Split(found, np.arange(len(names)))
 
 
-class _Part(NamedTuple):
-    """Images of one of the devkit's lists; a label is -1 where there is no object at all."""
+class _ListedImages(NamedTuple):
+    """Images of one of the devkit's lists; the label is -1 for an image without any object."""
 
-    listing: AnnotatedListing
+    image_index: AnnotatedIndex
     targets: Int8[np.ndarray, "n classes"]
 
     @property
     def labelled(self) -> Split:
         """The images with an object."""
-        return Split(self.listing, np.flatnonzero(self.listing.labels >= 0))
+        return Split(self.image_index, np.flatnonzero(self.image_index.labels >= 0))
 
 
 class VocClassification(Source):
-    """`root/VOC<year>/`, the devkit's layout: is there an object of a class in the image, for each of the twenty?
+    """``root/VOC<year>/`` in the devkit's layout: presence of each of twenty classes in an image.
 
-    The protocol's targets are the devkit's: 1 present, 0 there but difficult only, -1 absent, from the label files of
-    the classes, or from the annotations where a part has no such files. The paper trains a softmax of exclusive classes
-    and does not say how it chose the class of an image that has several; `label` does. An image of which all objects
-    are difficult has the label of one of these; one without any object is in the protocol's test, but not trained on.
+    The protocol's targets are the devkit's: 1 present, 0 present but difficult only, -1 absent; from the label files of
+    the classes, or from the annotations for a list without such files. The paper trains a softmax over exclusive
+    classes and does not say which class an image with several has; ``label`` chooses it. An image with difficult
+    objects only has the label of one of these; an image without objects is tested, but not trained on.
 
-    The test images are those of `test` where they are annotated. From 2010 on the evaluation server keeps them to
-    itself: then the test images are those of `val` and, whatever `train_on` says, the training images those of `train`,
-    since `trainval` contains what is tested.
+    The test images are those of ``test`` if they are annotated. From 2010 on the evaluation server keeps the test
+    annotations: then the test images are those of ``val``, and the training images those of ``train`` whatever
+    ``train_on`` is, since ``trainval`` contains the test images.
 
     Args:
-        root: folder with `VOC<year>` in it.
-        year: 2007 or 2012, or another with the same layout.
-        train_on: `trainval` (the paper's) or `train`, which leaves `val` for validation.
-        label: the class of an image with several is that of its `largest` object, or of the `first` annotated; one that
-            is not difficult, if there is any.
+        root: folder that contains ``VOC<year>``.
+        year: 2007, 2012 or another year of the same layout.
+        train_on: ``trainval`` (as in the paper) or ``train``, which leaves ``val`` for validation.
+        label: class of an image with several: of its ``largest`` object or of the ``first`` annotated one; objects that
+            are not difficult are preferred.
+
+    Raises:
+        InputError: ``train_on`` or ``label`` is another value.
     """
 
-    def __init__(self, root: str | Path, year: int = 2012, train_on: str = "trainval", label: str = "largest") -> None:
+    def __init__(
+        self,
+        root: str | Path,
+        year: int = 2012,
+        train_on: Literal["trainval", "train"] = "trainval",
+        label: Literal["largest", "first"] = "largest",
+    ) -> None:
         if train_on not in ("trainval", "train"):
-            raise InputError(f"train_on is {train_on!r}: choose one of trainval, train")
+            raise InputError(f"data.source.train_on is {train_on!r}: choose one of trainval, train")
         if label not in ("largest", "first"):
-            raise InputError(f"label is {label!r}: choose one of largest, first")
-        self.root, self.archives = Path(root).expanduser(), voc(year)
-        self.devkit = Devkit(root, year)
+            raise InputError(f"data.source.label is {label!r}: choose one of largest, first")
+        self.root, self.archives = Path(root).expanduser(), voc_archives(year)
+        self.devkit = VocDevkit(root, year)
         self.year, self.train_on, self.label = year, train_on, label
-        self._read: dict[str, _Part] = {}
+        self._parts: dict[str, _ListedImages] = {}
 
     def class_names(self) -> tuple[str, ...]:
-        """The twenty classes."""
+        """Return the twenty classes."""
         return CLASSES
 
     def split(self, name: str) -> Split | None:
-        """The images of a list of the devkit that have an object; `val` where it is neither trained on nor tested."""
-        train, test = self._parts()
+        """Return the listed images with an object; ``val`` only if it is neither trained on nor tested."""
+        train, test = self._list_names()
         if name == "val" and (train == "trainval" or test == "val"):
             return None
         return self._part({"train": train, "val": "val", "test": test}[name]).labelled
 
     def protocol(self) -> FixedSplit:
-        """All images of the test list, and the training images that have an object, with all their classes."""
-        train, test = (self._part(part) for part in self._parts())
-        whole = Split(test.listing, np.arange(len(test.listing)))
+        """Return the training images with an object and all test images, with the targets of all classes."""
+        train, test = (self._part(part) for part in self._list_names())
+        all_test = Split(test.image_index, np.arange(len(test.image_index)))
         targets = np.concatenate([train.targets, test.targets])
-        return fixed_split(train.labelled, whole, CLASSES, targets, name=f"voc{self.year}")
+        return fixed_split(train.labelled, all_test, CLASSES, targets, name=f"voc{self.year}")
 
-    def _parts(self) -> tuple[str, str]:
-        """Which of the devkit's lists are trained on and tested."""
+    def _list_names(self) -> tuple[str, str]:
+        """Return the names of the devkit's lists to train on and to test."""
         return (self.train_on, "test") if self.devkit.annotated("test") else ("train", "val")
 
-    def _part(self, part: str) -> _Part:
-        if part not in self._read:
+    def _part(self, part: str) -> _ListedImages:
+        if part not in self._parts:
             images = self.devkit.images(part)
-            things = [self.devkit.things(image) for image in images]
-            labels = np.array([self._label(of_image) for of_image in things], np.int64)
-            shapes = [_shapes([thing for thing in of_image if not thing.difficult]) for of_image in things]
+            objects = [self.devkit.objects(image) for image in images]
+            labels = np.array([self._label(of_image) for of_image in objects], np.int64)
+            shapes = [_shapes([one for one in of_image if not one.difficult]) for of_image in objects]
             names = [f"JPEGImages/{image}.jpg" for image in images]
-            listing = AnnotatedListing(f"voc{self.year}-{part}-images", names, labels, self.devkit.folder, shapes)
-            self._read[part] = _Part(listing, self._targets(part, images, things))
-        return self._read[part]
+            image_index = AnnotatedIndex(f"voc{self.year}-{part}-images", names, labels, self.devkit.folder, shapes)
+            self._parts[part] = _ListedImages(image_index, self._targets(part, images, objects))
+        return self._parts[part]
 
-    def _label(self, things: list[Thing]) -> int:
-        candidates = [thing for thing in things if not thing.difficult] or things
+    def _label(self, objects: list[VocObject]) -> int:
+        candidates = [one for one in objects if not one.difficult] or objects
         if not candidates:
             return -1
         return CLASSES.index((candidates[0] if self.label == "first" else _largest(candidates)).box.name)
 
-    def _targets(self, part: str, images: list[str], things: list[list[Thing]]) -> Int8[np.ndarray, "n classes"]:
-        """The label files' word, which the official evaluation takes; where annotations differ, that is said."""
-        derived, official = derived_targets(things), self.devkit.official_targets(part, images)
+    def _targets(self, part: str, images: list[str], objects: list[list[VocObject]]) -> Int8[np.ndarray, "n classes"]:
+        """Return the label files' targets, as the official evaluation does; log where the annotations differ."""
+        derived, official = derived_targets(objects), self.devkit.official_targets(part, images)
         if official is None:
             return derived
         if differing := [images[row] for row in np.flatnonzero((official != derived).any(axis=1))]:
             log.warning(
                 "%s: the label files of %s and the annotations differ in %d of %d images (%s): the files are taken",
-                *(self.devkit.lists, part, len(differing), len(images), listed(differing)),
+                *(self.devkit.lists, part, len(differing), len(images), join_names(differing)),
             )
         return official
 
 
-def _largest(things: list[Thing]) -> Thing:
-    return max(things, key=lambda thing: thing.area)
+def _largest(objects: list[VocObject]) -> VocObject:
+    return max(objects, key=lambda one: one.area)
 
 
-def _shapes(things: list[Thing]) -> list[Box]:
-    """The boxes by their classes, and again as `object`."""
-    return [*(thing.box for thing in things), *(thing.box._replace(name="object") for thing in things)]
+def _shapes(objects: list[VocObject]) -> list[Box]:
+    """Return the boxes under their classes, and again as ``object``."""
+    return [*(one.box for one in objects), *(one.box._replace(name="object") for one in objects)]

@@ -1,1 +1,1 @@
-"""Splits of a data set."""
+"""Image indexes, splits and evaluation protocols."""

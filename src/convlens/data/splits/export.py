@@ -1,4 +1,4 @@
-"""Who trains and who tests, as files that can be handed on."""
+"""Export of the training and test images of a protocol as text files."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,13 +11,23 @@ from convlens.io.atomic import write_bytes
 def write_splits(
     protocol: Protocol, folder: Path, images_per_class: Sequence[int | None], folds: int
 ) -> list[tuple[int | None, int]]:
-    """Writes who trains and who tests as lists that can be handed on, and says which (size, fold) pairs these are.
+    """Write the training and test images of a protocol as text files.
 
-    Each is `<folder>/<size>_per_class/fold_<fold>/{train,test}.txt` (`all` for size None), a line `name<TAB>class` an
-    image, the training images in order. Nothing is written unless all of it can be.
+    The files are ``<folder>/<size>_per_class/fold_<fold>/{train,test}.txt`` (``all`` for size None) with a line
+    ``name<TAB>class`` for each image, the training images in the protocol's order. Nothing is written if any split
+    fails.
+
+    Args:
+        protocol: the protocol.
+        folder: parent folder of the files.
+        images_per_class: numbers of training images per class; None is all that the data set provides.
+        folds: number of folds of each size, at most as many as the protocol has.
+
+    Returns:
+        The (size, fold) pairs that were written.
 
     Raises:
-        InputError: As `Protocol.split`.
+        InputError: ``folds`` is below 1, or as in ``Protocol.split``.
     """
     if folds < 1:
         raise InputError(f"folds is {folds}: give at least 1")
@@ -32,6 +42,6 @@ def write_splits(
 
 
 def _class_of(protocol: Protocol, row: int) -> str:
-    """Name of the class of an image, empty where it has none."""
+    """Return the name of an image's class, empty if it has none."""
     label = protocol.labels[row]
     return protocol.class_names[label] if label >= 0 else ""

@@ -1,4 +1,4 @@
-"""What images there are, before any is decoded: names, labels, and how to get at the pixels."""
+"""Image indexes: names and labels of a data set's images before any is decoded, and how to read their pixels."""
 
 import os
 from abc import ABC, abstractmethod
@@ -11,81 +11,82 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 from jaxtyping import Bool, Int64, UInt8
 
-from convlens.data import decode as decoding
-from convlens.data.decode import UnreadableImage, read_square
+from convlens.data import decode
+from convlens.data.decode import ResizeMode, UnreadableImageError, read_square
 
-AnyListing = TypeVar("AnyListing", bound="Listing")
+AnyIndex = TypeVar("AnyIndex", bound="ImageIndex")
 
 
 class Block(NamedTuple):
-    """Some rows of a listing as pixels; a row that cannot be read is black and has a reason, by its place here."""
+    """Pixels of some rows of an index; unreadable rows are black and have a reason by their position in the block."""
 
     images: UInt8[np.ndarray, "n 3 s s"]
     unreadable: dict[int, str]
 
 
 @dataclass(frozen=True, eq=False)
-class Listing(ABC):
+class ImageIndex(ABC):
     """Images of one data set in a fixed order.
 
     Attributes:
-        title: Name of the data set in messages and in the name of its cache folder.
-        names: What tells the images apart, such as the path below the root of the data set.
-        labels: Class of each image.
-        fit: How an oblong image becomes a square: `crop` (its centre) or `squeeze` (all of it, out of proportion).
+        title: name of the data set in messages and in its cache folder.
+        names: identifiers of the images, such as paths below the root of the data set.
+        labels: class of each image.
+        resize_mode: how an oblong image becomes a square: ``crop`` (its centre) or ``squeeze`` (all of it, out of
+            proportion).
     """
 
     title: str
     names: Sequence[str]
     labels: Int64[np.ndarray, " n"]
-    fit: str = field(default="crop", kw_only=True)
+    resize_mode: ResizeMode = field(default="crop", kw_only=True)
 
     @property
     @abstractmethod
-    def rule(self) -> str:
-        """How pixels are made; another rule makes another cache."""
+    def decode_version(self) -> str:
+        """Version of the rules that make the pixels; another version makes another cache."""
 
     @abstractmethod
-    def states(self) -> Iterator[str]:
-        """For each image something that changes when its content does."""
+    def file_states(self) -> Iterator[str]:
+        """Yield for each image a text that changes when its content does."""
 
     @abstractmethod
     def read(self, rows: Sequence[int], size: int) -> Block:
-        """Pixels of some rows as squares of `size` pixels."""
+        """Return the pixels of some rows as squares of ``size`` pixels."""
 
     def blocks(self, ranges: Iterable[range], size: int) -> Iterator[Block]:
-        """Pixels of many rows, one block for each range of rows."""
+        """Yield the pixels of many rows, one block for each range of rows."""
         return (self.read(rows, size) for rows in ranges)
 
     def regions(self, row: int, size: int) -> dict[str, Bool[np.ndarray, "size size"]]:
-        """Where things are known to be in an image, by name (``object``, its parts); empty where nothing is known."""
+        """Return masks of annotated regions of an image by name (``object``, its parts); empty without annotations."""
         return {}
 
-    def take(self: AnyListing, rows: Int64[np.ndarray, " k"]) -> AnyListing:
-        """The listing of some rows only."""
+    def take(self: AnyIndex, rows: Int64[np.ndarray, " k"]) -> AnyIndex:
+        """Return the index of some rows only."""
         return replace(self, names=[self.names[row] for row in rows], labels=self.labels[rows])
 
-    def fitted(self: AnyListing, fit: str) -> AnyListing:
-        """The same images, brought to a square in this way; the listing itself if it does so already."""
-        return self if fit == self.fit else replace(self, fit=fit)
+    def with_resize_mode(self: AnyIndex, resize_mode: ResizeMode) -> AnyIndex:
+        """Return the same images with another resize mode; the index itself if it has that mode already."""
+        return self if resize_mode == self.resize_mode else replace(self, resize_mode=resize_mode)
 
     def __len__(self) -> int:
         return len(self.names)
 
 
 @dataclass(frozen=True, eq=False)
-class FileListing(Listing):
+class FileIndex(ImageIndex):
     """Image files below a root folder; a name is the path from there, with slashes."""
 
     root: Path
 
     @property
-    def rule(self) -> str:
-        """The rule of the decoder."""
-        return decoding.rule_of(self.fit)
+    def decode_version(self) -> str:
+        """The decoder's version."""
+        return decode.decode_version(self.resize_mode)
 
-    def states(self) -> Iterator[str]:
-        """Size in bytes and time of the last change."""
+    def file_states(self) -> Iterator[str]:
+        """Yield the size in bytes and the modification time of each file."""
         for name in self.names:
             try:
                 stat = os.stat(self.root / name)
@@ -95,21 +96,21 @@ class FileListing(Listing):
                 yield f"{stat.st_size} {stat.st_mtime_ns}"
 
     def read(self, rows: Sequence[int], size: int) -> Block:
-        """Decodes in as many threads as there are cores: Pillow works outside the interpreter's lock."""
+        """Decode some rows in as many threads as there are cores; Pillow releases the interpreter's lock."""
         images = np.zeros((len(rows), 3, size, size), np.uint8)
         unreadable: dict[int, str] = {}
 
-        def decode(place: int) -> None:
+        def decode_into(row: int) -> None:
             try:
-                images[place] = read_square(self.root / self.names[rows[place]], size, self.fit)
-            except UnreadableImage as error:
-                unreadable[place] = str(error)
+                images[row] = read_square(self.root / self.names[rows[row]], size, self.resize_mode)
+            except UnreadableImageError as error:
+                unreadable[row] = str(error)
 
-        with ThreadPoolExecutor(cores()) as pool:
-            list(pool.map(decode, range(len(rows))))
+        with ThreadPoolExecutor(num_cores()) as pool:
+            list(pool.map(decode_into, range(len(rows))))
         return Block(images, dict(sorted(unreadable.items())))
 
 
-def cores() -> int:
-    """Cores that this process may use, which in a container or a batch job are fewer than the machine has."""
+def num_cores() -> int:
+    """Return the number of cores this process may use; fewer than the machine has in a container or batch job."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

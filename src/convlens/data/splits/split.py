@@ -1,25 +1,25 @@
-"""Which images belong to which split, and in what order: functions of names and labels, not of the file system."""
+"""Splits of an image index and their order, as functions of names and labels alone."""
 
 from collections.abc import Sequence
-from hashlib import blake2b
 from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Int64
 
-from convlens.data.splits.image_index import Listing
+from convlens.data.splits.image_index import ImageIndex
+from convlens.io.hashing import hash_to_int
 
 
 class Split(NamedTuple):
-    """Rows of a listing. Splits that are drawn from one pool share the listing, and so the cache."""
+    """Rows of an image index; splits of the same pool share the index, and so the cache."""
 
-    listing: Listing
+    image_index: ImageIndex
     rows: Int64[np.ndarray, " n"]
 
 
 def rank_in_class(names: Sequence[str], labels: Int64[np.ndarray, " n"], salt: str) -> Int64[np.ndarray, " n"]:
-    """Place of each image (from 0) in a random order of its class, which follows from `salt` and the names alone."""
-    keys = np.array([_hash(f"{salt}/{name}") for name in names], np.uint64)
+    """Return the rank of each image (from 0) in a random order of its class, given by ``salt`` and the names."""
+    keys = np.array([hash_to_int(f"{salt}/{name}") for name in names], np.uint64)
     order = np.lexsort((keys, labels))
     starts = np.searchsorted(labels[order], labels)
     ranks = np.empty(len(labels), np.int64)
@@ -27,28 +27,26 @@ def rank_in_class(names: Sequence[str], labels: Int64[np.ndarray, " n"], salt: s
     return ranks - starts
 
 
-def balanced(split: Split, salt: str) -> Split:
-    """The split in an order of which every beginning holds as much of each class as it can."""
-    labels = split.listing.labels[split.rows]
-    ranks = rank_in_class([split.listing.names[row] for row in split.rows], labels, salt)
-    return Split(split.listing, split.rows[np.lexsort((labels, ranks))])
+def class_balanced(split: Split, salt: str) -> Split:
+    """Return the split in an order in which every prefix is as balanced over the classes as possible."""
+    labels = split.image_index.labels[split.rows]
+    ranks = rank_in_class([split.image_index.names[row] for row in split.rows], labels, salt)
+    return Split(split.image_index, split.rows[np.lexsort((labels, ranks))])
 
 
-def held_out(names: Sequence[str], labels: Int64[np.ndarray, " n"], share: float, salt: str) -> Bool[np.ndarray, " n"]:
-    """Marks a random `share` of each class, at least one image, but never all of a class."""
+def held_out_mask(
+    names: Sequence[str], labels: Int64[np.ndarray, " n"], share: float, salt: str
+) -> Bool[np.ndarray, " n"]:
+    """Return a mask of a random ``share`` of each class: at least one image, but never all of a class."""
     counts = np.bincount(labels)[labels]
-    wanted = np.minimum(np.maximum(np.rint(share * counts), 1), counts - 1)
-    return rank_in_class(names, labels, salt) < wanted
+    num_held = np.minimum(np.maximum(np.rint(share * counts), 1), counts - 1)
+    return rank_in_class(names, labels, salt) < num_held
 
 
-def share_out(split: Split, share: float, salt: str) -> tuple[Split, Split]:
-    """Two splits: what is kept, and a random `share` of each class; with share 0 the second is empty."""
+def split_per_class(split: Split, share: float, salt: str) -> tuple[Split, Split]:
+    """Split into the rest and a random ``share`` of each class; with share 0 the second split is empty."""
     if share == 0:
-        return split, Split(split.listing, split.rows[:0])
-    names = [split.listing.names[row] for row in split.rows]
-    held = held_out(names, split.listing.labels[split.rows], share, salt)
-    return Split(split.listing, split.rows[~held]), Split(split.listing, split.rows[held])
-
-
-def _hash(text: str) -> int:
-    return int.from_bytes(blake2b(text.encode(), digest_size=8).digest(), "little")
+        return split, Split(split.image_index, split.rows[:0])
+    names = [split.image_index.names[row] for row in split.rows]
+    held = held_out_mask(names, split.image_index.labels[split.rows], share, salt)
+    return Split(split.image_index, split.rows[~held]), Split(split.image_index, split.rows[held])

@@ -1,1 +1,1 @@
-"""The built-in images."""
+"""The built-in images of creatures with known parts, drawn from random numbers."""

@@ -1,7 +1,7 @@
-"""The classes of the `parts` images: what each creature is made of, and how one of them is drawn.
+"""The classes of the built-in images: parts of each creature, and how to draw one.
 
-Creature coordinates: the body spans about [-1, 1] both ways, x to the viewer's right, y down. The creature looks at the
-viewer, so that its own left eye and ear lie at positive x.
+Creature coordinates: the body spans about [-1, 1] in both directions, x to the viewer's right, y down. The creature
+faces the viewer, so that its own left eye and ear have positive x.
 """
 
 from typing import NamedTuple
@@ -27,7 +27,7 @@ BODY, LEFT_EAR, RIGHT_EAR, LEFT_EYE, RIGHT_EYE, NOSE, MOUTH = range(len(PART_NAM
 
 
 class Creature(NamedTuple):
-    """What a class is made of: names of drawings, and where on the body they sit."""
+    """Parts of a class: names of drawings and their positions on the body."""
 
     body: str
     size: Point  # half-width and half-height of the body
@@ -65,7 +65,7 @@ EARS_IN_FRONT = ("floppy", "flap")
 
 
 def _body(rng: np.random.Generator, creature: Creature, colours: Palette, dome: Point) -> Shape:
-    """The body with its texture, a little out of its class's shape."""
+    """Return the body with its texture, with a small random change of its outline."""
     waves = (rng.uniform(-0.014, 0.014, 6) @ _WAVES) + 1
     radii = stretched_radii(creature.body, *creature.size) * waves
     texture = None
@@ -76,7 +76,7 @@ def _body(rng: np.random.Generator, creature: Creature, colours: Palette, dome: 
 
 
 def _face(rng: np.random.Generator, creature: Creature, colours: Palette) -> list[Shape]:
-    """Muzzle, mouth, nose and eyes; a look to the side, up or down moves them together."""
+    """Return muzzle, mouth, nose and eyes, shifted together by a random gaze direction."""
     look_x, look_y, lift, spread, bend, gaze_x, gaze_y = (
         rng.uniform(-1, 1, 7) * (0.1, 0.06, 0.03, 0.03, 0.25, 1, 1)
     ).tolist()
@@ -96,7 +96,14 @@ def _face(rng: np.random.Generator, creature: Creature, colours: Palette) -> lis
 
 
 def draw_creature(rng: np.random.Generator, creature: Creature, colours: Palette, dome: Point) -> list[Shape]:
-    """The shapes of one creature, back to front, in creature coordinates; `dome` shades its body along x and y."""
+    """Return the shapes of a creature from back to front, in creature coordinates.
+
+    Args:
+        rng: source of the random choices.
+        creature: parts of the class.
+        colours: colours of the creature.
+        dome: strength of the body's shading along x and y.
+    """
     ears: list[Shape] = []
     for part, side in ((LEFT_EAR, 1), (RIGHT_EAR, -1)):
         x, y, tilt = (rng.uniform(-1, 1, 3) * (0.04, 0.04, 0.1)).tolist()

@@ -1,7 +1,7 @@
-"""The built-in images: drawn creatures made of parts, with the place of each part known to the pixel.
+"""The built-in images: drawn creatures made of parts, with exact masks of each part.
 
 Twelve classes differ in the shape of the body, its texture, and the kinds of ears, eyes, nose and mouth; pose, colours,
-light and the clutter behind are drawn at random, independently of the class. Image `index` of a `seed` never changes.
+light and background are random and independent of the class. Image ``index`` of a ``seed`` never changes.
 """
 
 from collections.abc import Sequence
@@ -17,17 +17,28 @@ from convlens.data.synthetic.render import render
 from convlens.data.synthetic.scene import CLUTTER, Layout, sample_layout
 
 CLASS_NAMES = tuple(CREATURES)
+DRAWING_VERSION = "8ef1f0e94385ea5d"
+"""Version of the drawn pixels, part of each cache key: give it another value by hand when any pixel changes.
 
-__all__ = ["CLASS_NAMES", "PART_NAMES", "Scene", "label_of", "render_images", "render_scene"]
+The first value is the digest that version 0.1 computed, so that its caches stay valid. A test compares some images with
+recorded checksums.
+"""
+
+__all__ = ["CLASS_NAMES", "DRAWING_VERSION", "PART_NAMES", "Scene", "label_of", "render_images", "render_scene"]
 
 
 @dataclass(frozen=True)
 class Scene:
-    """One image and the truth about it.
+    """One image with its annotations.
 
-    A mask holds the pixels at which its part is on top; a box (top, left, bottom, right) is the mask's bounds, bottom
-    and right exclusive, and all zeros where the creature has no such part (a frog has no ears). A creature's own left
-    is on the viewer's right.
+    Attributes:
+        image: pixels.
+        label: class.
+        masks: pixels at which each part is on top, in the order of ``PART_NAMES``.
+        object_mask: pixels of the creature.
+        boxes: bounds of each mask (top, left, bottom, right), bottom and right exclusive; zeros for a part that the
+            creature does not have. Its own left is on the viewer's right.
+        object_box: bounds of the creature.
     """
 
     image: UInt8[Tensor, "3 s s"]
@@ -39,34 +50,34 @@ class Scene:
 
 
 def label_of(index: int, *, seed: int) -> int:
-    """The class of an image; each twelve consecutive images hold each class once."""
-    block, place = divmod(index, len(CLASS_NAMES))
-    return int(np.random.default_rng((seed, block, 0)).permutation(len(CLASS_NAMES))[place])
+    """Return the class of an image; each twelve consecutive images hold each class once."""
+    block, position = divmod(index, len(CLASS_NAMES))
+    return int(np.random.default_rng((seed, block, 0)).permutation(len(CLASS_NAMES))[position])
 
 
 def render_scene(index: int, *, seed: int, size: int) -> Scene:
-    """One image of `size` x `size` pixels with the masks and boxes of its parts."""
+    """Render one image of ``size`` x ``size`` pixels with the masks and boxes of its parts."""
     owner = np.full((size, size), CLUTTER, np.int8)
     image = render(_layout(index, seed), size, owner)
     masks = torch.from_numpy(owner[None] == np.arange(len(PART_NAMES))[:, None, None])
-    whole = masks.any(0)
+    object_mask = masks.any(0)
     return Scene(
         image=torch.from_numpy(image),
         label=label_of(index, seed=seed),
         masks=masks,
-        object_mask=whole,
+        object_mask=object_mask,
         boxes=torch.stack([_bounds(mask) for mask in masks]),
-        object_box=_bounds(whole),
+        object_box=_bounds(object_mask),
     )
 
 
 def render_images(
     indices: Sequence[int], *, seed: int, size: int
 ) -> tuple[UInt8[Tensor, "n 3 size size"], Int64[Tensor, " n"]]:
-    """Images and labels only, for the cache."""
+    """Render images and labels without annotations."""
     images = np.empty((len(indices), 3, size, size), np.uint8)
-    for place, index in enumerate(indices):
-        images[place] = render(_layout(index, seed), size)
+    for row, index in enumerate(indices):
+        images[row] = render(_layout(index, seed), size)
     return torch.from_numpy(images), torch.tensor([label_of(index, seed=seed) for index in indices])
 
 
@@ -75,7 +86,7 @@ def _layout(index: int, seed: int) -> Layout:
 
 
 def _bounds(mask: Bool[Tensor, "s s"]) -> Int64[Tensor, "4"]:
-    """Top, left, bottom, right of the marked pixels; zeros where there are none."""
+    """Return top, left, bottom and right of a mask; zeros for an empty one."""
     rows, columns = mask.any(1).nonzero().flatten(), mask.any(0).nonzero().flatten()
     if not len(rows):
         return torch.zeros(4, dtype=torch.int64)

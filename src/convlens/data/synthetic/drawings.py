@@ -1,7 +1,7 @@
-"""How each kind of ear, eye, nose and mouth of the `parts` creatures is drawn: tables of discs and lines.
+"""Drawings of the creatures' ears, eyes, noses and mouths, as tables of filled outlines and curves.
 
-Ears are given in creature coordinates for the creature's left side (positive x), eyes, noses and mouths around their
-own centre; the body spans about [-1, 1] both ways, y down.
+Ears are in creature coordinates for the creature's left side (positive x), eyes, noses and mouths relative to their own
+centre; the body spans about [-1, 1] in both directions, y down.
 """
 
 import math
@@ -27,8 +27,8 @@ class Palette(NamedTuple):
     tongue: Colour
 
 
-class Disc(NamedTuple):
-    """A named outline at (x, y), with half-sizes, turned; `gaze` is how far it moves with the look of the eye."""
+class FilledOutline(NamedTuple):
+    """A named outline at (x, y) with half-sizes, rotated by ``turn`` radians; ``gaze`` scales a shift by the gaze."""
 
     outline: str
     x: float
@@ -41,8 +41,8 @@ class Disc(NamedTuple):
     gaze: float = 0.0
 
 
-class Line(NamedTuple):
-    """A curve with a pen that goes from one radius to another."""
+class Curve(NamedTuple):
+    """A polyline drawn by a pen whose radius changes from one value to another."""
 
     path: Array
     pen: Point
@@ -50,148 +50,151 @@ class Line(NamedTuple):
     rim: float = 0.0
 
 
-def _line(x: Array, y: Array, pen: Point, colour: str = "dark", rim: float = 0.0) -> Line:
-    return Line(np.stack([x, y], axis=1), pen, colour, rim)
+def _curve(x: Array, y: Array, pen: Point, colour: str = "dark", rim: float = 0.0) -> Curve:
+    return Curve(np.stack([x, y], axis=1), pen, colour, rim)
 
 
 _T = np.linspace(0, 1, 9)
 _S = np.linspace(-1, 1, 9)
 _ARC = 1 - _S**2
-_GLINT = Disc("circle", 0.03, -0.06, 0.05, 0.05, "light", gaze=0.5)
+_GLINT = FilledOutline("circle", 0.03, -0.06, 0.05, 0.05, "light", gaze=0.5)
 
-Drawing = tuple[Disc | Line, ...]
+Drawing = tuple[FilledOutline | Curve, ...]
 
 EARS: dict[str, Drawing] = {
     "none": (),
     "round": (
-        Disc("circle", 0.72, -0.74, 0.36, 0.36, "body", rim=RIM),
-        Disc("circle", 0.73, -0.74, 0.2, 0.2, "inner"),
+        FilledOutline("circle", 0.72, -0.74, 0.36, 0.36, "body", rim=RIM),
+        FilledOutline("circle", 0.73, -0.74, 0.2, 0.2, "inner"),
     ),
     "huge": (
-        Disc("circle", 0.88, -0.78, 0.58, 0.58, "body", rim=RIM),
-        Disc("circle", 0.88, -0.76, 0.4, 0.4, "inner"),
+        FilledOutline("circle", 0.88, -0.78, 0.58, 0.58, "body", rim=RIM),
+        FilledOutline("circle", 0.88, -0.76, 0.4, 0.4, "inner"),
     ),
     "pointed": (
-        Disc("triangle", 0.66, -0.88, 0.44, 0.52, "body", 0.42, RIM),
-        Disc("triangle", 0.66, -0.84, 0.24, 0.32, "inner", 0.42),
+        FilledOutline("triangle", 0.66, -0.88, 0.44, 0.52, "body", 0.42, RIM),
+        FilledOutline("triangle", 0.66, -0.84, 0.24, 0.32, "inner", 0.42),
     ),
     "long": (
-        Disc("circle", 0.42, -1.3, 0.24, 0.78, "body", 0.16, RIM),
-        Disc("circle", 0.42, -1.3, 0.12, 0.58, "inner", 0.16),
+        FilledOutline("circle", 0.42, -1.3, 0.24, 0.78, "body", 0.16, RIM),
+        FilledOutline("circle", 0.42, -1.3, 0.12, 0.58, "inner", 0.16),
     ),
-    "floppy": (Disc("leaf", 0.86, -0.14, 0.3, 0.68, "second", -0.3, RIM),),
-    "tuft": (Disc("triangle", 0.62, -1.02, 0.24, 0.46, "body", 0.62, RIM),),
+    "floppy": (FilledOutline("leaf", 0.86, -0.14, 0.3, 0.68, "second", -0.3, RIM),),
+    "tuft": (FilledOutline("triangle", 0.62, -1.02, 0.24, 0.46, "body", 0.62, RIM),),
     "flap": (
-        Disc("wedge", 0.74, -0.68, 0.36, 0.42, "body", -0.9, RIM),
-        Disc("wedge", 0.73, -0.69, 0.2, 0.23, "inner", -0.9),
+        FilledOutline("wedge", 0.74, -0.68, 0.36, 0.42, "body", -0.9, RIM),
+        FilledOutline("wedge", 0.73, -0.69, 0.2, 0.23, "inner", -0.9),
     ),
-    "fin": (Disc("fin", 1.08, -0.4, 0.44, 0.52, "inner", -0.35, RIM),),
+    "fin": (FilledOutline("fin", 1.08, -0.4, 0.44, 0.52, "inner", -0.35, RIM),),
     "leaf": (
-        Disc("leaf", 0.58, -1.28, 0.25, 0.44, "body", 0.42, RIM),
-        Disc("leaf", 0.58, -1.26, 0.13, 0.27, "inner", 0.42),
+        FilledOutline("leaf", 0.58, -1.28, 0.25, 0.44, "body", 0.42, RIM),
+        FilledOutline("leaf", 0.58, -1.26, 0.13, 0.27, "inner", 0.42),
     ),
-    "horn": (_line(0.55 + 0.75 * np.sin(1.9 * _T), -0.72 - 0.72 * _T**2, (0.2, 0.04), "light", RIM),),
+    "horn": (_curve(0.55 + 0.75 * np.sin(1.9 * _T), -0.72 - 0.72 * _T**2, (0.2, 0.04), "light", RIM),),
     "antenna": (
-        _line(0.3 + 0.55 * _T**1.6, -0.7 - 0.95 * _T + 0.2 * _T**3, (0.07, 0.07)),
-        Disc("circle", 0.85, -1.45, 0.2, 0.2, "inner", rim=RIM),
+        _curve(0.3 + 0.55 * _T**1.6, -0.7 - 0.95 * _T + 0.2 * _T**3, (0.07, 0.07)),
+        FilledOutline("circle", 0.85, -1.45, 0.2, 0.2, "inner", rim=RIM),
     ),
 }
 
 EYES: dict[str, Drawing] = {
-    "dot": (Disc("circle", 0, 0, 0.15, 0.16, "dark"), _GLINT),
+    "dot": (FilledOutline("circle", 0, 0, 0.15, 0.16, "dark"), _GLINT),
     "round": (
-        Disc("circle", 0, 0, 0.25, 0.27, "light", rim=RIM),
-        Disc("circle", 0, 0.03, 0.14, 0.15, "dark", gaze=1),
+        FilledOutline("circle", 0, 0, 0.25, 0.27, "light", rim=RIM),
+        FilledOutline("circle", 0, 0.03, 0.14, 0.15, "dark", gaze=1),
         _GLINT,
     ),
     "slit": (
-        Disc("circle", 0, 0, 0.3, 0.21, "iris", -0.3, RIM),
-        Disc("circle", 0, 0, 0.07, 0.19, "dark", gaze=0.8),
+        FilledOutline("circle", 0, 0, 0.3, 0.21, "iris", -0.3, RIM),
+        FilledOutline("circle", 0, 0, 0.07, 0.19, "dark", gaze=0.8),
     ),
     "ringed": (
-        Disc("circle", 0, 0, 0.43, 0.43, "light", rim=0.09),
-        Disc("circle", 0, 0, 0.28, 0.28, "iris", rim=RIM),
-        Disc("circle", 0, 0, 0.16, 0.16, "dark", gaze=1),
+        FilledOutline("circle", 0, 0, 0.43, 0.43, "light", rim=0.09),
+        FilledOutline("circle", 0, 0, 0.28, 0.28, "iris", rim=RIM),
+        FilledOutline("circle", 0, 0, 0.16, 0.16, "dark", gaze=1),
         _GLINT,
     ),
     "bulging": (
-        Disc("circle", 0, 0, 0.4, 0.38, "body", rim=RIM),
-        Disc("circle", 0, 0, 0.27, 0.25, "light", rim=0.02),
-        Disc("circle", 0, 0, 0.2, 0.1, "dark", gaze=0.8),
+        FilledOutline("circle", 0, 0, 0.4, 0.38, "body", rim=RIM),
+        FilledOutline("circle", 0, 0, 0.27, 0.25, "light", rim=0.02),
+        FilledOutline("circle", 0, 0, 0.2, 0.1, "dark", gaze=0.8),
     ),
     "compound": (
-        Disc("circle", 0, 0, 0.28, 0.42, "iris", 0.35, 0.1),
-        Disc("circle", -0.02, -0.14, 0.09, 0.15, "light", 0.35),
+        FilledOutline("circle", 0, 0, 0.28, 0.42, "iris", 0.35, 0.1),
+        FilledOutline("circle", -0.02, -0.14, 0.09, 0.15, "light", 0.35),
     ),
     "sleepy": (
-        Disc("circle", 0, 0, 0.24, 0.22, "light", rim=RIM),
-        Disc("circle", 0, 0.05, 0.12, 0.13, "dark", gaze=0.8),
-        Disc("circle", 0, -0.14, 0.27, 0.13, "second", 0.15, 0.02),
+        FilledOutline("circle", 0, 0, 0.24, 0.22, "light", rim=RIM),
+        FilledOutline("circle", 0, 0.05, 0.12, 0.13, "dark", gaze=0.8),
+        FilledOutline("circle", 0, -0.14, 0.27, 0.13, "second", 0.15, 0.02),
     ),
     "angry": (
-        Disc("circle", 0, 0, 0.27, 0.17, "iris", -0.5, RIM),
-        Disc("circle", 0, 0, 0.19, 0.055, "dark", -0.5, gaze=0.3),
+        FilledOutline("circle", 0, 0, 0.27, 0.17, "iris", -0.5, RIM),
+        FilledOutline("circle", 0, 0, 0.19, 0.055, "dark", -0.5, gaze=0.3),
     ),
     "lashed": (
-        _line(np.array([-0.04, 0.2, 0.3]), np.array([-0.02, -0.2, -0.34]), (0.14, 0.05)),
-        Disc("circle", 0, 0, 0.17, 0.2, "dark"),
+        _curve(np.array([-0.04, 0.2, 0.3]), np.array([-0.02, -0.2, -0.34]), (0.14, 0.05)),
+        FilledOutline("circle", 0, 0, 0.17, 0.2, "dark"),
         _GLINT,
     ),
 }
 
 NOSES: dict[str, Drawing] = {
     "oval": (
-        Disc("circle", 0, 0, 0.25, 0.18, "dark", rim=RIM),
-        Disc("circle", -0.07, -0.08, 0.08, 0.04, "light"),
+        FilledOutline("circle", 0, 0, 0.25, 0.18, "dark", rim=RIM),
+        FilledOutline("circle", -0.07, -0.08, 0.08, 0.04, "light"),
     ),
     "ball": (
-        Disc("circle", 0, 0, 0.16, 0.16, "nose", rim=RIM),
-        Disc("circle", -0.04, -0.06, 0.05, 0.04, "light"),
+        FilledOutline("circle", 0, 0, 0.16, 0.16, "nose", rim=RIM),
+        FilledOutline("circle", -0.04, -0.06, 0.05, 0.04, "light"),
     ),
     "pad": (
-        Disc("circle", 0, 0, 0.52, 0.27, "nose", rim=RIM),
-        Disc("circle", -0.24, 0, 0.08, 0.11, "dark"),
-        Disc("circle", 0.24, 0, 0.08, 0.11, "dark"),
+        FilledOutline("circle", 0, 0, 0.52, 0.27, "nose", rim=RIM),
+        FilledOutline("circle", -0.24, 0, 0.08, 0.11, "dark"),
+        FilledOutline("circle", 0.24, 0, 0.08, 0.11, "dark"),
     ),
-    "wedge": (Disc("wedge", 0, 0, 0.18, 0.15, "nose", rim=RIM),),
-    "nostrils": (Disc("circle", -0.15, 0, 0.065, 0.095, "dark"), Disc("circle", 0.15, 0, 0.065, 0.095, "dark")),
-    "beak": (Disc("diamond", 0, 0, 0.19, 0.38, "nose", rim=RIM),),
+    "wedge": (FilledOutline("wedge", 0, 0, 0.18, 0.15, "nose", rim=RIM),),
+    "nostrils": (
+        FilledOutline("circle", -0.15, 0, 0.065, 0.095, "dark"),
+        FilledOutline("circle", 0.15, 0, 0.065, 0.095, "dark"),
+    ),
+    "beak": (FilledOutline("diamond", 0, 0, 0.19, 0.38, "nose", rim=RIM),),
     "snout": (
-        Disc("circle", 0, 0, 0.42, 0.32, "nose", rim=RIM),
-        Disc("circle", -0.16, 0, 0.08, 0.13, "dark"),
-        Disc("circle", 0.16, 0, 0.08, 0.13, "dark"),
+        FilledOutline("circle", 0, 0, 0.42, 0.32, "nose", rim=RIM),
+        FilledOutline("circle", -0.16, 0, 0.08, 0.13, "dark"),
+        FilledOutline("circle", 0.16, 0, 0.08, 0.13, "dark"),
     ),
 }
 
 MOUTHS: dict[str, Drawing] = {
-    "smile": (_line(0.3 * _S, 0.13 * _ARC, (0.05, 0.05)),),
-    "grin": (_line(0.46 * _S, 0.3 * _ARC, (0.06, 0.06)),),
-    "wide": (_line(0.85 * _S, 0.2 * _ARC, (0.06, 0.06)),),
-    "frown": (_line(0.26 * _S, -0.14 * _ARC, (0.05, 0.05)),),
-    "flat": (_line(0.3 * _S, 0 * _S, (0.055, 0.055)),),
-    "double": (_line(0.36 * _S, 0.17 * np.abs(np.sin(math.pi * _S)), (0.05, 0.05)),),
-    "zigzag": (_line(0.5 * _S, 0.09 * (-1.0) ** np.arange(9), (0.05, 0.05)),),
+    "smile": (_curve(0.3 * _S, 0.13 * _ARC, (0.05, 0.05)),),
+    "grin": (_curve(0.46 * _S, 0.3 * _ARC, (0.06, 0.06)),),
+    "wide": (_curve(0.85 * _S, 0.2 * _ARC, (0.06, 0.06)),),
+    "frown": (_curve(0.26 * _S, -0.14 * _ARC, (0.05, 0.05)),),
+    "flat": (_curve(0.3 * _S, 0 * _S, (0.055, 0.055)),),
+    "double": (_curve(0.36 * _S, 0.17 * np.abs(np.sin(math.pi * _S)), (0.05, 0.05)),),
+    "zigzag": (_curve(0.5 * _S, 0.09 * (-1.0) ** np.arange(9), (0.05, 0.05)),),
     "tongue": (
-        Disc("box", 0, 0.26, 0.14, 0.23, "tongue", rim=0.03),
-        _line(0.34 * _S, 0.14 * _ARC, (0.05, 0.05)),
+        FilledOutline("box", 0, 0.26, 0.14, 0.23, "tongue", rim=0.03),
+        _curve(0.34 * _S, 0.14 * _ARC, (0.05, 0.05)),
     ),
     "teeth": (
-        Disc("box", 0, 0.2, 0.13, 0.16, "light", rim=0.03),
-        _line(0.24 * _S, 0.08 * _ARC, (0.05, 0.05)),
+        FilledOutline("box", 0, 0.2, 0.13, 0.16, "light", rim=0.03),
+        _curve(0.24 * _S, 0.08 * _ARC, (0.05, 0.05)),
     ),
 }
 
 
 def draw(drawing: Drawing, part: int, frame: Affine, colours: Palette, gaze: Point = (0.0, 0.0)) -> list[Shape]:
-    """The shapes of one drawing under `frame`; `gaze` is the look of an eye, each way from -1 to 1."""
+    """Return the shapes of a drawing under ``frame``; ``gaze`` is an eye's direction, from -1 to 1 on each axis."""
     shapes: list[Shape] = []
     for row in drawing:
         colour = getattr(colours, row.colour)
         shape: Shape
-        if isinstance(row, Line):
+        if isinstance(row, Curve):
             shape = Stroke(part, row.path, np.linspace(*row.pen, len(row.path)), colour, row.rim)
         else:
             x, y = row.x + 0.08 * row.gaze * gaze[0], row.y + 0.08 * row.gaze * gaze[1]
             shape = Blob(part, outline(row.outline), place(x, y, row.width, row.height, row.turn), colour, row.rim)
-        shapes.append(shape.under(frame))
+        shapes.append(shape.transformed(frame))
     return shapes

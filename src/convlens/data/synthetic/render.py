@@ -1,4 +1,4 @@
-"""Samples a `parts` layout at the pixel centres of an image of any size, with anti-aliased edges."""
+"""Rendering of a layout at the pixel centres of an image of any size, with anti-aliased edges."""
 
 import math
 
@@ -17,7 +17,7 @@ def _rgb(colour: Colour) -> Array:
 
 
 def _window(shape: Shape, size: int) -> tuple[slice, slice] | None:
-    """Rows and columns that the shape may touch, None if it is outside the image."""
+    """Return the rows and columns that the shape may cover; None if it is outside the image."""
     left, top, right, bottom = shape.bounds()
     margin = 1 + 0.005 * size
     first_x, last_x = max(math.floor(left * size - margin), 0), min(math.ceil(right * size + margin), size)
@@ -28,9 +28,13 @@ def _window(shape: Shape, size: int) -> tuple[slice, slice] | None:
 
 
 def _ellipse_distance(frame: Affine, u: Array, v: Array) -> Array:
-    """Signed distance to the image of the unit circle: F / |grad F| of F(p) = |p| - 1, negative inside."""
-    back = frame.inverse()
-    xx, xy, yy = back.a**2 + back.c**2, back.a * back.b + back.c * back.d, back.b**2 + back.d**2
+    """Return the signed distance to the image of the unit circle: F / |grad F| of F(p) = |p| - 1, negative inside."""
+    to_local = frame.inverse()
+    xx, xy, yy = (
+        to_local.a**2 + to_local.c**2,
+        to_local.a * to_local.b + to_local.c * to_local.d,
+        to_local.b**2 + to_local.d**2,
+    )
     u, v = u - frame.tx, v - frame.ty
     gradient_x = xx * u + xy * v
     gradient_y = xy * u + yy * v
@@ -47,15 +51,15 @@ def _ellipse_distance(frame: Affine, u: Array, v: Array) -> Array:
     return square
 
 
-def _outline_distance(outline: Outline, back: Affine, x: Array, y: Array) -> Array:
-    """Signed distance to an outline, negative inside: F / |grad F| of F(p) = |p| / radius(angle of p) - 1.
+def _outline_distance(outline: Outline, to_local: Affine, x: Array, y: Array) -> Array:
+    """Return the signed distance to an outline, negative inside: F / |grad F| of F(p) = |p| / radius(angle of p) - 1.
 
-    x, y are in the outline's own coordinates, the distance in those that `back` leads from; the gradient is taken where
-    the ray through p meets the outline, so that |F| grows evenly along the ray.
+    x and y are in the outline's own coordinates, the distance in those that ``to_local`` maps from; the gradient is
+    taken where the ray through p meets the outline, so that |F| grows linearly along the ray.
     """
     steepness = np.hypot(
-        back.a * outline.gradient_x + back.c * outline.gradient_y,
-        back.b * outline.gradient_x + back.d * outline.gradient_y,
+        to_local.a * outline.gradient_x + to_local.c * outline.gradient_y,
+        to_local.b * outline.gradient_x + to_local.d * outline.gradient_y,
     )
     offset = 1 / steepness
     factor = (offset / outline.radii).astype(np.float32)
@@ -70,7 +74,7 @@ def _outline_distance(outline: Outline, back: Affine, x: Array, y: Array) -> Arr
 
 
 def _stroke_distance(stroke: Stroke, u: Array, v: Array) -> Array:
-    """Signed distance to a stroke, negative inside: to the nearest point of the nearest segment, less the pen there."""
+    """Return the signed distance to a stroke, negative inside: to the nearest segment, minus the pen's radius there."""
     start, pen = stroke.path[:-1], stroke.pen.astype(np.float32)[:, None, None]
     step = stroke.path[1:] - start
     start_x, start_y, step_x, step_y = np.concatenate([start, step], axis=1).astype(np.float32).T[..., None, None]
@@ -89,7 +93,7 @@ def _stroke_distance(stroke: Stroke, u: Array, v: Array) -> Array:
 
 
 def _paint(canvas: Array, shape: Shape, centres: Array, grain: Array, owner: NDArray[np.int8] | None) -> None:
-    """Lays one shape over the canvas [3, size, size]."""
+    """Draw one shape on the canvas [3, size, size]."""
     size = canvas.shape[-1]
     window = _window(shape, size)
     if window is None:
@@ -102,10 +106,10 @@ def _paint(canvas: Array, shape: Shape, centres: Array, grain: Array, owner: NDA
     elif shape.outline is None:
         distance = _ellipse_distance(shape.frame, u, v)
     else:
-        back = shape.frame.inverse()
-        x = (u * back.a + back.tx) + v * back.b
-        y = (u * back.c + back.ty) + v * back.d
-        distance = _outline_distance(shape.outline, back, x, y)
+        to_local = shape.frame.inverse()
+        x = (u * to_local.a + to_local.tx) + v * to_local.b
+        y = (u * to_local.c + to_local.ty) + v * to_local.d
+        distance = _outline_distance(shape.outline, to_local, x, y)
         if shape.texture is not None:
             strength = texture_strength(shape.texture, x, y, size * shape.frame.scale())
             colour = colour + strength * (_rgb(shape.texture.colour) - colour)
@@ -132,7 +136,7 @@ def _paint(canvas: Array, shape: Shape, centres: Array, grain: Array, owner: NDA
 
 
 def _ground(layout: Layout, centres: Array, grain: Array) -> Array:
-    """The background: two colours mixed by noise of two scales, grain, gratings."""
+    """Return the background: two colours mixed by noise of two scales, grain and gratings."""
     size = len(centres)
     mix = smooth_noise(layout.mix[0], size)
     mix += smooth_noise(layout.mix[1], size)
@@ -152,7 +156,7 @@ def _ground(layout: Layout, centres: Array, grain: Array) -> Array:
 
 
 def render(layout: Layout, size: int, owner: NDArray[np.int8] | None = None) -> NDArray[np.uint8]:
-    """The image [3, size, size]; `owner` [size, size], where given, is filled with the part on top at each pixel."""
+    """Return the image [3, size, size]; fill ``owner`` [size, size], if given, with the part on top at each pixel."""
     centres = ((np.arange(size) + 0.5) / size).astype(np.float32)
     grain = smooth_noise(layout.grain, size)
     canvas = _ground(layout, centres, grain)

@@ -1,7 +1,7 @@
-"""Makes the random choices behind one `parts` image: the creature's pose and colours, the clutter, the light.
+"""Random choices of a built-in image: the creature's pose and colours, the background shapes, the light.
 
-Nothing here depends on the size of the image: a layout is a list of shapes and a few lattices of noise in coordinates
-from 0 to 1, which `parts_render` samples at any size. All but the creature's kind is drawn independently of the class.
+They do not depend on the size of the image: a layout is a list of shapes and lattices of noise in coordinates from 0
+to 1, which ``render`` samples at any size. All but the creature's kind is independent of the class.
 """
 
 import colorsys
@@ -55,7 +55,7 @@ class Layout(NamedTuple):
 
 
 def _colour(hue: float, saturation: float, tone: float) -> Colour:
-    """The colour of this hue, darkened or mixed with white until its luminance is `tone`."""
+    """Return a colour of this hue, darkened or mixed with white to the luminance ``tone``."""
     r, g, b = colorsys.hsv_to_rgb(hue % 1, saturation, 0.9)
     now = 0.299 * r + 0.587 * g + 0.114 * b
     if tone < now:
@@ -65,7 +65,7 @@ def _colour(hue: float, saturation: float, tone: float) -> Colour:
 
 
 def sample_palette(rng: np.random.Generator, tone: float) -> Palette:
-    """Colours for a creature whose body has luminance `tone`; texture and nose are well away from it."""
+    """Return random colours for a creature of luminance ``tone``; texture and nose differ from the body."""
     u = rng.random(14).tolist()
     away = 1 if tone < 0.5 else -1
     return Palette(
@@ -81,10 +81,10 @@ def sample_palette(rng: np.random.Generator, tone: float) -> Palette:
 
 
 def sample_pose(rng: np.random.Generator, shapes: list[Shape]) -> Affine:
-    """A map that puts the shapes wholly into the image: turned by up to 25 degrees, sheared and squashed a little."""
+    """Return a map that puts the shapes inside the image, rotated by up to 25 degrees and sheared slightly."""
     squash, shear, degrees = (rng.uniform(-1, 1, 3) * (0.1, 0.1, 25)).tolist()
     pose = Affine(1 + squash, shear, 0, 1 - squash).then(place(0, 0, 1, 1, math.radians(degrees)))
-    lefts, tops, rights, bottoms = zip(*(shape.under(pose).bounds() for shape in shapes), strict=True)
+    lefts, tops, rights, bottoms = zip(*(shape.transformed(pose).bounds() for shape in shapes), strict=True)
     left, top = min(lefts), min(tops)
     width, height = max(rights) - left, max(bottoms) - top
     extent, *free = rng.random(3).tolist()
@@ -95,7 +95,7 @@ def sample_pose(rng: np.random.Generator, shapes: list[Shape]) -> Affine:
 
 
 def _loose_part(rng: np.random.Generator) -> list[Shape]:
-    """An ear, an eye, a nose or a mouth that belongs to nobody."""
+    """Return a random ear, eye, nose or mouth without a creature."""
     drawing = _LOOSE_PARTS[rng.integers(len(_LOOSE_PARTS))]
     x, y, tone, scale, turn = rng.random(5).tolist()
     scale = 0.12 + 0.12 * scale
@@ -104,7 +104,7 @@ def _loose_part(rng: np.random.Generator) -> list[Shape]:
 
 
 def _patch(rng: np.random.Generator) -> Shape:
-    """A blob with a texture of its own."""
+    """Return a textured blob."""
     name, kind = _PATCHES[rng.integers(len(_PATCHES))], _TEXTURES[rng.integers(len(_TEXTURES))]
     x, y, width, height, tone, turn, period, lean, phase = rng.random(9).tolist()
     colours = sample_palette(rng, 0.2 + 0.6 * tone)
@@ -114,12 +114,13 @@ def _patch(rng: np.random.Generator) -> Shape:
 
 
 def _bar(rng: np.random.Generator) -> Shape:
+    """Return a straight stroke."""
     hue, tone, pen = rng.random(3).tolist()
     return Stroke(CLUTTER, rng.random((2, 2)), np.full(2, 0.008 + 0.022 * pen), _colour(hue, 0.5, 0.2 + 0.6 * tone))
 
 
 def sample_clutter(rng: np.random.Generator) -> list[Shape]:
-    """What lies around behind the creature: patches of texture, bars, loose parts."""
+    """Return the background shapes: textured patches, bars and loose parts."""
     shapes = [_patch(rng) for _ in range(3)] + [_bar(rng) for _ in range(rng.integers(1, 4))]
     for _ in range(rng.integers(4, 8)):
         shapes += _loose_part(rng)
@@ -132,17 +133,17 @@ def _grating(rng: np.random.Generator) -> Grating:
 
 
 def sample_layout(label: int, rng: np.random.Generator) -> Layout:
-    """All random choices for one image of class `label`."""
+    """Return all random choices for one image of class ``label``."""
     tone, away, hue, hue_2, saturation, saturation_2, contrast, brightness = rng.random(8).tolist()
     tone = 0.25 + 0.5 * tone
-    # Light creatures stand before a darker ground and dark ones before a lighter, or they could not be found at all.
+    # Light creatures get a darker ground and dark ones a lighter one; otherwise they could be invisible.
     ground = tone + (0.17 + 0.14 * away) * (1 if tone < 0.5 else -1)
     light_x, light_y = rng.uniform(-0.3, 0.3, 2).tolist()
     creature = list(CREATURES.values())[label]
     shapes = draw_creature(rng, creature, sample_palette(rng, tone), (0.8 * light_x, 0.8 * light_y))
     pose = sample_pose(rng, shapes)
     return Layout(
-        shapes=sample_clutter(rng) + [shape.under(pose) for shape in shapes],
+        shapes=sample_clutter(rng) + [shape.transformed(pose) for shape in shapes],
         ground=(_colour(hue, 0.6 * saturation, ground - 0.1), _colour(hue_2, 0.6 * saturation_2, ground + 0.1)),
         mix=(rng.normal(0, 0.8, (7, 7)), rng.normal(0, 0.6, (13, 13))),
         grain=rng.normal(0, 0.09, (29, 29)),

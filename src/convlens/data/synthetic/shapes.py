@@ -1,4 +1,4 @@
-"""The two kinds of shapes that the `parts` images are drawn from, whatever the size they are drawn at.
+"""Resolution-independent shapes of the built-in images: blobs and strokes.
 
 A *blob* is an ellipse, or a star-shaped outline kept as a table of radii over the angle, under an affine map; a
 *stroke* is a polyline with a round pen of varying radius. Image coordinates run from 0 to 1, x to the right and y down.
@@ -33,7 +33,7 @@ class Affine(NamedTuple):
     ty: float = 0.0
 
     def then(self, outer: "Affine") -> "Affine":
-        """This map first, `outer` after it."""
+        """Return the composition: this map first, then ``outer``."""
         a, b, c, d, tx, ty = self
         a2, b2, c2, d2, tx2, ty2 = outer
         return Affine(
@@ -46,25 +46,25 @@ class Affine(NamedTuple):
         )
 
     def inverse(self) -> "Affine":
-        """The map back."""
+        """Return the inverse map."""
         a, b, c, d, tx, ty = self
         det = a * d - b * c
         a, b, c, d = d / det, -b / det, -c / det, a / det
         return Affine(a, b, c, d, -(a * tx + b * ty), -(c * tx + d * ty))
 
     def scale(self) -> float:
-        """Square root of the change of area."""
+        """Return the square root of the change of area."""
         return math.sqrt(abs(self.a * self.d - self.b * self.c))
 
 
 def place(x: float, y: float, width: float, height: float, angle: float = 0.0) -> Affine:
-    """Stretches [-1, 1]^2 to half-sizes `width` x `height`, turns it by `angle` radians, and puts it at (x, y)."""
+    """Return the map that stretches [-1, 1]^2 to half-sizes, rotates it by ``angle`` radians and moves it to (x, y)."""
     cos, sin = math.cos(angle), math.sin(angle)
     return Affine(cos * width, -sin * height, sin * width, cos * height, x, y)
 
 
 class Outline(NamedTuple):
-    """A star-shaped outline: its radius at each of `ANGLES`, and the gradient of (distance / radius) there."""
+    """A star-shaped outline: its radius at each of ``ANGLES``, and the gradient of (distance / radius) there."""
 
     radii: Array
     gradient_x: Array
@@ -74,7 +74,7 @@ class Outline(NamedTuple):
 
 
 def outline_of(radii: Array) -> Outline:
-    """The outline with these radii at `ANGLES`."""
+    """Return the outline with these radii at ``ANGLES``."""
     around = np.concatenate([radii[-1:], radii, radii[:1]])
     slope = (around[2:] - around[:-2]) * (TABLE_SIZE / (4 * math.pi)) / radii
     gradient_x, gradient_y = (_COS + slope * _SIN) / radii, (_SIN - slope * _COS) / radii
@@ -93,7 +93,7 @@ class Texture(NamedTuple):
 
 
 class Blob(NamedTuple):
-    """A filled outline (None: the unit circle) under the map `frame`; `part` says what it belongs to."""
+    """A filled outline (None: the unit circle) under the map ``frame``; ``part`` is the part it belongs to."""
 
     part: int
     outline: Outline | None
@@ -103,13 +103,13 @@ class Blob(NamedTuple):
     dome: Point = (0.0, 0.0)  # strength of shading along the blob's own x and y
     texture: Texture | None = None
 
-    def under(self, frame: Affine) -> "Blob":
-        """The same blob seen through one more map."""
+    def transformed(self, frame: Affine) -> "Blob":
+        """Return the blob under one more map."""
         part, shape, inner, colour, rim, dome, texture = self
         return Blob(part, shape, inner.then(frame), colour, rim * frame.scale() if rim else 0.0, dome, texture)
 
     def bounds(self) -> Bounds:
-        """The smallest upright rectangle around it."""
+        """Return the smallest upright rectangle around the blob."""
         a, b, c, d, tx, ty = self.frame
         if self.outline is None:
             width, height = math.hypot(a, b), math.hypot(c, d)
@@ -120,7 +120,7 @@ class Blob(NamedTuple):
 
 
 class Stroke(NamedTuple):
-    """A line through `path` [points, 2] with a round pen; `pen` is its radius at each point."""
+    """A line through ``path`` [points, 2] with a round pen; ``pen`` is its radius at each point."""
 
     part: int
     path: Array
@@ -128,15 +128,15 @@ class Stroke(NamedTuple):
     colour: Colour
     rim: float = 0.0
 
-    def under(self, frame: Affine) -> "Stroke":
-        """The same stroke seen through one more map."""
+    def transformed(self, frame: Affine) -> "Stroke":
+        """Return the stroke under one more map."""
         path = self.path @ np.array([[frame.a, frame.c], [frame.b, frame.d]])
         path += (frame.tx, frame.ty)
         scale = frame.scale()
         return Stroke(self.part, path, self.pen * scale, self.colour, self.rim * scale)
 
     def bounds(self) -> Bounds:
-        """The smallest upright rectangle around it."""
+        """Return the smallest upright rectangle around the stroke."""
         low, high = (self.path.T - self.pen).min(axis=1), (self.path.T + self.pen).max(axis=1)
         return (*low.tolist(), *high.tolist())
 
@@ -145,7 +145,7 @@ Shape: TypeAlias = Blob | Stroke
 
 
 def _polygon(vertices: Sequence[Point], rounding: float = 0.0) -> Array:
-    """Radii of a polygon around the origin; `rounding` radians of Gaussian blur over the angle round its corners."""
+    """Return the radii of a polygon around the origin; ``rounding`` is the Gaussian blur of its corners in radians."""
     start = np.array(vertices)
     edge = np.roll(start, -1, axis=0) - start
     cross = start[:, 0] * edge[:, 1] - start[:, 1] * edge[:, 0]
@@ -162,7 +162,7 @@ def _polygon(vertices: Sequence[Point], rounding: float = 0.0) -> Array:
 
 
 def _profile(half_width: Callable[[Array], Array]) -> Array:
-    """Radii of the symmetric shape that is `half_width(y)` wide on either side, -1 <= y <= 1."""
+    """Return the radii of the symmetric shape with half-width ``half_width(y)`` for -1 <= y <= 1."""
     y = np.linspace(-1, 1, 65)[1:-1]
     right = list(zip(half_width(y), y, strict=True))
     return _polygon([*right, *((-x, y) for x, y in reversed(right))], rounding=0.06)
@@ -185,13 +185,13 @@ OUTLINES: dict[str, Callable[[], Array]] = {
 
 @cache
 def outline(name: str) -> Outline | None:
-    """A named outline, within about [-1, 1]^2; None for "circle", which is drawn without a table."""
+    """Return a named outline, within about [-1, 1]^2; None for "circle", which is drawn without a table."""
     return None if name == "circle" else outline_of(OUTLINES[name]())
 
 
 @cache
 def stretched_radii(name: str, width: float, height: float) -> Array:
-    """Radii of a named outline after stretching it to these half-sizes: unlike a map, this leaves a texture alone."""
+    """Return the radii of a named outline stretched to half-sizes; unlike a map, this does not stretch the texture."""
     x, y = _COS / width, _SIN / height
     shape = outline(name)
     at = ((np.arctan2(y, x) + math.pi) * (TABLE_SIZE / (2 * math.pi))).astype(int) % TABLE_SIZE

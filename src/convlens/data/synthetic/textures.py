@@ -1,4 +1,4 @@
-"""Patterns of the `parts` images: noise for backgrounds and fur, and the textures of bodies."""
+"""Patterns of the built-in images: noise for backgrounds and fur, and the textures of bodies."""
 
 import math
 from collections.abc import Callable
@@ -11,7 +11,7 @@ from convlens.data.synthetic.shapes import Array, Texture
 
 @cache
 def _spline_weights(size: int, cells: int) -> Array:
-    """Cubic B-spline weights [size, cells + 3] of the lattice values at each pixel centre."""
+    """Return the cubic B-spline weights [size, cells + 3] of the lattice values at each pixel centre."""
     at = (np.arange(size) + 0.5) / size * cells
     cell = np.minimum(at.astype(int), cells - 1)
     t = at - cell
@@ -23,16 +23,16 @@ def _spline_weights(size: int, cells: int) -> Array:
 
 
 def smooth_noise(lattice: Array, size: int) -> Array:
-    """The lattice [cells + 3, cells + 3] as a smooth surface, sampled at the centres of size x size pixels (float32).
+    """Return the lattice [cells + 3, cells + 3] as a smooth surface at the centres of size x size pixels (float32).
 
-    The product is taken in float64, so that no library's order of summation can show in a pixel.
+    The product is taken in float64, so that the order of summation of a library cannot change a pixel.
     """
     weights = _spline_weights(size, lattice.shape[0] - 3)
     return (weights @ lattice @ weights.T).astype(np.float32)
 
 
 def _edge(inside: Array, sharpness: float) -> Array:
-    """Coverage of a pixel from its distance to an edge, positive inside, in local units."""
+    """Return the coverage of a pixel from its distance to an edge, positive inside, in local units."""
     inside *= sharpness
     inside += 0.5
     return np.clip(inside, 0, 1, out=inside)
@@ -85,6 +85,6 @@ TEXTURES: dict[str, Callable[[Array, Array, float, float, float], Array]] = {
 
 
 def texture_strength(texture: Texture, x: Array, y: Array, sharpness: float) -> Array:
-    """How much of the texture's colour shows at each local point; `sharpness` is in pixels per local unit."""
+    """Return the share of the texture's colour at each local point; ``sharpness`` is in pixels per local unit."""
     cos, sin = math.cos(texture.turn), math.sin(texture.turn)
     return TEXTURES[texture.kind](cos * x + sin * y, cos * y - sin * x, texture.period, texture.phase, sharpness)

@@ -1,1 +1,1 @@
-"""Linear probes."""
+"""Linear probes: L2-regularized linear classifiers on fixed features."""

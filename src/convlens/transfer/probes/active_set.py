@@ -1,7 +1,8 @@
-"""Newton steps of one-against-the-rest problems of which few images count (Chapelle 2007, section 3).
+"""Exact Newton steps of squared-hinge problems, restricted to the images inside the margin (Chapelle 2007, section 3).
 
-Of a squared hinge only the images short of the margin bend the objective. Where a step leads to, the weights are a sum
-of these images alone: a linear system with an unknown for each of them, and for a class near its minimum they are few.
+Only images inside the margin contribute to the Hessian of the squared hinge loss. The weights after a Newton step are a
+combination of these images alone, so that each class needs one linear system with an unknown for each of them; near the
+minimum they are few.
 """
 
 import torch
@@ -10,32 +11,33 @@ from torch import Tensor
 
 
 def solve_active(
-    products: Float[Tensor, "n n"], active: Bool[Tensor, "n classes"], wanted: Float[Tensor, "n classes"], ridge: float
+    products: Float[Tensor, "n n"], active: Bool[Tensor, "n classes"], rhs: Float[Tensor, "n classes"], ridge: float
 ) -> Float[Tensor, "n classes"]:
-    """For each class the x of ``(products + ridge) x = wanted`` among the active images alone; 0 for the others.
+    """Solve ``(products + ridge * I) x = rhs`` for each class over its active images; x is 0 for the others.
 
     Args:
         products: inner products of the images.
-        active: which images count for a class.
-        wanted: the right-hand sides.
-        ridge: what is added to the diagonal, above 0.
+        active: the images inside the margin of each class.
+        rhs: right-hand sides.
+        ridge: added to the diagonal; above 0.
     """
     if active.all():
-        return _solve(products, wanted, ridge)
-    found = torch.zeros_like(wanted)
-    for column in range(wanted.shape[1]):
+        return _solve(products, rhs, ridge)
+    solution = torch.zeros_like(rhs)
+    for column in range(rhs.shape[1]):
         rows = active[:, column].nonzero()[:, 0]
         if len(rows):
             system = products[rows[:, None], rows]
-            found[rows, column] = _solve(system, wanted[rows, column, None], ridge)[:, 0]
-    return found
+            solution[rows, column] = _solve(system, rhs[rows, column, None], ridge)[:, 0]
+    return solution
 
 
-def _solve(products: Tensor, wanted: Tensor, ridge: float) -> Tensor:
+def _solve(products: Tensor, rhs: Tensor, ridge: float) -> Tensor:
+    """Solve by Cholesky factorization; increase the ridge until the matrix is numerically positive definite."""
     while True:
         system = products.clone()
         system.diagonal().add_(ridge)
         factor, failed = torch.linalg.cholesky_ex(system)
         if not failed:
-            return torch.cholesky_solve(wanted, factor)
-        ridge *= 10  # a step towards weights that are shrunk more is one still
+            return torch.cholesky_solve(rhs, factor)
+        ridge *= 10  # a step of a more strongly regularized problem is still a descent step

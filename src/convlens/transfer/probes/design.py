@@ -1,9 +1,9 @@
-"""Images that probes are fitted to, as their features or as the inner products of all pairs.
+"""Design matrices: training images as features (primal) or as inner products of all pairs (dual).
 
-An L2-regularised linear model never leaves the span of its training images: its weights are a sum of them, so many
-times each. With these amounts for unknowns and the inner products of the images for features a fit, and what it
-predicts, is the same, and n images have n unknowns for each class however many dimensions their features have. A step
-then also needs one product of matrices where features need two: the slope in the amounts is that in the scores.
+The weights of an L2-regularized linear model are a linear combination of its training images. With the coefficients of
+that combination as unknowns and the Gram matrix of the images as features, the fit and its predictions are the same;
+n images have n unknowns for each class, whatever the number of dimensions. A step in the dual also needs one matrix
+product where the primal needs two: the gradients with respect to dual coefficients and scores are the same.
 """
 
 from abc import ABC, abstractmethod
@@ -15,194 +15,193 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from convlens.errors import InputError
-from convlens.transfer.probes.gram import centred, gram
+from convlens.transfer.probes.gram import centered, gram
 from convlens.transfer.probes.newton import Point
 
 
 @dataclass(frozen=True, eq=False)
 class DesignMatrix(ABC):
-    """Images that probes are fitted to, with what all of these fits share.
+    """Training images of one or several fits, with the quantities that these fits share.
+
+    Methods take ``bias_penalized``: a bias that is not penalized absorbs the mean of the images, so that the matrix can
+    be centered.
 
     Attributes:
-        given: what the images are given by; weights have a row for each of the columns, and one for the biases.
-        precision: of the fit; less precise numbers than single are taken as that.
+        values: features [n, d] or inner products [n, n]; weights have a row for each column, and one for the biases.
+        precision: data type of the fit; lower precision than single is converted to single.
 
     Raises:
-        InputError: they are not finite.
+        InputError: a value is not finite.
     """
 
-    given: Float[Tensor, "n columns"]
+    values: Float[Tensor, "n columns"]
     precision: torch.dtype
 
     def __post_init__(self) -> None:
-        if not self.given.isfinite().all():
+        if not self.values.isfinite().all():
             raise InputError("features are not finite: the network gives infinite values or NaN for some image")
 
     def __len__(self) -> int:
-        return len(self.given)
+        return len(self.values)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({list(self.values.shape)}, {self.precision})"
 
     @cached_property
     def mean(self) -> Float[Tensor, " columns"]:
-        """Of the images."""
-        return self.given.double().mean(0)
+        """Mean of the rows, in double precision."""
+        return self.values.double().mean(0)
+
+    @cached_property
+    def in_double(self) -> "DesignMatrix":
+        """The same matrix for a fit in double precision."""
+        return self if self.precision == torch.float64 else type(self)(self.values, torch.float64)
 
     @property
     @abstractmethod
-    def doubled(self) -> "DesignMatrix":
-        """The same in double precision."""
+    def squared_norm(self) -> float:
+        """Sum of the squares of all features."""
 
     @property
     @abstractmethod
-    def length(self) -> float:
-        """The sum of the squares of all features."""
-
-    @property
-    @abstractmethod
-    def spread(self) -> float:
-        """The same without the images' mean."""
+    def centered_squared_norm(self) -> float:
+        """Sum of the squares of all features with the mean of the images subtracted."""
 
     @abstractmethod
-    def seen(self, shrunk: bool) -> Float[Tensor, "n columns"]:
-        """What weights are multiplied with: without the images' mean, where the bias is not shrunk and takes it up."""
+    def matrix(self, bias_penalized: bool) -> Float[Tensor, "n columns"]:
+        """Return the matrix that weights are multiplied with; centered if the bias is not penalized."""
 
     @abstractmethod
-    def back(self, in_scores: Float[Tensor, "n classes"], shrunk: bool) -> Float[Tensor, "columns classes"]:
-        """The weights that a sum of images has, by how much of each."""
+    def adjoint(self, scores: Float[Tensor, "n classes"], bias_penalized: bool) -> Float[Tensor, "columns classes"]:
+        """Return the gradient with respect to the weights for a gradient with respect to the scores."""
 
     @abstractmethod
-    def inner(self, weights: Float[Tensor, "columns classes"], point: Point) -> Float[Tensor, " classes"]:
-        """The inner product of weights and those of a point, class by class."""
+    def dot(self, weights: Float[Tensor, "columns classes"], point: Point) -> Float[Tensor, " classes"]:
+        """Return the inner product, in feature space, of weights and those of a point, class by class."""
 
     @abstractmethod
-    def squares(self, by: Float[Tensor, "n classes"], shrunk: bool) -> Float[Tensor, "_ classes"]:
-        """The sum of the squares of the images along each column, or along a typical one for all, so much of each."""
+    def weighted_squares(self, weights: Float[Tensor, "n classes"], bias_penalized: bool) -> Float[Tensor, "_ classes"]:
+        """Return the sum over images of weight times squared value, per column or for a typical column."""
 
     @abstractmethod
-    def some(self, rows: Int64[Tensor, " k"]) -> "DesignMatrix":
-        """Some of the images."""
+    def subset(self, rows: Int64[Tensor, " k"]) -> "DesignMatrix":
+        """Return the design matrix of some of the images."""
 
     @abstractmethod
-    def widened(self, weights: Float[Tensor, "_ classes"], rows: Int64[Tensor, " k"]) -> Float[Tensor, "_ classes"]:
-        """The weights that were fitted to ``some`` of the images, as weights for all."""
+    def expand(self, weights: Float[Tensor, "_ classes"], rows: Int64[Tensor, " k"]) -> Float[Tensor, "_ classes"]:
+        """Return weights that were fitted to ``subset(rows)`` as weights of this matrix."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Primal(DesignMatrix):
-    """Images by their features."""
+    """Images as features [n, d]."""
 
     @classmethod
     def from_features(cls, features: Float[Tensor, "n d"]) -> "Primal":
-        """With a fit in double precision where they are that."""
+        """Return features for a fit in double precision if they are double, else in single precision."""
         return cls(features, torch.float64 if features.dtype == torch.float64 else torch.float32)
 
     @cached_property
-    def doubled(self) -> "Primal":
-        """The same in double precision."""
-        return self if self.precision == torch.float64 else Primal(self.given, torch.float64)
+    def dual(self) -> "Dual":
+        """The same images as inner products."""
+        return Dual(gram(self.values.to(self.precision), torch.arange(len(self))), self.precision)
 
     @cached_property
-    def spanned(self) -> "Dual":
-        """The same by their inner products."""
-        return Dual(gram(self.given.to(self.precision), torch.arange(len(self))), self.precision)
+    def squared_norm(self) -> float:
+        """Sum of the squares of all features."""
+        return float(self.matrix(True).square().sum())
 
     @cached_property
-    def length(self) -> float:
-        """The sum of the squares of all features."""
-        return float(self.seen(True).square().sum())
+    def centered_squared_norm(self) -> float:
+        """Sum of the squares of all features with the mean of the images subtracted."""
+        return float(self.matrix(False).square().sum())
 
     @cached_property
-    def spread(self) -> float:
-        """The same without the images' mean."""
-        return float(self.seen(False).square().sum())
+    def _plain(self) -> Tensor:
+        return self.values.to(self.precision)
 
     @cached_property
-    def _as_given(self) -> Tensor:
-        return self.given.to(self.precision)
+    def _centered(self) -> Tensor:
+        return self._plain - self.mean.to(self.precision)
 
-    @cached_property
-    def _centred(self) -> Tensor:
-        return self._as_given - self.mean.to(self.precision)
+    def matrix(self, bias_penalized: bool) -> Float[Tensor, "n d"]:
+        """Return the features; centered if the bias is not penalized."""
+        return self._plain if bias_penalized else self._centered
 
-    def seen(self, shrunk: bool) -> Float[Tensor, "n d"]:
-        """The features."""
-        return self._as_given if shrunk else self._centred
+    def adjoint(self, scores: Float[Tensor, "n classes"], bias_penalized: bool) -> Float[Tensor, "d classes"]:
+        """Return the transposed matrix times the scores."""
+        return self.matrix(bias_penalized).T @ scores
 
-    def back(self, in_scores: Float[Tensor, "n classes"], shrunk: bool) -> Float[Tensor, "d classes"]:
-        """The sums of the images."""
-        return self.seen(shrunk).T @ in_scores
-
-    def inner(self, weights: Float[Tensor, "d classes"], point: Point) -> Float[Tensor, " classes"]:
-        """That of the numbers themselves."""
+    def dot(self, weights: Float[Tensor, "d classes"], point: Point) -> Float[Tensor, " classes"]:
+        """Return the inner product of the weights, class by class."""
         return (weights * point.weights[:-1]).sum(0)
 
-    def squares(self, by: Float[Tensor, "n classes"], shrunk: bool) -> Float[Tensor, "d classes"]:
-        """Of each feature."""
-        return self.seen(shrunk).square().T @ by
+    def weighted_squares(self, weights: Float[Tensor, "n classes"], bias_penalized: bool) -> Float[Tensor, "d classes"]:
+        """Return the weighted sum of squares of each feature."""
+        return self.matrix(bias_penalized).square().T @ weights
 
-    def some(self, rows: Int64[Tensor, " k"]) -> "Primal":
-        """Some of the images."""
-        return Primal(self.given[rows], self.precision)
+    def subset(self, rows: Int64[Tensor, " k"]) -> "Primal":
+        """Return some of the images."""
+        return Primal(self.values[rows], self.precision)
 
-    def widened(self, weights: Tensor, rows: Tensor) -> Tensor:
-        """The same."""
+    def expand(self, weights: Tensor, rows: Tensor) -> Tensor:
+        """Return the weights unchanged: they belong to features."""
         return weights
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Dual(DesignMatrix):
-    """Images by the inner products of all pairs; weights are how much of each image there is in a classifier."""
-
-    @cached_property
-    def doubled(self) -> "Dual":
-        """The same in double precision."""
-        return self if self.precision == torch.float64 else Dual(self.given, torch.float64)
+    """Images as inner products of all pairs [n, n]; weights are the dual coefficients of the images."""
 
     @property
-    def length(self) -> float:
-        """The sum of the squares of all features."""
-        return float(self.given.trace())
+    def squared_norm(self) -> float:
+        """Sum of the squares of all features."""
+        return float(self.values.trace())
 
     @property
-    def spread(self) -> float:
-        """The same without the images' mean."""
-        return float(self._centred.trace())
+    def centered_squared_norm(self) -> float:
+        """Sum of the squares of all features with the mean of the images subtracted."""
+        return float(self._centered.trace())
 
     @cached_property
-    def _typical(self) -> float:
-        """The mean eigenvalue of the products, each weighted by itself, as a share of their sum."""
-        products = self._centred.double()
+    def _mean_eigenvalue(self) -> float:
+        """Mean eigenvalue of the Gram matrix, each weighted by itself, as a share of their sum."""
+        products = self._centered.double()
         return float((products / products.trace()).square().sum()) if products.trace() > 0 else 1.0
 
     @cached_property
-    def _lifted(self) -> Tensor:
-        return (self.given + 1).to(self.precision)
+    def _with_bias(self) -> Tensor:
+        return (self.values + 1).to(self.precision)
 
     @cached_property
-    def _centred(self) -> Tensor:
-        return centred(self.given).to(self.precision)
+    def _centered(self) -> Tensor:
+        return centered(self.values).to(self.precision)
 
-    def seen(self, shrunk: bool) -> Float[Tensor, "n n"]:
-        """The products; with those of a feature that is always 1 and whose weight is the bias, where that is shrunk."""
-        return self._lifted if shrunk else self._centred
+    def matrix(self, bias_penalized: bool) -> Float[Tensor, "n n"]:
+        """Return the Gram matrix, centered or, if the bias is penalized, with a constant feature of 1 for the bias."""
+        return self._with_bias if bias_penalized else self._centered
 
-    def back(self, in_scores: Float[Tensor, "n classes"], shrunk: bool) -> Float[Tensor, "n classes"]:
-        """Those amounts; without the mean they add up to 0, as an equal amount of all images is nothing then."""
-        return in_scores if shrunk else in_scores - in_scores.mean(0)
+    def adjoint(self, scores: Float[Tensor, "n classes"], bias_penalized: bool) -> Float[Tensor, "n classes"]:
+        """Return the scores as dual coefficients.
 
-    def inner(self, weights: Float[Tensor, "n classes"], point: Point) -> Float[Tensor, " classes"]:
-        """That of the sums of images which both stand for."""
+        For the centered matrix they are made to sum to 0, as adding a constant to all coefficients changes nothing.
+        """
+        return scores if bias_penalized else scores - scores.mean(0)
+
+    def dot(self, weights: Float[Tensor, "n classes"], point: Point) -> Float[Tensor, " classes"]:
+        """Return the inner product of the weights in feature space that both sets of dual coefficients stand for."""
         return (weights * point.scores).sum(0) - weights.sum(0) * point.weights[-1]
 
-    def squares(self, by: Float[Tensor, "n classes"], shrunk: bool) -> Float[Tensor, "1 classes"]:
-        """Of a typical direction."""
-        return self._typical * (self.seen(shrunk).diagonal()[None] @ by)
+    def weighted_squares(self, weights: Float[Tensor, "n classes"], bias_penalized: bool) -> Float[Tensor, "1 classes"]:
+        """Return the weighted sum of squares along a typical direction."""
+        return self._mean_eigenvalue * (self.matrix(bias_penalized).diagonal()[None] @ weights)
 
-    def some(self, rows: Int64[Tensor, " k"]) -> "Dual":
-        """Some of the images."""
-        return Dual(self.given[rows[:, None], rows], self.precision)
+    def subset(self, rows: Int64[Tensor, " k"]) -> "Dual":
+        """Return some of the images."""
+        return Dual(self.values[rows[:, None], rows], self.precision)
 
-    def widened(self, weights: Tensor, rows: Tensor) -> Tensor:
-        """With nothing of the other images."""
+    def expand(self, weights: Tensor, rows: Tensor) -> Tensor:
+        """Return dual coefficients of all images, 0 for those that are not in ``rows``."""
         wide = weights.new_zeros(len(self) + 1, weights.shape[1])
         wide[rows], wide[-1] = weights[:-1], weights[-1]
         return wide

@@ -1,8 +1,8 @@
-"""Newton's method for many convex problems at once, its steps found by conjugate gradients or by the problem itself.
+"""Truncated Newton method for several convex problems at once, with conjugate gradients and a line search.
 
-The columns of the unknowns are either problems of their own or all of one problem; which of the two is in the problem's
-inner product, a number for each column or one for all. As in LIBLINEAR (Lin, Weng & Keerthi 2008) each Newton step is
-solved only as well as it deserves; the length of the step is found by halving (Armijo).
+The columns of the weights are either independent problems or belong to one problem; the problem's inner product returns
+one number for each column or one for all. As in LIBLINEAR (Lin, Weng & Keerthi 2008) each Newton step is solved only to
+a share of the gradient; the step length is found by backtracking (Armijo).
 """
 
 from collections.abc import Callable
@@ -11,153 +11,174 @@ from typing import NamedTuple, Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
-MOST_STEPS = 100
-MOST_INNER_STEPS = 300
-SUFFICIENT = 1e-4
-MOST_HALVINGS = 30
-RESOLVED = 1e-7
-"""The least gain, as a share of the value, of which the tolerance is taken: rounding hides a smaller one."""
-ROUGH, FINE = 0.5, 0.1
-"""What may be left of a step, as a share of the gradient: on the way, and of the step that says whether to end."""
-ROUGHLY = 1e-3
-"""With a tolerance from here on the end is not looked at so closely."""
+MAX_STEPS = 100
+MAX_CG_STEPS = 300
+ARMIJO = 1e-4
+MAX_HALVINGS = 30
+RESOLUTION = 1e-7
+"""Smallest decrease, as a share of the objective, that the tolerance refers to: rounding hides a smaller one."""
+COARSE, FINE = 0.5, 0.1
+"""Residual of a Newton step as a share of the gradient: of steps on the way, and of the step that decides whether to
+stop."""
+LOOSE_TOLERANCE = 1e-3
+"""From this tolerance on the stopping decision uses coarse steps, too."""
 
 
 class Point(NamedTuple):
-    """Unknowns, or a change of them, with the scores that are linear in them.
+    """Weights, or a change of weights, with the scores that are linear in them.
 
     Attributes:
-        weights: the unknowns, [d, columns].
-        scores: what they give, [n, columns].
+        weights: [d, columns].
+        scores: [n, columns].
     """
 
     weights: Tensor
     scores: Tensor
 
     def moved(self, length: Tensor, change: "Point") -> "Point":
-        """So many times a change away."""
+        """Return ``self + length * change``."""
         length = length.to(self.weights)
         return Point(self.weights + length * change.weights, self.scores + length * change.scores)
 
 
 @runtime_checkable
 class Convex(Protocol):
-    """A convex function of unknowns by way of scores that are linear in them."""
+    """A convex function of weights through scores that are linear in them."""
 
     @property
     def exact(self) -> bool:
-        """Whether steps are solved to the end, whatever share may be left."""
+        """Whether `step` solves the quadratic model exactly, whatever the tolerance."""
         ...
 
     def at(self, weights: Tensor) -> Point:
-        """Unknowns with their scores."""
+        """Return weights with their scores."""
         ...
 
-    def inner(self, first: Tensor, second: Point) -> Tensor:
-        """The inner product of two changes, for each problem."""
+    def dot(self, first: Tensor, second: Point) -> Tensor:
+        """Return the inner product of two changes of the weights, for each problem."""
         ...
 
     def value(self, point: Point) -> Tensor:
-        """What is minimised, for each problem."""
+        """Return the objective of each problem."""
         ...
 
     def gradient(self, point: Point) -> Tensor:
-        """Its slope in the unknowns."""
+        """Return the gradient of the objective with respect to the weights."""
         ...
 
-    def step(self, point: Point, gradient: Tensor, left: float) -> Point:
-        """The change with which the quadratic model is smallest, solved until a share is left."""
+    def step(self, point: Point, gradient: Tensor, tolerance: float) -> Point:
+        """Return the minimizer of the quadratic model, solved until a share of the gradient is left."""
         ...
 
 
 class Minimum(NamedTuple):
-    """Where a search ended.
+    """The end of a minimization.
 
     Attributes:
-        point: the unknowns.
-        steps: how many steps that took.
-        left: what the next step would have promised, as a share of the value, or of what is gained over doing nothing
-            if that is less; the worst of the problems.
+        point: weights and scores.
+        steps: number of Newton steps.
+        newton_decrement: decrease that the quadratic model of the next step promised, as a share of the objective or,
+            if that is less, of its decrease from weights of 0; the largest of all problems.
     """
 
     point: Point
     steps: int
-    left: float
+    newton_decrement: float
 
 
-def minimise(problem: Convex, point: Point, tolerance: float) -> Minimum:
-    """The unknowns at the minimum, from a point to start at.
+def minimize(problem: Convex, point: Point, tolerance: float) -> Minimum:
+    """Minimize all problems from a starting point.
 
-    Ends with a step of which the quadratic model of each problem promises no more than ``tolerance`` of its value and
-    of what is gained over unknowns of 0, finely solved unless that is large, or where rounding allows nothing better.
+    Stops when the Newton decrement of every problem is at most ``tolerance``, with a finely solved step unless the
+    tolerance is loose, or when rounding allows no further decrease.
+
+    Args:
+        problem: the objective.
+        point: starting weights.
+        tolerance: largest Newton decrement, see `Minimum`.
     """
-    value, left = problem.value(point), float("inf")
-    nothing = problem.value(Point(torch.zeros_like(point.weights), torch.zeros_like(point.scores)))
-    for step in range(MOST_STEPS):
+    value, decrement = problem.value(point), float("inf")
+    zero = problem.value(Point(torch.zeros_like(point.weights), torch.zeros_like(point.scores)))
+    for step in range(MAX_STEPS):
         gradient = problem.gradient(point)
-        whole = torch.minimum(value, torch.maximum(nothing - value, RESOLVED * value))
-        whole = whole.clamp_min(torch.finfo(value.dtype).tiny)
-        for share in (ROUGH,) if problem.exact or tolerance >= ROUGHLY else (ROUGH, FINE):
+        scale = torch.minimum(value, torch.maximum(zero - value, RESOLUTION * value))
+        scale = scale.clamp_min(torch.finfo(value.dtype).tiny)
+        for share in (COARSE,) if problem.exact or tolerance >= LOOSE_TOLERANCE else (COARSE, FINE):
             change = problem.step(point, gradient, share)
-            slope = problem.inner(gradient, change)
-            left = float((slope.abs() / 2 / whole).max().nan_to_num(torch.inf))  # a slope upwards is rounding
-            if left == torch.inf:
-                return Minimum(point, step, left)
-            if left > tolerance:
+            slope = problem.dot(gradient, change)
+            decrement = float((slope.abs() / 2 / scale).max().nan_to_num(torch.inf))  # a positive slope is rounding
+            if decrement == torch.inf:
+                return Minimum(point, step, decrement)
+            if decrement > tolerance:
                 break
         else:
             last = problem.value(point.moved(torch.ones_like(value), change)) < value
-            return Minimum(point.moved(last, change), step + 1, left)
-        length = torch.ones_like(value)
-        for _ in range(MOST_HALVINGS):
-            new = problem.value(point.moved(length, change))
-            good = new <= value + SUFFICIENT * length * slope
-            if good.all():
-                break
-            length = torch.where(good, length, length / 2)
-        # What rounding does not let get any better stays as it is.
-        length = torch.where(new < value, length, 0)
+            return Minimum(point.moved(last, change), step + 1, decrement)
+        length, new = _line_search(problem, point, change, value, slope)
         if not length.any():
-            return Minimum(point, step, left)
+            return Minimum(point, step, decrement)
         point, value = point.moved(length, change), torch.minimum(new, value)
-    return Minimum(point, MOST_STEPS, left)
+    return Minimum(point, MAX_STEPS, decrement)
+
+
+def _line_search(problem: Convex, point: Point, change: Point, value: Tensor, slope: Tensor) -> tuple[Tensor, Tensor]:
+    """Halve the step length of each problem until the objective decreases enough.
+
+    Args:
+        problem: the objective.
+        point: current weights.
+        change: the Newton step.
+        value: objective at ``point``.
+        slope: directional derivative of the objective along ``change``.
+
+    Returns:
+        The length for each problem, 0 where rounding allows no decrease, and the objective there.
+    """
+    length = torch.ones_like(value)
+    for _ in range(MAX_HALVINGS):
+        new = problem.value(point.moved(length, change))
+        accepted = new <= value + ARMIJO * length * slope
+        if accepted.all():
+            break
+        length = torch.where(accepted, length, length / 2)
+    return torch.where(new < value, length, 0), new
 
 
 def conjugate_gradients(
     at: Callable[[Tensor], Point],
-    inner: Callable[[Tensor, Point], Tensor],
+    dot: Callable[[Tensor, Point], Tensor],
     hessian: Callable[[Point], Tensor],
     diagonal: Tensor,
     gradient: Tensor,
-    left: float,
+    tolerance: float,
 ) -> Point:
-    """The change with which the quadratic model is smallest, until a share of the gradient is left.
+    """Minimize the quadratic model by preconditioned conjugate gradients.
 
-    The scores of all changes are those of the residuals, summed as these are: one product of matrices for each round.
+    The scores of changes are combined from those of the residuals, so that each iteration needs one matrix product.
 
     Args:
-        at: adds its scores to a change.
-        inner: the inner product, for each problem.
-        hessian: the curvature, as what it does to a change.
-        diagonal: that of the curvature: lengths are measured in units in which it is 1.
-        gradient: of the problems.
-        left: the share of its length.
+        at: returns a change of the weights with its scores.
+        dot: inner product for each problem.
+        hessian: multiplies a change by the Hessian.
+        diagonal: diagonal of the Hessian, the preconditioner.
+        gradient: gradient of the problems.
+        tolerance: stop when the residual's norm is this share of the gradient's.
     """
     residual = -gradient
     direction = at(residual / diagonal)
     change = Point(torch.zeros_like(direction.weights), torch.zeros_like(direction.scores))
-    squared = inner(residual, direction)
-    enough = left**2 * squared
-    for _ in range(MOST_INNER_STEPS):
-        open_ = squared > enough
-        if not open_.any():
+    squared = dot(residual, direction)
+    threshold = tolerance**2 * squared
+    for _ in range(MAX_CG_STEPS):
+        unsolved = squared > threshold
+        if not unsolved.any():
             break
         curved = hessian(direction)
-        length = torch.where(open_, squared / inner(curved, direction), 0)
+        length = torch.where(unsolved, squared / dot(curved, direction), 0)
         change = change.moved(length, direction)
         residual = residual - length * curved
         scaled = at(residual / diagonal)
-        new = inner(residual, scaled)
-        direction = scaled.moved(torch.where(open_, new / squared, 0), direction)
-        squared = torch.where(open_, new, squared)
+        new = dot(residual, scaled)
+        direction = scaled.moved(torch.where(unsolved, new / squared, 0), direction)
+        squared = torch.where(unsolved, new, squared)
     return change

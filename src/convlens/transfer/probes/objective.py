@@ -1,4 +1,7 @@
-"""What fitting a probe minimises, and the steps by which its minimum is approached."""
+"""The objective of a linear probe with its gradient and Newton step.
+
+The objective is ``|W|^2 / 2 + C * sum of losses``, as in LIBLINEAR and scikit-learn.
+"""
 
 from dataclasses import dataclass
 
@@ -11,126 +14,135 @@ from convlens.transfer.probes.design import DesignMatrix, Dual
 from convlens.transfer.probes.losses import Loss, SquaredHinge
 from convlens.transfer.probes.newton import Point, conjugate_gradients
 
-HINGE = 0.01
-"""An SVM's steps are solved as well as this: rough ones, with the mean of the images in them, lead to other margins."""
-FLAT = 1e-6
-"""The least curvature of an image in a bias: where all are told apart there is none, and no length to measure with."""
+HINGE_TOLERANCE = 0.01
+"""Residual of the Newton steps of squared-hinge losses: steps solved less well, on images with a large mean, end at
+other active sets."""
+MIN_BIAS_CURVATURE = 1e-6
+"""Smallest curvature of the loss in the biases, per image: it vanishes where all images are separated, and the
+preconditioner divides by it."""
 
 
 @dataclass(frozen=True)
-class Problem:
-    """What is minimised, as a function of weights and biases [columns + 1, classes].
+class Objective:
+    """The objective as a function of weights and biases [columns + 1, classes].
 
-    Where biases are not shrunk the images' mean changes nothing but them. It is taken away, since a direction that all
-    images share is what conjugate gradients are slow with; ``start`` and ``end`` translate. Where they are shrunk and
-    the images are known by their products, the bias is a part of the products and its own row stays 0.
+    Biases that are not penalized absorb the mean of the images. It is subtracted, since conjugate gradients converge
+    slowly along a direction that all images share; `start` and `finish` translate weights. With penalized biases and a
+    dual design matrix, the bias is part of the Gram matrix and its own row stays 0.
+
+    Attributes:
+        loss: the loss.
+        design: the training images.
+        targets: targets of the loss.
+        C: weight of the losses relative to the penalty.
     """
 
     loss: Loss
-    known: DesignMatrix
+    design: DesignMatrix
     targets: Float[Tensor, "n classes"]
-    c: float
+    C: float
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "targets", self.targets.to(self.known.precision))
+        object.__setattr__(self, "targets", self.targets.to(self.design.precision))
 
     @property
-    def _shrunk(self) -> bool:
-        return self.loss.bias_shrunk > 0
+    def _bias_penalized(self) -> bool:
+        return self.loss.bias_penalty > 0
 
     @property
-    def _bias_in_products(self) -> bool:
-        return self._shrunk and isinstance(self.known, Dual)
+    def _bias_in_gram(self) -> bool:
+        return self._bias_penalized and isinstance(self.design, Dual)
 
     @property
     def exact(self) -> bool:
-        """Whether steps are solved to the end, whatever share may be left."""
-        return isinstance(self.loss, SquaredHinge) and isinstance(self.known, Dual)
+        """Whether `step` solves the quadratic model exactly, whatever the tolerance."""
+        return isinstance(self.loss, SquaredHinge) and isinstance(self.design, Dual)
 
     @property
-    def features(self) -> Tensor:
-        """The images, as they are seen here."""
-        return self.known.seen(self._shrunk)
+    def matrix(self) -> Tensor:
+        """The matrix that weights are multiplied with."""
+        return self.design.matrix(self._bias_penalized)
 
     def start(self, weights: Tensor | None) -> Point:
-        """Where to begin: at weights of another fit, or at 0, with the classes' shares for the biases of softmax."""
+        """Return a starting point: the weights of another fit, or 0 with the class frequencies as softmax biases."""
         if weights is None:
-            weights = self.features.new_zeros(self.features.shape[1] + 1, self.targets.shape[1])
-            if not self.loss.separate:
+            weights = self.matrix.new_zeros(self.matrix.shape[1] + 1, self.targets.shape[1])
+            if not self.loss.separable:
                 weights[-1] = (self.targets.sum(0) + 0.5).log()
-        elif self._bias_in_products:
+        elif self._bias_in_gram:
             weights = torch.cat([weights[:-1], torch.zeros_like(weights[-1:])])
-        elif not self._shrunk:
-            weights = self._moved(weights, self.known.mean)
-        return self.at(weights.to(self.features))
+        elif not self._bias_penalized:
+            weights = self._shift_bias(weights, self.design.mean)
+        return self.at(weights.to(self.matrix))
 
-    def end(self, point: Point) -> Tensor:
-        """Weights for images with their mean; those of softmax, which sees only differences, add up to 0."""
+    def finish(self, point: Point) -> Tensor:
+        """Return the weights for images that are not centered; those of softmax, defined up to a constant, sum to 0."""
         weights = point.weights
-        if not self.loss.separate:
+        if not self.loss.separable:
             weights = weights - weights.mean(1, keepdim=True)
-        if self._bias_in_products:
+        if self._bias_in_gram:
             return torch.cat([weights[:-1], weights[:-1].sum(0, keepdim=True)])
-        if self._shrunk:
+        if self._bias_penalized:
             return weights
-        if isinstance(self.known, Dual):
+        if isinstance(self.design, Dual):
             weights = torch.cat([weights[:-1] - weights[:-1].mean(0), weights[-1:]])
-        return self._moved(weights, -self.known.mean)
+        return self._shift_bias(weights, -self.design.mean)
 
     @staticmethod
-    def _moved(weights: Tensor, by: Tensor) -> Tensor:
+    def _shift_bias(weights: Tensor, mean: Tensor) -> Tensor:
+        """Return weights whose biases are changed by the scores of ``mean``."""
         exact = weights.double()
-        return torch.cat([exact[:-1], exact[-1:] + by @ exact[:-1]])
+        return torch.cat([exact[:-1], exact[-1:] + mean @ exact[:-1]])
 
     def at(self, weights: Tensor) -> Point:
-        """Weights, with the scores they give all training images."""
-        return Point(weights, torch.addmm(weights[-1], self.features, weights[:-1]))
+        """Return weights with the scores of all training images."""
+        return Point(weights, torch.addmm(weights[-1], self.matrix, weights[:-1]))
 
-    def inner(self, first: Tensor, second: Point) -> Tensor:
-        """The inner product, for each class by itself where each is a problem of its own."""
-        products = self.known.inner(first[:-1], second) + first[-1] * second.weights[-1]
-        return products if self.loss.separate else products.sum()
+    def dot(self, first: Tensor, second: Point) -> Tensor:
+        """Return the inner product of two changes of the weights, for each class if the loss is separable."""
+        products = self.design.dot(first[:-1], second) + first[-1] * second.weights[-1]
+        return products if self.loss.separable else products.sum()
 
     def value(self, point: Point) -> Tensor:
-        """The objective, for each class by itself where each is a problem of its own."""
+        """Return the objective, for each class if the loss is separable."""
         losses = self.loss.value(point.scores, self.targets).sum(0, dtype=torch.float64)
-        sizes = self.known.inner(point.weights[:-1], point) + self.loss.bias_shrunk * point.weights[-1].square()
-        values = self.c * losses + 0.5 * sizes
-        return values if self.loss.separate else values.sum()
+        penalties = self.design.dot(point.weights[:-1], point) + self.loss.bias_penalty * point.weights[-1].square()
+        values = self.C * losses + 0.5 * penalties
+        return values if self.loss.separable else values.sum()
 
     def gradient(self, point: Point) -> Tensor:
-        """Of the objective in the weights."""
-        return self._back(self.loss.slope(point.scores, self.targets), point.weights)
+        """Return the gradient of the objective with respect to the weights."""
+        return self._to_weights(self.loss.gradient(point.scores, self.targets), point.weights)
 
-    def step(self, point: Point, gradient: Tensor, left: float) -> Point:
-        """The change with which the quadratic model is smallest, solved until a share of the gradient is left."""
-        bends = self.loss.bends(point.scores, self.targets)
+    def step(self, point: Point, gradient: Tensor, tolerance: float) -> Point:
+        """Return the minimizer of the quadratic model, solved until a share of the gradient is left."""
+        hessian_diag = self.loss.hessian_diag(point.scores, self.targets)
         if self.exact:
-            amounts = solve_active(self.features, bends > 0, self.targets, 1 / (2 * self.c))
-            return self.at(torch.cat([amounts - point.weights[:-1], torch.zeros_like(point.weights[-1:])]))
+            coefficients = solve_active(self.matrix, hessian_diag > 0, self.targets, 1 / (2 * self.C))
+            return self.at(torch.cat([coefficients - point.weights[:-1], torch.zeros_like(point.weights[-1:])]))
         if isinstance(self.loss, SquaredHinge):
-            left = min(left, HINGE)
-        curvature = self.loss.curvature(point.scores, self.targets)
+            tolerance = min(tolerance, HINGE_TOLERANCE)
+        product = self.loss.hessian_product(point.scores, self.targets)
         return conjugate_gradients(
             self.at,
-            self.inner,
-            lambda change: self._back(curvature(change.scores), change.weights),
-            self._diagonal(bends),
+            self.dot,
+            lambda change: self._to_weights(product(change.scores), change.weights),
+            self._preconditioner(hessian_diag),
             gradient,
-            left,
+            tolerance,
         )
 
-    def _diagonal(self, bends: Tensor) -> Tensor:
-        """Of the curvature in the weights; in units of this conjugate gradients measure lengths."""
-        weights = 1 + self.c * self.known.squares(bends, self._shrunk)
-        biases = self.c * bends.sum(0) + self.loss.bias_shrunk
-        biases = biases.clamp_min(self.c * FLAT * len(self.known))
-        return torch.cat([weights.expand(self.features.shape[1], -1), biases[None]])
+    def _preconditioner(self, hessian_diag: Tensor) -> Tensor:
+        """Return the diagonal of the Hessian with respect to the weights."""
+        weights = 1 + self.C * self.design.weighted_squares(hessian_diag, self._bias_penalized)
+        biases = self.C * hessian_diag.sum(0) + self.loss.bias_penalty
+        biases = biases.clamp_min(self.C * MIN_BIAS_CURVATURE * len(self.design))
+        return torch.cat([weights.expand(self.matrix.shape[1], -1), biases[None]])
 
-    def _back(self, in_scores: Tensor, weights: Tensor) -> Tensor:
-        """From derivatives in the scores to those in the weights, with what shrinks them."""
-        if self._bias_in_products:
+    def _to_weights(self, scores: Tensor, weights: Tensor) -> Tensor:
+        """Return the gradient with respect to the weights, penalty included, for one with respect to the scores."""
+        if self._bias_in_gram:
             bias = torch.zeros_like(weights[-1])
         else:
-            bias = self.c * in_scores.sum(0) + self.loss.bias_shrunk * weights[-1]
-        return torch.cat([weights[:-1] + self.c * self.known.back(in_scores, self._shrunk), bias[None]])
+            bias = self.C * scores.sum(0) + self.loss.bias_penalty * weights[-1]
+        return torch.cat([weights[:-1] + self.C * self.design.adjoint(scores, self._bias_penalized), bias[None]])

@@ -1,34 +1,16 @@
-"""C of the probes as it is given: a number for all, one for some by their names, or nothing."""
+"""The regularization constant C of the probes: one number, one per probe, or null for a search."""
 
-import math
 from collections.abc import Mapping, Sequence
 
-from convlens.errors import InputError
-from convlens.transfer.probes.fit import LOSSES
-
-C = float | Mapping[str, float] | None
+Regularization = float | Mapping[str, float] | None
+"""C of all probes, or of some by their names; None, and for the others, searches it on the training images."""
 
 
-def check_c(c: C) -> None:
-    """Sees to it that it can be one, for each probe that it is given for.
-
-    Raises:
-        InputError: it can not, or there is no such probe.
-    """
-    if isinstance(c, Mapping):
-        if unknown := [probe for probe in c if probe not in LOSSES]:
-            raise InputError(f"task.c: there is no probe {unknown[0]!r}: choose among {', '.join(LOSSES)}")
-        for number in c.values():
-            check_c(number)
-    elif c is not None and not 0 < c < math.inf:
-        raise InputError(f"task.c={c}: give a finite number above 0, or null to search it")
-
-
-def c_shown(c: C, probes: Sequence[str]) -> str:
-    """What a report says of that of some probes."""
-    searched = "searched on the training images, where each class has two"
-    if not isinstance(c, Mapping):
-        return f"C is {searched}" if c is None else f"C is {c:g}"
-    said = [f"{c[probe]:g} for {probe}" for probe in probes if probe in c]
-    said += [f"{searched}, for {probe}" for probe in probes if probe not in c]
-    return f"C is {'; '.join(said)}"
+def describe_regularization(C: Regularization, probes: Sequence[str]) -> str:
+    """Return a sentence for the report on how C of the probes was chosen."""
+    searched = "searched by cross-validation on the training images, where each class has two"
+    if not isinstance(C, Mapping):
+        return f"C is {searched}" if C is None else f"C is {C:g}"
+    parts = [f"{C[probe]:g} for {probe}" for probe in probes if probe in C]
+    parts += [f"{searched}, for {probe}" for probe in probes if probe not in C]
+    return f"C is {'; '.join(parts)}"

@@ -1,0 +1,114 @@
+"""The help of one task: its settings with comments and defaults from its yaml file, types, and example commands."""
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import is_dataclass
+from typing import Any, get_type_hints
+
+import hydra
+from hydra.errors import HydraException
+from hydra.utils import get_method
+from omegaconf import OmegaConf
+
+from convlens.errors import InputError
+from convlens.runs.compose import conf_dir, groups, register_resolvers
+from convlens.runs.config_errors import explain
+from convlens.runs.type_conversion import shown
+from convlens.runs.typed_settings import described
+
+COMMENTED = re.compile(r"^(?P<indent> *)(?P<key>\w+):(?P<value>[^#]*?)(?:\s+#\s*(?P<comment>.*))?$")
+LONG = 60
+"""Characters of a default that are shown."""
+
+
+def task_help(task: str) -> str:
+    """Return the help of a task.
+
+    Raises:
+        InputError: there is no such task.
+    """
+    register_resolvers()
+    try:
+        with hydra.initialize_config_dir(str(conf_dir()), version_base="1.3"):
+            cfg = hydra.compose("config", [f"task={task}"])
+    except HydraException as error:
+        raise InputError(explain(error, [f"task={task}"], groups())) from None
+    text = (conf_dir() / "task" / f"{task}.yaml").read_text()
+    values: Mapping[str, Any] = OmegaConf.to_container(cfg.task, resolve=False)  # type: ignore[assignment]
+    command, about = header(text, task)
+    lines = [f"{command}", "", *(f"  {line}" for line in about), "", "Settings and their defaults"]
+    settings = list(_settings(values, comments(text), _types(str(values["_target_"])), "task"))
+    lines += settings or ["  none"]
+    lines += ["", "Settings of every command: convlens --cfg job. Examples", *_examples(command, values)]
+    return "\n".join(lines)
+
+
+def header(text: str, task: str) -> tuple[str, list[str]]:
+    """Return the command that a task's file begins with, and what its first comment says about it."""
+    lines = []
+    for line in text.splitlines():
+        if not line.startswith("#"):
+            break
+        if not line.startswith("# @"):
+            lines.append(line.removeprefix("#").strip())
+    command, found, about = lines[0].partition(": ") if lines else ("", "", "")
+    if not (found and command.startswith("convlens ")):
+        return f"convlens {task}", lines
+    short = command.replace(f"task={task}", task) if f"task={task}" in command else command
+    return short, [about, *lines[1:]]
+
+
+def comments(text: str) -> dict[str, str]:
+    """Return the comment of each key of a yaml file by dotted name; comments above a key count too."""
+    found: dict[str, str] = {}
+    path: list[tuple[int, str]] = []
+    above: list[str] = []
+    for line in text.splitlines():
+        if line.lstrip().startswith("#"):
+            above.append(line.strip().removeprefix("#").strip())
+            continue
+        match = COMMENTED.match(line)
+        if match is None:
+            above = []
+            continue
+        indent = len(match["indent"])
+        path = [(depth, key) for depth, key in path if depth < indent] + [(indent, match["key"])]
+        comment = match["comment"] or (" ".join(above) if found or indent else "")
+        found[".".join(key for _, key in path)] = comment
+        above = []
+    return found
+
+
+def _types(target: str) -> Mapping[str, Any]:
+    """Return the declared types of a task's settings."""
+    task = get_method(target)
+    return get_type_hints(get_type_hints(task)["settings"], include_extras=True)
+
+
+def _settings(
+    values: Mapping[str, Any], notes: Mapping[str, str], types: Mapping[str, Any], where: str
+) -> Iterator[str]:
+    """Yield the lines of each setting: name and default, then meaning and type."""
+    for name, value in values.items():
+        if name == "_target_":
+            continue
+        declaration = types.get(name, Any)
+        place = f"{where}.{name}"
+        note = notes.get(place.removeprefix("task."), "") or notes.get(place, "")
+        if isinstance(value, Mapping) and value:
+            yield f"  {place}: {note}".rstrip(": ")
+            hints = get_type_hints(declaration, include_extras=True) if is_dataclass(declaration) else {}
+            yield from _settings(value, notes, hints, place)
+            continue
+        text = shown(value)
+        yield f"  {place}={text if len(text) <= LONG else text[: LONG - 3] + '...'}"
+        kind = described(declaration) if declaration is not Any else ""
+        yield "      " + "; ".join(filter(None, [note, kind]))
+
+
+def _examples(command: str, values: Mapping[str, Any]) -> list[str]:
+    """Return two commands: the shortest one, and one that changes a setting."""
+    first = command.replace("run=DIR", "run=outputs/train/zfnet-parts")
+    numbers = [name for name, value in values.items() if isinstance(value, int | float) and not name.startswith("_")]
+    change = f"task.{numbers[0]}={shown(values[numbers[0]])}" if numbers else "seed=1"
+    return [f"  {first}", f"  {first} {change}"]

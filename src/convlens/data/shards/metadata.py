@@ -1,0 +1,151 @@
+"""Metadata of shards: classes, sizes, mean image and files, read from a folder or an object store."""
+
+import json
+import os
+from pathlib import Path
+from types import ModuleType
+from typing import Protocol, TypedDict, runtime_checkable
+from urllib.parse import urlparse
+
+from convlens.errors import InputError
+
+FORMAT_VERSION = 2
+METADATA_FILE = "about.json"
+
+
+class ShardMetadata(TypedDict):
+    """Content of ``about.json``.
+
+    Attributes:
+        version: version of the format.
+        size: side of the squares in pixels.
+        class_names: names of the classes.
+        counts: number of images in each split.
+        shards: size in bytes of each file of each split.
+        mean: mean image of the training images, 3 x size x size values.
+    """
+
+    version: int
+    size: int
+    class_names: list[str]
+    counts: dict[str, int]
+    shards: dict[str, dict[str, int]]
+    mean: list[float]
+
+
+@runtime_checkable
+class Storage(Protocol):
+    """A folder or a bucket that holds shards."""
+
+    def read(self, name: str) -> str:
+        """Return the text of a file.
+
+        Raises:
+            OSError: it cannot be read.
+        """
+
+    def sizes(self, split: str) -> dict[str, int]:
+        """Return the size in bytes of each file of a split."""
+
+
+class FolderStorage:
+    """Shards in a folder."""
+
+    def __init__(self, root: str) -> None:
+        self.folder = Path(root).expanduser()
+
+    def read(self, name: str) -> str:
+        """Return the text of a file."""
+        return (self.folder / name).read_text()
+
+    def sizes(self, split: str) -> dict[str, int]:
+        """Return the size in bytes of each file of a split."""
+        return file_sizes(self.folder / split)
+
+
+class BucketStorage:
+    """Shards in a bucket of an S3 object store; AWS_ENDPOINT_URL names a server other than Amazon's."""
+
+    def __init__(self, root: str) -> None:
+        import boto3
+
+        url = urlparse(root)
+        self.bucket, self.prefix = url.netloc, url.path.lstrip("/")
+        self.client = boto3.client("s3", endpoint_url=os.environ.get("AWS_ENDPOINT_URL"))
+
+    def read(self, name: str) -> str:
+        """Return the text of a file.
+
+        Raises:
+            OSError: it cannot be read.
+        """
+        from botocore.exceptions import BotoCoreError, ClientError
+
+        try:
+            content = self.client.get_object(Bucket=self.bucket, Key=f"{self.prefix}/{name}")["Body"].read()
+        except (BotoCoreError, ClientError) as error:
+            raise OSError(str(error)) from error
+        return str(content.decode())
+
+    def sizes(self, split: str) -> dict[str, int]:
+        """Return the size in bytes of each file of a split."""
+        paginator = self.client.get_paginator("list_objects_v2")
+        pages = paginator.paginate(Bucket=self.bucket, Prefix=f"{self.prefix}/{split}/")
+        return {e["Key"].rpartition("/")[2]: int(e["Size"]) for page in pages for e in page.get("Contents", [])}
+
+
+def read_metadata(root: str) -> ShardMetadata:
+    """Read the metadata of shards and check that all files are complete.
+
+    Args:
+        root: a folder or ``s3://bucket/path``.
+
+    Raises:
+        InputError: there are no shards, or of another version, or a file is missing or has another size.
+    """
+    import_litdata()
+    storage: Storage = BucketStorage(root) if "://" in root else FolderStorage(root)
+    try:
+        metadata: ShardMetadata = json.loads(storage.read(METADATA_FILE))
+        if not isinstance(metadata, dict):
+            raise ValueError(f"{METADATA_FILE} is damaged")
+    except (OSError, ValueError, KeyError) as error:
+        raise InputError(
+            f"{root} holds no shards ({error}): make some with task=write_shards task.output=DIR"
+        ) from None
+    if (version := metadata.get("version")) != FORMAT_VERSION:
+        raise InputError(
+            f"{root} holds shards of version {version}, this convlens reads {FORMAT_VERSION}: write them again"
+        )
+    for split, sizes in metadata["shards"].items():
+        found = storage.sizes(split)
+        if missing := sorted(set(sizes) - set(found)):
+            raise InputError(
+                f"{root}/{split} lacks {len(missing)} of {len(sizes)} files, such as {missing[0]}: write them again"
+            )
+        if torn := [name for name, size in sizes.items() if found[name] != size]:
+            name = torn[0]
+            raise InputError(
+                f"{root}/{split}/{name} has {found[name]} bytes, not {sizes[name]}: copy it again, or write it again"
+            )
+    return metadata
+
+
+def file_sizes(folder: Path) -> dict[str, int]:
+    """Return the size in bytes of the shards in a folder and of their index."""
+    files = [file for file in folder.glob("*") if file.suffix == ".bin" or file.name == "index.json"]
+    return {file.name: file.stat().st_size for file in sorted(files)}
+
+
+def import_litdata() -> ModuleType:
+    """Return the module litdata.
+
+    Raises:
+        InputError: it is not installed.
+    """
+    try:
+        import litdata
+    except ImportError:
+        raise InputError("shards need litdata: pip install 'convlens[shards]'") from None
+    module: ModuleType = litdata
+    return module

@@ -1,0 +1,63 @@
+"""Composition of the configuration: its folder, its groups, its resolvers, and jobs that a task composes itself."""
+
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import hydra
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from convlens.errors import InputError
+from convlens.runs.config_errors import explain
+from convlens.runs.naming import group, job_name, run_dir, without
+
+
+def conf_dir() -> Path:
+    """Return the folder of the configuration: in the installed package, or next to ``src`` in a checkout."""
+    package = Path(__file__).resolve().parents[1]
+    installed = package / "conf"
+    return installed if installed.exists() else package.parents[1] / "conf"
+
+
+def groups() -> list[str]:
+    """Return the names of the configuration's groups, such as ``task`` and ``model``."""
+    return sorted(path.name for path in conf_dir().iterdir() if path.is_dir() and path.name != "hydra")
+
+
+def options(name: str) -> list[str]:
+    """Return the names of a group's options."""
+    return sorted(path.stem for path in (conf_dir() / name).glob("*.yaml"))
+
+
+def register_resolvers() -> None:
+    """Register the functions that the yaml files call, such as ``${convlens.job_name:...}``."""
+    resolvers: dict[str, Callable[..., object]] = {
+        "job_name": job_name,
+        "without": without,
+        "run_dir": run_dir,
+        "group": group,
+        "absolute": os.path.abspath,
+        "one_or": one_or,
+        "half": lambda number: number // 2,
+    }
+    for name, function in resolvers.items():
+        OmegaConf.register_new_resolver(f"convlens.{name}", function, replace=True)
+
+
+def one_or(value: object, default: object) -> object:
+    """Return a list of the value, or the default where the value is None."""
+    return default if value is None else [value]
+
+
+def compose_job(overrides: Sequence[str]) -> DictConfig:
+    """Compose the configuration of a job that another job runs, such as a part of a study.
+
+    Raises:
+        InputError: the overrides cannot be composed.
+    """
+    try:
+        return hydra.compose("config", list(overrides))
+    except (HydraException, OmegaConfBaseException) as error:
+        raise InputError(explain(error, overrides, groups())) from error

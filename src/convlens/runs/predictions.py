@@ -1,0 +1,109 @@
+"""Read what a training run predicted for its test images: labels, best classes, probabilities."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from zipfile import BadZipFile
+
+import numpy as np
+from jaxtyping import Bool, Float, Integer
+
+from convlens.errors import InputError
+from convlens.metrics.ensemble import EnsembleErrors, ensemble_errors
+from convlens.ops.tensor_repr import summary
+
+OLD_SPLITS = {"train_eval": "seen"}
+"""Names that splits had in run directories of version 0.1."""
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """Predictions of one network for the images of a split.
+
+    Attributes:
+        images: names of the images, [n].
+        labels: the true class of each image.
+        top5: the five classes of greatest probability (fewer if the data have fewer), the greatest first.
+    """
+
+    images: np.ndarray
+    labels: Integer[np.ndarray, " n"]
+    top5: Integer[np.ndarray, "n k"]
+
+    __repr__ = summary
+
+    def wrong(self, k: int = 1) -> Bool[np.ndarray, " n"]:
+        """Return for each image whether its class is missing from the ``k`` <= 5 best classes."""
+        return ~(self.top5[:, :k] == self.labels[:, None]).any(1)
+
+    def same_images(self, other: "Predictions") -> bool:
+        """Return whether the other predictions are for the same images, with the same labels, in the same order."""
+        return np.array_equal(self.images, other.images) and np.array_equal(self.labels, other.labels)
+
+
+def read_predictions(run_dir: Path, split: str = "test") -> Predictions:
+    """Read ``results/<split>/predictions.npz`` of a run.
+
+    Raises:
+        InputError: the file is missing or damaged.
+    """
+    file = _folder(run_dir, split) / "predictions.npz"
+    if not file.exists():
+        raise InputError(f"no {split} predictions at {file}: give the directory of a finished training run")
+    try:
+        with np.load(file) as arrays:
+            return Predictions(arrays["images"], arrays["labels"], arrays["top5"])
+    except (OSError, ValueError, KeyError, BadZipFile) as error:
+        raise _damaged(file, error) from None
+
+
+def read_probabilities(run_dir: Path, split: str = "test") -> Float[np.ndarray, "n classes"]:
+    """Read ``results/<split>/probabilities.npz`` of a run, in single precision.
+
+    Raises:
+        InputError: the file is missing or damaged.
+    """
+    file = _folder(run_dir, split) / "probabilities.npz"
+    if not file.exists():
+        raise InputError(f"no {split} probabilities at {file}: give the directory of a finished training run")
+    try:
+        with np.load(file) as arrays:
+            return arrays["probabilities"].astype(np.float32)
+    except (OSError, ValueError, KeyError, BadZipFile) as error:
+        raise _damaged(file, error) from None
+
+
+def ensemble_of(run_dirs: Sequence[Path]) -> EnsembleErrors:
+    """Return the test errors of several runs' networks together.
+
+    Raises:
+        InputError: no run is given, a run has no test probabilities, or two were tested on different images or classes.
+    """
+    if not run_dirs:
+        raise InputError("no runs to average: give at least one")
+    first = read_predictions(run_dirs[0])
+    return ensemble_errors(_same_probabilities(run_dirs, first), first.labels)
+
+
+def _same_probabilities(run_dirs: Sequence[Path], first: Predictions) -> Iterator[Float[np.ndarray, "n classes"]]:
+    """Yield the test probabilities of each run after checking that images and classes are those of the first."""
+    shape = None
+    for run_dir in run_dirs:
+        probabilities = read_probabilities(run_dir)
+        shape = probabilities.shape if shape is None else shape
+        if probabilities.shape != shape or not read_predictions(run_dir).same_images(first):
+            raise InputError(
+                f"{run_dirs[0]} and {run_dir} were tested on different images: give runs with the same data"
+            )
+        yield probabilities
+
+
+def _folder(run_dir: Path, split: str) -> Path:
+    """Return the folder of a split's results; that of version 0.1 if only that exists."""
+    results = run_dir / "results"
+    old = results / OLD_SPLITS.get(split, split)
+    return old if old.exists() and not (results / split).exists() else results / split
+
+
+def _damaged(file: Path, error: Exception) -> InputError:
+    return InputError(f"{file} cannot be read ({error}): test the run again with force=true")

@@ -1,0 +1,95 @@
+"""Old names of configuration keys and options, and the migration of configurations that were written with them."""
+
+from collections.abc import Iterable, Mapping, MutableMapping, Sequence
+
+OLD_KEYS: tuple[tuple[str, str, str], ...] = (
+    ("data", "corrupt", "on_corrupt"),
+    ("data", "fit", "resize_mode"),
+    ("model", "init", "pretrained"),
+    ("task.*", "correct", "only_correct"),
+    ("task.*", "outputs", "class_map"),
+    ("task.compare", "runs", "run_dirs"),
+    ("task.correspond", "drawn", "num_examples"),
+    ("task.correspond", "fill", "occluder"),
+    ("task.correspond", "random", "random_regions"),
+    ("task.diagnose", "runs", "run_dirs"),
+    ("task.diagnose", "shifted", "shift_images"),
+    ("task.duplicates", "block", "block_size"),
+    ("task.duplicates", "shown", "max_pairs_shown"),
+    ("task.ensemble", "runs", "run_dirs"),
+    ("task.invariance", "drawn", "num_examples"),
+    ("task.invariance", "form", "distance"),
+    ("task.invariance", "kinds", "transforms"),
+    ("task.occlude", "drawn", "num_examples"),
+    ("task.occlude", "fill", "occluder"),
+    ("task.occlude", "others", "search_images"),
+    ("task.project", "images_at_once", "max_images"),
+    ("task.project", "rules.seed", "rules.signal"),
+)
+OLD_OPTIONS = {("task", "pack"): "write_shards"}
+"""Options of groups: group and old name to new name."""
+OLD_TARGETS = {"convlens.tasks.pack.run": "convlens.tasks.write_shards.run"}
+"""Import paths in ``_target_`` of files that version 0.1 wrote."""
+
+
+def renamed_key(key: str, names: Sequence[str]) -> str | None:
+    """Return one line that names the new key of an old one; None if the key is not an old one.
+
+    Args:
+        key: a dotted key of the configuration as typed, such as ``data.fit``.
+        names: the keys that exist in its section, which tell tasks with the same old key apart.
+    """
+    for scope, old, new in OLD_KEYS:
+        section = "task" if scope.startswith("task.") else "" if scope == "root" else scope
+        before, after = (f"{section}.{name}" if section else name for name in (old, new))
+        exists = {new.partition(".")[0], new.rpartition(".")[2]} & set(names)
+        if exists and (key == before or key.startswith(f"{before}.")):
+            return f"{key} is called {after}{key[len(before) :]} since version 0.2"
+    return None
+
+
+def migrate(config: MutableMapping[str, object]) -> None:
+    """Rename the old keys and import paths of a resolved configuration, in place.
+
+    Args:
+        config: plain values, such as the content of a run's ``config.yaml``.
+    """
+    _migrate_targets(config)
+    task = config.get("task")
+    name = str(task.get("_target_", "")).removesuffix(".run").rpartition(".")[2] if isinstance(task, Mapping) else ""
+    for scope, old, new in OLD_KEYS:
+        section = _section(scope, name)
+        if section is not None:
+            _rename(config, [*filter(None, section.split(".")), *old.split(".")], new.split("."), section)
+
+
+def _section(scope: str, task: str) -> str | None:
+    """Return the dotted section that a scope means for a task; None for the scope of another task."""
+    if scope == "root":
+        return ""
+    kind, _, name = scope.partition(".")
+    if kind != "task":
+        return scope
+    return "task" if name in ("*", task) else None
+
+
+def _rename(config: MutableMapping[str, object], old: list[str], new: list[str], section: str) -> None:
+    holder = _select(config, old[:-1])
+    target = _select(config, [*filter(None, section.split(".")), *new[:-1]])
+    if holder is not None and target is not None and old[-1] in holder and new[-1] not in target:
+        target[new[-1]] = holder.pop(old[-1])
+
+
+def _select(config: MutableMapping[str, object], keys: Iterable[str]) -> MutableMapping[str, object] | None:
+    found: object = config
+    for key in keys:
+        found = found.get(key) if isinstance(found, Mapping) else None
+    return found if isinstance(found, MutableMapping) else None
+
+
+def _migrate_targets(value: object) -> None:
+    if isinstance(value, MutableMapping):
+        if (target := value.get("_target_")) in OLD_TARGETS:
+            value["_target_"] = OLD_TARGETS[str(target)]
+        for item in value.values():
+            _migrate_targets(item)

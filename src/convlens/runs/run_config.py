@@ -1,0 +1,85 @@
+"""The configuration of a run directory: read it, also with keys of older versions, and compare it with a command's."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+import yaml
+from omegaconf import DictConfig, OmegaConf
+
+from convlens.errors import InputError
+from convlens.io.hashing import short_sha256
+from convlens.runs.neutral_settings import is_neutral
+from convlens.runs.renames import migrate
+
+
+def plain(cfg: DictConfig) -> dict[str, object]:
+    """Return the resolved configuration as plain values."""
+    return OmegaConf.to_container(cfg, resolve=True)  # type: ignore[return-value]
+
+
+def flat(value: object, prefix: str = "") -> dict[str, object]:
+    """Return nested values by dotted names, such as ``model.net.width``."""
+    if not isinstance(value, dict):
+        return {prefix: value}
+    found: dict[str, object] = {}
+    for key, item in value.items():
+        found |= flat(item, f"{prefix}.{key}" if prefix else str(key))
+    return found
+
+
+def read_config(run_dir: Path) -> dict[str, object] | None:
+    """Return the resolved configuration of a run with the present names of its keys; None if missing or damaged."""
+    try:
+        config = yaml.safe_load((run_dir / "config.yaml").read_text())
+    except (OSError, ValueError, yaml.YAMLError):
+        return None
+    if not isinstance(config, dict):
+        return None
+    migrate(config)
+    return config
+
+
+def require_config(run_dir: Path) -> DictConfig:
+    """Return the resolved configuration of a run with the present names of its keys.
+
+    Raises:
+        InputError: the directory has no configuration that can be read.
+    """
+    config = read_config(run_dir)
+    if config is None:
+        reason = "config.yaml cannot be read" if (run_dir / "config.yaml").exists() else "no config.yaml"
+        raise InputError(f"{run_dir} is not a run directory ({reason}): give the directory of a training run")
+    return OmegaConf.create(config)
+
+
+def settings_of(config: Mapping[str, object]) -> dict[str, object]:
+    """Return the settings of a resolved configuration that decide what a run computes, by dotted name.
+
+    The task, neutral settings and settings that are null are left out. Paths below ``data_dir`` are given relative to
+    it.
+
+    Args:
+        config: plain values, such as the content of a run's ``config.yaml``.
+    """
+    root = f"{config.get('data_dir')}/"
+    return {
+        key: f"${{data_dir}}/{value.removeprefix(root)}" if isinstance(value, str) and value.startswith(root) else value
+        for key, value in flat(json.loads(json.dumps(config, default=str))).items()
+        if value is not None and not is_neutral(key) and key.partition(".")[0] != "task"
+    }
+
+
+def settings_digest(cfg: DictConfig) -> str:
+    """Return a digest that is equal for configurations of the same settings."""
+    return short_sha256(json.dumps(settings_of(plain(cfg)), sort_keys=True), 16)
+
+
+def first_difference(run_dir: Path, cfg: DictConfig) -> tuple[str, object, object] | None:
+    """Return the first setting in which a run and a command differ: its name, the run's value, the command's."""
+    recorded = read_config(run_dir)
+    old, new = settings_of(recorded or {}), settings_of(plain(cfg))
+    for key in sorted(old.keys() | new.keys()):
+        if old.get(key) != new.get(key):
+            return key, old.get(key), new.get(key)
+    return None
