@@ -67,12 +67,11 @@ def test_the_names_for_type_checkers_are_those_that_are_imported():
     assert declared == convlens._NAMES
 
 
-def test_every_module_is_an_attribute_after_importing_the_package_alone():
+@pytest.mark.parametrize("first", ["pass", "convlens.occlude", "from convlens.transfer.probes import fit"])
+def test_every_module_is_an_attribute_whatever_was_imported_before(first):
     modules = [module.name for module in pkgutil.walk_packages(convlens.__path__, "convlens.")]
-    code = (
-        f"import functools, convlens\nfor name in {modules}: functools.reduce(getattr, name.split('.')[1:], convlens)"
-    )
-    assert run_python(code) == ""
+    access = f"for name in {modules}: functools.reduce(getattr, name.split('.')[1:], convlens)"
+    assert run_python(f"import functools, convlens\n{first}\n{access}") == ""
 
 
 def test_the_types_are_shipped():

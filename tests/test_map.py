@@ -11,9 +11,7 @@ MAP = SOURCE / "README.md"
 
 
 def test_the_map_lists_every_module_by_the_first_line_of_its_docstring():
-    assert MAP.read_text().endswith(render()), (
-        "src/convlens/README.md is out of date: `make map`"
-    )
+    assert MAP.read_text().endswith(render()), "src/convlens/README.md is out of date: `make map`"
 
 
 @pytest.mark.parametrize("path", modules(SOURCE), ids=lambda path: str(path.relative_to(SOURCE)))

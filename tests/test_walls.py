@@ -30,12 +30,12 @@ DATA_IMPORTS, DATA_IMPORTED_FROM = {"errors", "io"}, LEVEL["runs"]
 LIBRARIES: dict[str, set[str]] = {
     "errors": set(),
     "io": {"filelock", "numpy"},
-    "nets": {"torch", "safetensors"},
+    "nets": {"torch", "safetensors", "numpy"},
     "metrics": {"torch", "torchmetrics", "numpy"},
-    "stats": {"numpy"},
+    "stats": {"numpy", "torch"},
     "figures": {"numpy", "matplotlib", "PIL"},
     "ops": {"torch", "numpy"},
-    "deconv": {"torch"},
+    "deconv": {"torch", "numpy"},
     "analysis": {"torch", "torchmetrics", "numpy", "tqdm", "PIL"},
     "transfer": {"torch", "numpy", "tqdm"},
     "data": {"torch", "torchvision", "numpy", "PIL", "lightning", "filelock", "tqdm", "litdata", "boto3", "botocore"},
@@ -44,7 +44,7 @@ LIBRARIES: dict[str, set[str]] = {
     "callbacks": {"lightning", "torch", "numpy", "PIL", "tqdm"},
     "runs": {"hydra", "omegaconf", "lightning", "torch", "torchvision", "numpy", "yaml"},
     "report": {"numpy", "matplotlib", "PIL", "jinja2", "yaml"},
-    "tasks": {"hydra", "omegaconf", "torch", "numpy", "tqdm"},
+    "tasks": {"hydra", "omegaconf", "torch", "numpy", "tqdm", "PIL"},
     "cli": {"hydra", "omegaconf"},
 }
 

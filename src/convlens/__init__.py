@@ -6,7 +6,7 @@ large. Packages and their modules are attributes too: ``convlens.analysis.galler
 
 import importlib
 import importlib.util
-from collections.abc import Callable
+import sys
 from types import ModuleType
 from typing import TYPE_CHECKING
 
@@ -48,32 +48,37 @@ _NAMES = {
 __all__ = sorted(_NAMES)
 
 
-def _submodules(package: str) -> Callable[[str], ModuleType]:
-    """Return a module ``__getattr__`` that imports the package's submodules when they are first accessed."""
+class _Package(ModuleType):
+    """A package of convlens, whose submodules are imported when they are first accessed.
 
-    def load(name: str) -> ModuleType:
-        full = f"{package}.{name}"
-        if name.startswith("_") or importlib.util.find_spec(full) is None:
-            raise AttributeError(f"module {package!r} has no attribute {name!r}")
-        module = importlib.import_module(full)
-        if hasattr(module, "__path__") and "__getattr__" not in vars(module):
-            module.__getattr__ = _submodules(full)  # type: ignore[method-assign]
-        return module
+    It is set as the class of each package when the import system binds the package to its parent.
+    """
 
-    return load
+    def __setattr__(self, name: str, value: object) -> None:
+        super().__setattr__(name, value)
+        if isinstance(value, ModuleType) and value.__name__ == f"{self.__name__}.{name}" and hasattr(value, "__path__"):
+            value.__class__ = _Package
+            for inner, bound in list(vars(value).items()):  # bound while the package itself was imported
+                setattr(value, inner, bound)
+
+    def __getattr__(self, name: str) -> object:
+        full = f"{self.__name__}.{name}"
+        if not name.startswith("_") and importlib.util.find_spec(full) is not None:
+            return importlib.import_module(full)
+        if self.__name__ == "convlens":
+            return _public(name)
+        raise AttributeError(f"module {self.__name__!r} has no attribute {name!r}")
 
 
-if not TYPE_CHECKING:  # or type checkers would take any name
+def _public(name: str) -> object:
+    if name == "__version__":
+        return importlib.import_module("importlib.metadata").version("convlens")
+    if name in _NAMES:
+        return getattr(importlib.import_module(_NAMES[name]), name)
+    raise AttributeError(f"convlens has no {name!r}: it offers {', '.join(__all__)}")
 
-    def __getattr__(name: str) -> object:
-        if name == "__version__":
-            return importlib.import_module("importlib.metadata").version("convlens")
-        if name in _NAMES:
-            return getattr(importlib.import_module(_NAMES[name]), name)
-        try:
-            return _submodules("convlens")(name)
-        except AttributeError:
-            raise AttributeError(f"convlens has no {name!r}: it offers {', '.join(__all__)}") from None
+
+sys.modules[__name__].__class__ = _Package
 
 
 def __dir__() -> list[str]:

@@ -304,17 +304,19 @@ def test_the_arrays_name_images_labels_and_boxes(convlens, run):
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("task.maps=0", "task.maps=0: give a whole number of at least 1, or null"),
-        ("task.maps=1.5", "task.maps=1.5: give a whole number of at least 1, or null"),
+        ("task.maps=0", "task.maps=0: give a whole number of at least 1 or null"),
+        ("task.maps=1.5", "task.maps=1.5: give a whole number of at least 1 or null"),
         ("task.k=abc", "task.k=abc: give a whole number of at least 1"),
-        ("task.images=true", "task.images=true: give a whole number of at least 1, or null"),
-        ("task.controls=-1", "task.controls=-1: give a whole number of at least 0, or null"),
-        ("task.max_images=0", "task.max_images=0: give a whole number of at least 1, or null"),
+        ("task.images=true", "task.images=true: give a whole number of at least 1 or null"),
+        ("task.controls=-1", "task.controls=-1: give a whole number of at least 0 or null"),
+        ("task.max_images=0", "task.max_images=0: give a whole number of at least 1 or null"),
         ("task.rules=null", "task.rules=null: give values for rule, signal, unpool, lrn"),
         ("+task.rules.bogus=3", "task.rules.bogus is no setting"),
+        ("task.rules.rule=relu", "task.rules.rule=relu: give deconvnet or gradient or guided"),
+        ("task.keep=perhaps", "task.keep=perhaps: give true or false"),
         ("task.layers=[conv9]", "unknown layer 'conv9' in ConvNet: did you mean conv"),
         ("task.split=tset", "data.split is 'tset': choose one of train, val, test, all"),
-        ("task.split=all", "split=all: the splits come from 2 sources: choose one of train, val, test"),
+        ("task.split=all", "split=all needs splits of one source, these come from 2: choose one of train, val, test"),
     ],
 )
 def test_what_cannot_be_drawn_is_said_in_one_line(convlens, run, override, message):

@@ -1,4 +1,4 @@
-"""``task=transfer`` as typed: the table, what is reused, the sweep, and what it answers to mistakes."""
+"""``task=transfer`` on the command line: the table, cached features and fits, the sweep, and mistakes."""
 
 import csv
 import errno
@@ -17,13 +17,9 @@ from PIL import Image
 from sklearn.metrics import balanced_accuracy_score
 from sklearn.svm import LinearSVC
 
-from convlens.data import Protocol
-from convlens.errors import InputError
-from convlens.runs.baselines import score_of
 from convlens.runs.compose import conf_dir
 from convlens.runs.subject import instantiate, load_network
 from convlens.transfer.features import extract_features
-from convlens.transfer.targets import Targets
 
 SMALL = ("task=transfer", "run=run", "task.layers=[1,5]", "task.images_per_class=[1,3]", "task.folds=[0,1]")
 
@@ -42,18 +38,18 @@ def table(folder: Path) -> dict[tuple, dict]:
         }
 
 
-def test_a_cell_is_what_one_would_find_by_hand(convlens, run):
-    outcome = convlens(*SMALL, "task.c=1", "task.random=true")
+def test_a_fit_equals_scikit_learn(convlens, run):
+    outcome = convlens(*SMALL, "task.C=1", "task.random_weights_control=true")
     assert (outcome.code, outcome.err) == (0, ""), outcome
     folder = run / "results" / "transfer_parts"
     found = table(folder)
     assert len(found) == 2 * 2 * 2 * 2 * 2  # weights, layers, probes, sizes, folds
     config = OmegaConf.load(run / "config.yaml")
     config.run = str(run)
-    looked = load_network(config, [])
-    features = extract_features(looked.net, looked.data.pool_dataloader(), ["layer5"])["layer5"].double()
+    network = load_network(config, [])
+    features = extract_features(network.net, network.data.pool_dataloader(), ["layer5"])["layer5"].double()
     features /= features.norm(dim=1, keepdim=True)
-    protocol = looked.data.protocol
+    protocol = network.data.protocol
     train, test = protocol.split(3, 1)
     probe = LinearSVC(C=1.0, tol=1e-8, max_iter=10**6).fit(features[train], protocol.labels[train])
     score = 100 * balanced_accuracy_score(protocol.labels[test], probe.predict(features[test]))
@@ -64,8 +60,8 @@ def test_a_cell_is_what_one_would_find_by_hand(convlens, run):
     assert [line.split("\t")[0] for line in written] == [protocol.names[i] for i in train]
 
 
-def test_the_report_has_tables_pictures_and_claims(convlens, run):
-    assert convlens(*SMALL, "task.random=true").code == 0
+def test_result_has_tables_figures_and_claims(convlens, run):
+    assert convlens(*SMALL, "task.random_weights_control=true").code == 0
     folder = run / "results" / "transfer_parts"
     found = json.loads((folder / "result.json").read_text())
     assert [figure["file"] for figure in found["figures"]] == [
@@ -82,27 +78,27 @@ def test_the_report_has_tables_pictures_and_claims(convlens, run):
     assert [claim["number"] for claim in found["claims"]] == [25]
 
 
-def test_what_is_fitted_is_not_fitted_again_and_what_changed_is(convlens, run, caplog):
+def test_cached_fits_are_reused_unless_settings_change(convlens, run, caplog):
     assert convlens(*SMALL).code == 0
     cells = sorted((run / "results/transfer_parts/cells/trained").glob("*/*.json"))
     before = [path.stat().st_mtime_ns for path in cells]
     cells[3].unlink()
     first = table(run / "results/transfer_parts")
     outcome = convlens(*SMALL)
-    assert "trained: 15 of 16 fits are there" in outcome.out
+    assert "trained: 15 of 16 fits are cached" in outcome.out
     assert [path.stat().st_mtime_ns for path in cells][:3] == before[:3]
     again = table(run / "results/transfer_parts")
     assert {key: row["score"] for key, row in again.items()} == {key: row["score"] for key, row in first.items()}
-    other = convlens(*SMALL, "task.normalise=none").out
-    assert "of 16 fits are there" not in other
-    assert "trained: 16 fits of other settings are kept, and shown by their command" in other
+    other = convlens(*SMALL, "task.normalize=none").out
+    assert "of 16 fits are cached" not in other
+    assert "trained: 16 fits with other settings are kept for their own command" in other
     assert table(run / "results/transfer_parts") != again
-    assert "trained: 16 of 16 fits are there" in convlens(*SMALL).out
+    assert "trained: 16 of 16 fits are cached" in convlens(*SMALL).out
     assert table(run / "results/transfer_parts") == again
     assert "trained: 16 fits in" in convlens(*SMALL, "force=true").out
 
 
-def test_a_sweep_ends_with_the_table_of_one_job(convlens, run, tmp_path):
+def test_sweep_gives_the_table_of_one_job(convlens, run, tmp_path):
     shutil.copytree(run, tmp_path / "other")
     assert convlens(*SMALL, "task.images_per_class=[3]", "task.probes=[svm]", "task.folds=[0]").code == 0
     sweep = ("-m", "experiment=transfer", "run=other", "layer=1,5", "images_per_class=3", "fold=0", "probe=svm")
@@ -114,7 +110,7 @@ def test_a_sweep_ends_with_the_table_of_one_job(convlens, run, tmp_path):
 
 @pytest.fixture
 def photos(tmp_path) -> Path:
-    """Caltech-101's layout: three classes of nine images and a background."""
+    """Folders as in Caltech-101: three classes of nine images and a background."""
     for label, name in enumerate(("BACKGROUND_Google", "ant", "bee", "cat")):
         folder = tmp_path / "caltech/101_ObjectCategories" / name
         folder.mkdir(parents=True)
@@ -133,45 +129,47 @@ PHOTOS = (
     "task.layers=5",
     "task.images_per_class=3",
     "task.folds=[0,1]",
-    "task.c=1",
+    "task.C=1",
 )
 
 
-def test_a_run_on_the_same_classes_is_shown_beside(convlens, run, photos):
+def test_baseline_of_runs_on_the_same_classes(convlens, run, photos):
     trained = (*CALTECH, "data.val_share=0", "model.net.width=0.1", "callbacks=none")
     assert convlens(*trained, "recipe.max_epochs=1", "run_dir=scratch").code == 0
     arrays = np.load(photos.parent / "scratch/results/test/predictions.npz")
     score = 100 * balanced_accuracy_score(arrays["labels"], arrays["top5"][:, 0])
-    outcome = convlens(*PHOTOS, "+task.beside.scratch=[scratch,scratch]")
+    outcome = convlens(*PHOTOS, "+task.baselines.scratch=[scratch,scratch]")
     assert outcome.code == 0, outcome
     found = json.loads((run / "results/transfer_caltech-101/result.json").read_text())
     assert ["scratch", f"{score:.1f} ± 0.0", f"{score:.1f} ± 0.0"] in found["tables"][0]["rows"]
-    assert found["claims"][0]["statistic"].startswith("score with 3 images per class less that of scratch")
-    # One that tells other classes apart is refused before the work begins.
-    outcome = convlens(*PHOTOS, "task.layers=4", "data.source.include_background=true", "+task.beside.scratch=scratch")
+    assert found["claims"][0]["statistic"].startswith("score with 3 images per class minus that of scratch")
+    # A baseline with other classes is refused before the work begins.
+    outcome = convlens(
+        *PHOTOS, "task.layers=4", "data.source.include_background=true", "+task.baselines.scratch=scratch"
+    )
     assert outcome.code == 2
     assert "scratch was trained on 3 classes (ant, ...), the data have 4 (BACKGROUND_Google, ...)" in outcome.err
     assert not (run / "results/transfer_caltech-101-with-background").exists()
 
 
-def test_what_was_fitted_to_other_images_is_fitted_anew(convlens, run, photos, tmp_path):
+def test_fits_to_other_images_are_not_reused(convlens, run, photos, tmp_path):
     (tmp_path / "out.txt").write_text("101_ObjectCategories/ant/image_0001.jpg\n")
     folder = run / "results/transfer_caltech-101"
     assert convlens(*PHOTOS).code == 0
     assert {row["test"] for row in table(folder).values()} == {"18"}
     for typed, tests in (("data.exclude=out.txt", "17"), ("data.source.test_per_class=2", "6")):
         outcome = convlens(*PHOTOS, typed)
-        assert "fits are there" not in outcome.out
+        assert "fits are cached" not in outcome.out
         assert {row["test"] for row in table(folder).values()} == {tests}
         lists = [path.read_text().splitlines() for path in folder.glob("splits/3_per_class/*/test.txt")]
         assert {str(len(lines)) for lines in lists} == {tests}
-    assert "4 of 4 fits are there" in convlens(*PHOTOS, "data.source.test_per_class=2").out
+    assert "4 of 4 fits are cached" in convlens(*PHOTOS, "data.source.test_per_class=2").out
     before = (folder / "splits/3_per_class/fold_0/train.txt").read_text()
-    assert "fits are there" not in convlens(*PHOTOS, "data.source.test_per_class=2", "data.source.seed=1").out
+    assert "fits are cached" not in convlens(*PHOTOS, "data.source.test_per_class=2", "data.source.seed=1").out
     assert (folder / "splits/3_per_class/fold_0/train.txt").read_text() != before
 
 
-def test_another_data_set_has_a_result_of_its_own(convlens, run, photos):
+def test_each_data_set_has_its_own_result(convlens, run, photos):
     assert convlens(*SMALL).code == 0
     before = (run / "results/transfer_parts/table.csv").read_bytes()
     assert convlens(*PHOTOS).code == 0
@@ -181,34 +179,34 @@ def test_another_data_set_has_a_result_of_its_own(convlens, run, photos):
     assert found["title"].endswith("caltech-101")
 
 
-def test_other_images_are_read_as_the_network_was_taught(convlens, run, photos):
+def test_other_data_use_the_mean_image_of_the_run(convlens, run, photos):
     config = OmegaConf.load(run / "config.yaml")
     assert config.data.mean == "train"
     trained = instantiate(config.data).stored_mean
     np.testing.assert_array_equal(np.load(run / "mean.npy"), trained.numpy())
     with hydra.initialize_config_dir(str(conf_dir()), version_base="1.3"):
         cfg = hydra.compose("config", [f"run={run}", "data=caltech101", f"data.source.root={photos}"])
-    looked = load_network(cfg, ["data=caltech101"])
-    assert torch.equal(looked.data.stored_mean, trained)
+    network = load_network(cfg, ["data=caltech101"])
+    assert torch.equal(network.data.stored_mean, trained)
 
 
-KNOBS = (
+CHANGES = (
     "task.view=ten", "data.image_size=80", "data.fit=squeeze", "data.mean=[1,2,3]", "data.std=2", "task.pooling=max",
-    "task.cells=3", "model.net.width=0.2", "seed=1",
+    "task.pool_size=3", "model.net.width=0.2", "seed=1",
 )  # fmt: skip
 
 
-@pytest.mark.parametrize("knob", KNOBS)
-def test_features_of_anything_else_are_made_anew(convlens, photos, knob):
+@pytest.mark.parametrize("change", CHANGES)
+def test_features_with_other_settings_are_extracted_again(convlens, photos, change):
     own = [given for given in PHOTOS if given != "run=run"]
-    own += ["task.cells=2", "model.net.width=0.1", "data.stored_size=80", "task.probes=svm", "run_dir=out"]
-    features = "features of 27 images, 1 layers"
+    own += ["task.pool_size=2", "model.net.width=0.1", "data.stored_size=80", "task.probes=svm", "run_dir=out"]
+    features = "extracted features of 27 images, 1 layers"
     assert features in convlens(*own, "cache_dir=kept").out
     assert features not in convlens(*own, "cache_dir=kept").out
-    assert features in convlens(*own, knob, "cache_dir=kept").out
+    assert features in convlens(*own, change, "cache_dir=kept").out
 
 
-def test_networks_that_differ_only_in_their_settings_have_features_of_their_own(convlens, photos, tmp_path):
+def test_networks_that_differ_only_in_settings_have_their_own_features(convlens, photos, tmp_path):
     (tmp_path / "mine.py").write_text(
         "import torch\nfrom torch import nn\n\n\n"
         "class Net(nn.Sequential):\n"
@@ -225,68 +223,42 @@ def test_networks_that_differ_only_in_their_settings_have_features_of_their_own(
         "task.layers=0",
         "task.images_per_class=3",
         "task.folds=0",
-        "task.cells=2",
+        "task.pool_size=2",
         "run_dir=out",
     ]
     with mock.patch.object(sys, "path", [*sys.path, str(tmp_path)]):
         assert convlens(*own).code == 0
         outcome = convlens(*own, "+model.net.scale=3")
-    assert "features of 27 images" in outcome.out
+    assert "extracted features of 27 images" in outcome.out
     assert "mine has random weights: give run=DIR or model.weights=FILE" in outcome.out + outcome.err
     assert {key[0] for key in table(tmp_path / "out/results/transfer_caltech-101")} == {"untrained"}
 
 
-def test_jobs_of_other_settings_are_in_another_directory(convlens, photos, tmp_path):
+def test_jobs_with_other_settings_use_another_directory(convlens, photos, tmp_path):
     own = ("-m", "experiment=transfer", *CALTECH, "model.net.width=0.1", "layer=5", "images_per_class=3")
-    outcome = convlens(*own, "fold=0,1", "probe=svm", "data.fit=crop,squeeze", "task.c=1")
+    outcome = convlens(*own, "fold=0,1", "probe=svm", "data.fit=crop,squeeze", "task.C=1")
     assert "4 jobs: 4 done" in outcome.out, outcome
     tables = [table(path.parent) for path in tmp_path.glob("outputs/transfer/*/results/transfer_caltech-101/table.csv")]
     assert [len(one) for one in tables] == [2, 2]
 
 
-def test_what_the_data_set_gives_is_a_number_where_it_is_one(convlens, refused, run, photos):
-    assert "images_per_class is 0: give at least 1" in refused(*PHOTOS, "task.images_per_class=[0]")
+def test_null_images_per_class_is_the_number_of_the_data_set(convlens, refused, run, photos):
+    assert "task.images_per_class=[0]: give a list of whole numbers of at least 1 or null" in refused(
+        *PHOTOS, "task.images_per_class=[0]"
+    )
     assert convlens(*PHOTOS, "task.images_per_class=[null,3]").code == 0
     assert {key[3] for key in table(run / "results/transfer_caltech-101")} == {"3"}
 
 
-def test_a_run_on_images_of_several_classes_is_scored_by_average_precision(tmp_path, monkeypatch):
-    rng = np.random.default_rng(0)
-    targets, scores = rng.choice([-1, 0, 1], (40, 3)).astype(np.int8), rng.dirichlet(np.ones(3), 40)
-    names, rows = [f"{number}.jpg" for number in range(40)], rng.permutation(40)[:30]
-    folder = tmp_path / "results/test"
-    folder.mkdir(parents=True)
-    (tmp_path / "config.yaml").write_text("data: {}\n")
-    np.savez(folder / "predictions.npz", images=np.array(names)[rows], labels=rows % 3, top5=np.argsort(-scores[rows]))
-    np.savez(folder / "probabilities.npz", probabilities=scores[rows])
-    protocol = mock.Mock(spec=Protocol, names=names, class_names=("a", "b", "c"))
-    monkeypatch.setattr("convlens.runs.baselines.runs.instantiate", lambda node: protocol)
-    truth = Targets(torch.zeros(40, dtype=torch.int64), 3, torch.from_numpy(targets))
-    size, per_class = score_of(tmp_path, truth, protocol)
-    known = targets[rows] != 0
-    wanted = []
-    for k in range(3):
-        own, by_score = targets[rows][known[:, k], k], scores[rows][known[:, k], k]
-        right = (own == 1)[np.argsort(-by_score)]
-        precision = right.cumsum() / np.arange(1, len(right) + 1)
-        # VOC's: at each image that shows the class the best precision from there on.
-        wanted.append(100 * np.mean([precision[place:].max() for place in np.flatnonzero(right)]))
-    assert size is None
-    assert per_class == pytest.approx(wanted, abs=1e-3)
-    protocol.names = names[:5]
-    with pytest.raises(InputError, match="which the data do not have"):
-        score_of(tmp_path, truth, protocol)
-
-
-def test_features_for_which_there_is_no_room_are_refused(refused, run, monkeypatch):
+def test_too_little_disk_space_is_refused(refused, run, monkeypatch):
     full = mock.Mock(side_effect=OSError(errno.ENOSPC, "No space left on device"))
     monkeypatch.setattr("convlens.transfer.feature_store.os.posix_fallocate", full)
     said = refused(*SMALL, "task.features=small")
-    assert said.startswith("small/layer1.npy will take 0.0 GB and ")
+    assert said.startswith("small/layer1.npy needs 0.0 GB and ")
     assert not list((run.parent / "small").glob("*.npy"))
 
 
-def test_jobs_at_once_wait_for_the_features_and_none_is_left_out(convlens, run, photos):
+def test_parallel_jobs_wait_for_the_features_and_all_are_in_the_table(convlens, run, photos):
     sweep = (
         "-m",
         "experiment=transfer",
@@ -297,7 +269,7 @@ def test_jobs_at_once_wait_for_the_features_and_none_is_left_out(convlens, run, 
         "fold=0",
         "probe=svm",
     )
-    outcome = convlens(*sweep, "task.together=false", "hydra/launcher=joblib", "hydra.launcher.n_jobs=2")
+    outcome = convlens(*sweep, "task.extract_all_layers=false", "hydra/launcher=joblib", "hydra.launcher.n_jobs=2")
     assert outcome.code == 0, outcome
     assert "3 jobs: 3 done" in outcome.out
     assert {key[1] for key in table(run / "results/transfer_caltech-101")} == {"layer3", "layer4", "layer5"}
@@ -312,26 +284,26 @@ def test_jobs_at_once_wait_for_the_features_and_none_is_left_out(convlens, run, 
     ("typed", "said"),
     [
         ("task.images_per_class=[100000]", "class "),
-        ("task.images_per_class=[0]", "images_per_class"),
+        ("task.images_per_class=[0]", "task.images_per_class=[0]: give a list of whole numbers of at least 1 or null"),
         ("task.folds=[]", "task.folds is empty: give at least one"),
-        ("task.folds=[-1]", "fold"),
-        ("task.probes=[svn]", "task.probes='svn': choose among svm, softmax, sigmoid"),
+        ("task.folds=[-1]", "task.folds=[-1]: give a list of whole numbers of at least 0"),
+        ("task.probes=[svn]", "task.probes=[svn]: give a list of svm or softmax or sigmoid"),
         ("task.layers=[9]", "task.layers: there is no layer 9: 1, 2, 3, 4, 5, 6, 7, or a name, such as fc7"),
         ("task.layers=[conv9]", "unknown layer 'conv9'"),
-        ("task.normalise=max", "normalise='max': choose one of l2, standardise, none"),
-        ("task.cells=0", "cells=0"),
-        ("task.c=-1", "task.c=-1: give a finite number above 0, or null to search it"),
-        ("task.c=0", "task.c=0: give a finite number above 0, or null to search it"),
-        ("task.c={knn:1}", "task.c: there is no probe 'knn': choose among svm, softmax, sigmoid"),
-        ("task.c={svm:10,softmax:0}", "task.c=0: give a finite number above 0, or null to search it"),
-        ("task.c={svm:low}", "task.c={svm: low}: give a number or {name: value}, a value being a number"),
-        ("task.inner_folds=1", "task.inner_folds=1: give a whole number of at least 2"),
+        ("task.normalize=max", "task.normalize=max: give l2 or standardize or none"),
+        ("task.pool_size=0", "task.pool_size=0: give a whole number of at least 1 or null"),
+        ("task.C=-1", "task.C=-1: give a number above 0 or {svm or softmax or sigmoid: value}, a value being a number"),
+        ("task.C=0", "task.C=0: give a number above 0"),
+        ("task.C={knn:1}", "task.C={knn: 1}: give a number above 0 or {svm or softmax or sigmoid: value}"),
+        ("task.C={svm:10,softmax:0}", "task.C={svm: 10, softmax: 0}: give a number above 0"),
+        ("task.C={svm:low}", "task.C={svm: low}: give a number above 0"),
+        ("task.cv_folds=1", "task.cv_folds=1: give a whole number of at least 2"),
         ("task.folds=[0.5]", "task.folds=[0.5]: give a list of whole numbers"),
-        ("task.images_per_class=[a]", "task.images_per_class=[a]: give a list of whole numbers or null"),
-        ("task.cells=2.5", "task.cells=2.5: give a whole number or null"),
-        ("task.random=perhaps", "task.random=perhaps: give true or false"),
-        ("task.beside=foo", "task.beside=foo: give {name: value}, a value being text or a list of names"),
-        ("+task.beside.scratch=nowhere", "task.beside: no test predictions at nowhere"),
+        ("task.images_per_class=[a]", "task.images_per_class=[a]: give a list of whole numbers of at least 1 or null"),
+        ("task.pool_size=2.5", "task.pool_size=2.5: give a whole number of at least 1 or null"),
+        ("task.random_weights_control=perhaps", "task.random_weights_control=perhaps: give true or false"),
+        ("task.baselines=foo", "task.baselines=foo: give {name: value}, a value being text or a list of names"),
+        ("+task.baselines.scratch=nowhere", "task.baselines: no test predictions in nowhere"),
     ],
 )
 def test_a_mistake_is_one_line_and_leaves_nothing(convlens, run, typed, said):

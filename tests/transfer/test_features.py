@@ -1,4 +1,7 @@
-"""Features of all layers from one pass, in memory and on disk."""
+"""Features of several layers from one pass, in memory and on disk."""
+
+import copy
+import threading
 
 import numpy as np
 import pytest
@@ -7,13 +10,13 @@ from torch import nn
 from torch.nn import functional as F
 
 from convlens.errors import InputError
-from convlens.transfer.extract import extract_to
+from convlens.transfer.extract import Extraction, extract_distributed, extract_to
 from convlens.transfer.feature_store import FeatureStore, weights_hash
 from convlens.transfer.features import extract_features
 
 
 class Net(nn.Module):
-    """Two convolutions and a vector; counts its passes."""
+    """Two convolutions and a linear layer; counts its passes."""
 
     def __init__(self):
         super().__init__()
@@ -42,9 +45,9 @@ def loader(count=7, views=None, size=9):
     return [(part, torch.zeros(len(part))) for part in images.split(3)]
 
 
-def test_all_layers_are_what_the_modules_gave_and_one_pass_serves(net):
+def test_layers_equal_the_modules_outputs_from_one_pass(net):
     found = extract_features(net, loader(), ["second", "first", "last"])
-    assert net.passes == 3 + 1  # the first batch is looked at once more, to see that the layers are there
+    assert net.passes == 3 + 1  # one image of the first batch is read once more to check the layers
     assert net.training
     images = torch.cat([batch for batch, _ in loader()])
     net.eval()
@@ -55,15 +58,15 @@ def test_all_layers_are_what_the_modules_gave_and_one_pass_serves(net):
     torch.testing.assert_close(found["last"], net(images))
 
 
-def test_maps_are_pooled_and_smaller_ones_left(net):
-    found = extract_features(net, loader(), ["first", "second", "last"], cells=5, pooling="max")
+def test_large_maps_are_pooled(net):
+    found = extract_features(net, loader(), ["first", "second", "last"], pool_size=5, pooling="max")
     images = torch.cat([batch for batch, _ in loader()])
     first = net.eval().first(images)
     torch.testing.assert_close(found["first"], F.adaptive_max_pool2d(first, 5).flatten(1))
     assert found["second"].shape == (7, 6 * 4 * 4)
     assert found["last"].shape == (7, 5)
-    mean = extract_features(net, loader(), ["first"], cells=3)["first"]
-    # By hand: nine places in three cells of three.
+    mean = extract_features(net, loader(), ["first"], pool_size=3)["first"]
+    # By hand: nine positions in three cells of three.
     torch.testing.assert_close(mean.view(7, 4, 3, 3), first.view(7, 4, 3, 3, 3, 3).mean((3, 5)))
 
 
@@ -74,15 +77,15 @@ def test_views_are_averaged(net):
     torch.testing.assert_close(found, alone)
 
 
-def test_bad_input_is_said(net):
+def test_bad_input_is_refused(net):
     with pytest.raises(InputError, match="unknown layer 'frist'"):
         extract_features(net, loader(), ["frist"])
     with pytest.raises(InputError, match="no layer"):
         extract_features(net, loader(), [])
     with pytest.raises(InputError, match="gave no images"):
         extract_features(net, [], ["first"])
-    with pytest.raises(InputError, match="cells=0"):
-        extract_features(net, loader(), ["first"], cells=0)
+    with pytest.raises(InputError, match="pool_size=0"):
+        extract_features(net, loader(), ["first"], pool_size=0)
     with pytest.raises(InputError, match="pooling='sum': choose one of average, max"):
         extract_features(net, loader(), ["first"], pooling="sum")
 
@@ -90,21 +93,21 @@ def test_bad_input_is_said(net):
 def batches_from(stop=None):
     images = torch.cat([batch for batch, _ in loader()])
 
-    def given(start):
+    def batches(start):
         for number in range(start, len(images), 3):
             if number == stop:
                 raise KeyboardInterrupt
             yield images[number : number + 3]
 
-    return given
+    return batches
 
 
 def extracted(net, folder, layers, stop=None, count=7, **about):
     store = FeatureStore(folder, {"weights": weights_hash(net), **about}, count)
-    return store, extract_to(store, net, batches_from(stop), layers, cells=None, pooling="average")
+    return store, extract_to(store, layers, Extraction(net, batches_from(stop), None, "average"))
 
 
-def test_an_interrupted_extraction_goes_on_where_it_stopped(net, tmp_path):
+def test_interrupted_extraction_is_resumed(net, tmp_path):
     with pytest.raises(KeyboardInterrupt):
         extracted(net, tmp_path, ["first", "last"], stop=6)
     store, done = extracted(net, tmp_path, ["first", "last"])
@@ -132,18 +135,57 @@ def test_features_of_other_weights_are_refused(net, tmp_path):
         extracted(net, tmp_path, ["last"], view="centre")
 
 
-def test_what_is_not_whole_is_not_read(net, tmp_path):
+def test_incomplete_features_are_refused(net, tmp_path):
     with pytest.raises(KeyboardInterrupt):
         extracted(net, tmp_path, ["last"], stop=3)
     store = FeatureStore(tmp_path, {"weights": weights_hash(net)}, 7)
     with pytest.raises(InputError, match="has 3 of 7 images"):
         store.read("last")
-    with pytest.raises(InputError, match="7 of 9 images came"):
+    with pytest.raises(InputError, match="7 of 9 images were read"):
         extracted(net, tmp_path / "other", ["last"], count=9)
 
 
-def test_the_hash_tells_weights_and_names_apart(net):
+def test_weights_hash_depends_on_values_types_and_shapes(net):
     before = weights_hash(net)
     assert weights_hash(net.double()) != before
     assert weights_hash(net.float()) == before
     assert np.unique([weights_hash(nn.Linear(2, 3)), weights_hash(nn.Linear(3, 2))]).size == 2
+
+
+def test_settings_in_messages_have_their_present_names(net, tmp_path):
+    extracted(net, tmp_path, ["last"], cells=2)
+    with pytest.raises(InputError, match="holds features with pool_size=2, not 3"):
+        extracted(net, tmp_path, ["last"], cells=3)
+
+
+def test_weights_hash_is_that_of_version_0_1():
+    net = nn.Linear(2, 1)
+    with torch.no_grad():
+        net.weight.copy_(torch.tensor([[1.0, 2.0]]))
+        net.bias.zero_()
+    assert weights_hash(net) == "00ebafb63732029fa38d7eeb13e84fc6"
+
+
+def test_blocks_of_several_processes_are_joined(net, tmp_path):
+    """Two processes as threads that wait for each other."""
+    barrier = threading.Barrier(2)
+    done = [0, 0]
+
+    def work(rank):
+        store = FeatureStore(tmp_path, {"weights": "x"}, 7)
+        extraction = Extraction(copy.deepcopy(net), batches_from(), None, "average")
+        done[rank] = extract_distributed(
+            store, ["first", "last"], extraction, rank=rank, world_size=2, barrier=barrier.wait
+        )
+
+    threads = [threading.Thread(target=work, args=(rank,)) for rank in (0, 1)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert done == [3, 4]
+    whole = extract_features(net, loader(), ["first", "last"])
+    store = FeatureStore(tmp_path, {"weights": "x"}, 7)
+    for layer in whole:
+        torch.testing.assert_close(store.read(layer), whole[layer])
+    assert not list(tmp_path.glob("part_*"))

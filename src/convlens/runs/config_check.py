@@ -1,10 +1,7 @@
 """Check a composed configuration against declared types, and convert its values, before anything is written."""
 
-import functools
-import inspect
-import pkgutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, get_type_hints
 
@@ -14,45 +11,61 @@ from omegaconf.errors import InterpolationResolutionError, OmegaConfBaseExceptio
 from convlens.errors import InputError
 from convlens.runs.compose import groups
 from convlens.runs.config_errors import one_line
+from convlens.runs.constructors import constructor_of
 from convlens.runs.root_settings import DeviceSettings, ModelSettings, RecipeSettings, RootSettings
-from convlens.runs.type_conversion import MismatchError, convert_foreign, described, is_node, shown
+from convlens.runs.run_config import plain
+from convlens.runs.type_conversion import described, is_node, shown
 from convlens.runs.typed_settings import checked, unknown_setting
 
-HYDRA_KEYS = ("_target_", "_partial_", "_args_", "_recursive_", "_convert_")
+HYDRA_KEYS = {"_target_": str, "_partial_": bool, "_args_": list, "_recursive_": bool, "_convert_": str}
 
 
-def check_root(cfg: DictConfig, overrides: Sequence[str] = ()) -> None:
+def check_root(cfg: DictConfig, overrides: Sequence[str] = ()) -> dict[str, Any]:
     """Check what needs no import: interpolations, the settings of every command, recipe, model and devices.
 
     Values are converted in place, such as ``no`` to false.
+
+    Returns:
+        The resolved values.
 
     Raises:
         InputError: an interpolation cannot be resolved, a setting is unknown or of another type, or ``run_dir`` is a
             file.
     """
-    _check_interpolations(cfg)
+    values = _resolved(cfg)
     _check_added(cfg, overrides)
-    _check_section(cfg, "", RootSettings, closed=False)
-    _check_section(cfg, "recipe", RecipeSettings)
-    _check_section(cfg, "model", ModelSettings)
-    _check_section(cfg, "trainer", DeviceSettings, closed=False)
+    changed = [
+        _check_section(cfg, values, "", RootSettings, closed=False),
+        _check_section(cfg, values.get("recipe"), "recipe", RecipeSettings),
+        _check_section(cfg, values.get("model"), "model", ModelSettings),
+        _check_section(cfg, values.get("trainer"), "trainer", DeviceSettings, closed=False),
+    ]
     _check_directory(Path(cfg.run_dir))
+    return _resolved(cfg) if any(changed) else values
 
 
-def check_nodes(cfg: DictConfig) -> None:
+def check_nodes(cfg: DictConfig, values: Mapping[str, Any]) -> None:
     """Check every node with a ``_target_`` outside of ``task`` against the annotations of what it makes.
 
     Values are converted in place. Constructors are imported.
 
+    Args:
+        cfg: the configuration.
+        values: its resolved values.
+
     Raises:
         InputError: a target cannot be imported, or a setting is unknown, missing or of another type.
     """
-    for where in ("recipe.optimizer", "recipe.scheduler", "data", "model.net", "system"):
-        check_node(cfg, where)
+    optional = {f"recipe.{name}": values["recipe"][name] for name in ("optimizer", "scheduler")}
+    nodes = {place: node for place, node in optional.items() if node is not None}
+    nodes |= {"data": values["data"], "model.net": values["model"]["net"], "system": values["system"]}
     for section in ("callbacks", "logger"):
-        for name in cfg.get(section) or ():
-            check_node(cfg, f"{section}.{name}")
-    check_node(cfg, "trainer")
+        nodes |= {f"{section}.{name}": node for name, node in (values[section] or {}).items()}
+    for place, node in (nodes | {"trainer": values["trainer"]}).items():
+        if not isinstance(node, Mapping):
+            raise InputError(f"{place}={shown(node)}: give settings with a _target_")
+        if is_node(node):
+            _check_node(cfg, node, place)
 
 
 def check_node(cfg: DictConfig, where: str) -> None:
@@ -61,101 +74,44 @@ def check_node(cfg: DictConfig, where: str) -> None:
     Raises:
         InputError: as `check_nodes`.
     """
-    values = _plain(OmegaConf.select(cfg, where))
-    if not isinstance(values, Mapping) or "_target_" not in values:
-        return
-    made = _constructor(str(values["_target_"]), where)
-    for name, value in values.items():
+    node: Any = OmegaConf.to_container(OmegaConf.select(cfg, where), resolve=True)
+    _check_node(cfg, node, where)
+
+
+def _check_node(cfg: DictConfig, node: Mapping[str, Any], where: str) -> None:
+    made = constructor_of(str(node["_target_"]), where)
+    for name, value in node.items():
         if name in HYDRA_KEYS:
+            checked(value, HYDRA_KEYS[name], f"{where}.{name}")
             continue
         place = f"{where}.{name}"
         if not made.takes(name):
             raise unknown_setting(where, name, made.names)
         if is_node(value):
-            check_node(cfg, place)
+            _check_node(cfg, value, place)
         elif value == "???":
             raise InputError(f"{place} is missing: give {described(made.hints.get(name, Any))}")
         else:
             _store(cfg, place, value, made.convert(value, made.hints.get(name, Any), place))
 
 
-@dataclass(frozen=True)
-class Constructor:
-    """A class or function that a node names.
+def _check_section(cfg: DictConfig, values: object, where: str, declared: type, *, closed: bool = True) -> bool:
+    """Check the settings of a section against a dataclass; return whether any was converted.
 
-    Attributes:
-        names: its keywords.
-        hints: their annotations, as far as there are any.
-        any_keyword: whether it takes further keywords.
-        ours: whether it is of this package, so that its annotations are all that it takes.
+    An open section may have other settings too.
     """
-
-    names: Sequence[str]
-    hints: Mapping[str, Any]
-    any_keyword: bool
-    ours: bool
-
-    def takes(self, name: str) -> bool:
-        """Return whether there is such a keyword."""
-        return self.any_keyword or name in self.names
-
-    def convert(self, value: object, declaration: Any, place: str) -> object:
-        """Convert a value to its annotation.
-
-        Raises:
-            InputError: it cannot be converted.
-        """
-        if self.ours:
-            return checked(value, declaration, place)
-        try:
-            return convert_foreign(value, declaration)
-        except MismatchError:
-            raise InputError(f"{place}={shown(value)}: give {described(declaration)}") from None
-
-
-def imported(target: str, where: str) -> Any:
-    """Import what a ``_target_`` names.
-
-    Raises:
-        InputError: it cannot be imported.
-    """
-    try:
-        return pkgutil.resolve_name(target)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise InputError(f"{where}._target_={target} cannot be imported ({one_line(error)})") from None
-
-
-@functools.cache
-def _constructor(target: str, where: str) -> Constructor:
-    made = imported(target, where)
-    try:
-        parameters = inspect.signature(made).parameters
-    except (TypeError, ValueError):
-        return Constructor((), {}, any_keyword=True, ours=False)
-    kinds = {parameter.kind for parameter in parameters.values()}
-    names = [name for name, one in parameters.items() if one.kind not in (one.VAR_POSITIONAL, one.VAR_KEYWORD)]
-    function: Callable[..., object] = made.__init__ if inspect.isclass(made) else made
-    try:
-        hints = get_type_hints(function, include_extras=True)
-    except (NameError, TypeError, AttributeError):
-        hints = {}
-    ours = str(getattr(made, "__module__", "")).partition(".")[0] == "convlens"
-    return Constructor(names, hints, inspect.Parameter.VAR_KEYWORD in kinds, ours)
-
-
-def _check_section(cfg: DictConfig, where: str, declared: type, *, closed: bool = True) -> None:
-    """Check the settings of a section against a dataclass; an open section may have others too."""
-    values = _plain(OmegaConf.select(cfg, where) if where else cfg)
     hints = get_type_hints(declared, include_extras=True)
     names = [field.name for field in fields(declared)]
     if not isinstance(values, Mapping):
         raise InputError(f"{where}={shown(values)}: give {described(declared)}")
     if closed and (unknown := [name for name in values if name not in names]):
         raise unknown_setting(where, str(unknown[0]), names)
+    changed = False
     for name in names:
         place = f"{where}.{name}" if where else name
         if name in values:
-            _store(cfg, place, values[name], checked(values[name], hints[name], place))
+            changed |= _store(cfg, place, values[name], checked(values[name], hints[name], place))
+    return changed
 
 
 def _check_added(cfg: DictConfig, overrides: Sequence[str]) -> None:
@@ -171,13 +127,26 @@ def _check_added(cfg: DictConfig, overrides: Sequence[str]) -> None:
             raise unknown_setting("", name, known)
 
 
-def _check_interpolations(cfg: DictConfig) -> None:
-    for place, node in _interpolations(cfg, ""):
-        try:
-            OmegaConf.select(cfg, place, throw_on_missing=False)
-        except (OmegaConfBaseException, RecursionError, ValueError, TypeError) as error:
-            cause = "it refers to itself" if _is_circular(error) else one_line(error)
-            raise InputError(f"{place}={node}: {cause}") from None
+def _resolved(cfg: DictConfig) -> dict[str, Any]:
+    """Return the resolved values.
+
+    Raises:
+        InputError: an interpolation cannot be resolved.
+    """
+    try:
+        return plain(cfg)
+    except (OmegaConfBaseException, RecursionError, ValueError, TypeError):
+        for place, node in _interpolations(cfg, ""):
+            _check_interpolation(cfg, place, node)
+        raise
+
+
+def _check_interpolation(cfg: DictConfig, place: str, text: str) -> None:
+    try:
+        OmegaConf.select(cfg, place, throw_on_missing=False)
+    except (OmegaConfBaseException, RecursionError, ValueError, TypeError) as error:
+        cause = "it refers to itself" if _is_circular(error) else one_line(error)
+        raise InputError(f"{place}={text}: {cause}") from None
 
 
 def _is_circular(error: BaseException) -> bool:
@@ -204,11 +173,9 @@ def _check_directory(path: Path) -> None:
             raise InputError(f"run_dir={path}: {folder} is a file: give a directory")
 
 
-def _plain(value: Any) -> object:
-    return OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value
-
-
-def _store(cfg: DictConfig, place: str, before: object, value: object) -> None:
-    """Put a converted value into the configuration; one that was not changed keeps its interpolation."""
-    if value != before or isinstance(value, bool) != isinstance(before, bool):
+def _store(cfg: DictConfig, place: str, before: object, value: object) -> bool:
+    """Put a converted value into the configuration; return whether it differs from the value before."""
+    changed = value != before or isinstance(value, bool) != isinstance(before, bool)
+    if changed:  # else it keeps its interpolation
         OmegaConf.update(cfg, place, value, force_add=True)
+    return changed

@@ -4,11 +4,14 @@ import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
+from types import FunctionType
 from typing import Any, get_type_hints
 
 from omegaconf import DictConfig, OmegaConf
 
-from convlens.runs.config_check import check_nodes, check_root, imported
+from convlens.errors import InputError
+from convlens.runs.config_check import check_nodes, check_root
+from convlens.runs.constructors import imported
 from convlens.runs.lightning_logging import quiet_lightning
 from convlens.runs.record import is_finished_with
 from convlens.runs.typed_settings import from_settings
@@ -38,12 +41,15 @@ def check(cfg: DictConfig, overrides: Sequence[str] = ()) -> object:
     Raises:
         InputError: a setting is unknown, missing or of another type.
     """
-    check_root(cfg, overrides)
+    resolved = check_root(cfg, overrides)
     if not _is_reused(cfg):
-        check_nodes(cfg)
-    values: dict[str, Any] = OmegaConf.to_container(cfg.task, resolve=True)  # type: ignore[assignment]
+        check_nodes(cfg, resolved)
+    values = dict(resolved["task"])
     task = imported(str(values.pop("_target_", "")), "task")
-    settings: Any = from_settings(get_type_hints(task)["settings"], values, "task")
+    declared = get_type_hints(task).get("settings") if isinstance(task, FunctionType) else None
+    if declared is None:
+        raise InputError(f"task._target_={cfg.task._target_} is no task: choose one with task=")
+    settings: Any = from_settings(declared, values, "task")
     for name, value in asdict(settings).items():
         if value != values.get(name):
             OmegaConf.update(cfg, f"task.{name}", value)

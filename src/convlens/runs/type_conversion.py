@@ -215,8 +215,18 @@ def _may_take(value: Any, declaration: Any) -> bool:
     if declaration in (str, Path):
         return not isinstance(value, Sequence | Mapping)
     if kind in SEQUENCES:
-        return not isinstance(value, str | Mapping)
+        return isinstance(value, list | tuple) and all(_takes(item, part) for item in value for part in parts[:1])
+    if inspect.isclass(declaration) and isinstance(value, list | tuple | Mapping):
+        return issubclass(declaration, Sequence | Mapping)
     return getattr(declaration, "__name__", "") != "Tensor"
+
+
+def _takes(value: Any, declaration: Any) -> bool:
+    try:
+        convert_foreign(value, declaration)
+    except MismatchError:
+        return False
+    return True
 
 
 def described(declaration: Any) -> str:

@@ -2,6 +2,7 @@
 
 import time
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -59,27 +60,17 @@ def analyse(network: LoadedNetwork, folder: Path, settings: Settings) -> tuple[A
     layer = settings.layer or default_layers(net, side)[-1]
     num_maps = check_outputs(net, torch.zeros(1, 3, side, side), [layer])[layer][0]
     selected = select_images(network, settings)
-    started = time.monotonic()
-    records = []
+    occlude_item = partial(occlude, net, size=size, stride=stride, layer=layer)
+    started, records = time.monotonic(), []
     with tqdm(desc="occluder positions", unit="position", total=num_positions * len(selected), disable=None) as bar:
         for item in selected:
-            occluder = _occluder(network, settings, item)
-            maps = occlude(
-                net,
-                item.image,
-                item.target,
-                size=size,
-                stride=stride,
-                value=occluder,
-                layer=layer,
-                on_progress=bar.update,
-            )
+            value = _occluder(network, settings, item)
+            maps = occlude_item(item.image, item.target, value=value, on_progress=bar.update)
             faithfulness = measure_faithfulness(net, item.image, maps, layer, num_maps, seed=item.index)
             localization, box = localize_object(maps, _object_mask(network, settings, item))
             image_id = network.data.image_id(settings.split, item.index)
-            records.append(
-                OcclusionRecord(item.index, image_id, item.image, occluder, maps, faithfulness, localization, box)
-            )
+            record = OcclusionRecord(item.index, image_id, item.image, value, maps, faithfulness, localization, box)
+            records.append(record)
     seconds = time.monotonic() - started
     save_maps(records, layer, folder / "maps.npz")
     examples = records[: settings.num_examples]

@@ -6,16 +6,18 @@ from unittest.mock import patch
 import numpy as np
 import pytest
 import torch
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from convlens.analysis.galleries.gallery import Gallery, crop
-from convlens.analysis.galleries.selected_units import SelectedUnits, select_units
+from convlens.analysis.galleries.selected_units import DEFAULT_MAPS, SelectedUnits, select_units
 from convlens.analysis.galleries.top_activations import top_activations
 from convlens.analysis.galleries.top_k_metric import TopActivations
 from convlens.analysis.galleries.variants import OWN, ProjectionVariant
+from convlens.callbacks import TopProjections
 from convlens.deconv import project_fields
 from convlens.deconv.forward_cache import cache_forward
 from convlens.ops.receptive_field import receptive_field
@@ -65,6 +67,26 @@ def test_maps_are_drawn_at_random_once_and_shown_in_order():
 @pytest.mark.parametrize("count", [None, 4, 9])
 def test_all_maps_are_taken_where_no_more_are_there_or_none_is_named(count):
     assert select_units(4, count).tolist() == [0, 1, 2, 3]
+
+
+def test_the_default_number_of_maps_is_the_same_in_the_library_and_in_both_configurations():
+    conf = Path(__file__).parents[3] / "conf"
+    task, callbacks = (yaml.safe_load((conf / p).read_text()) for p in ("task/project.yaml", "callbacks/paper.yaml"))
+    assert task["maps"] == callbacks["projections"]["maps"] == TopProjections().maps == DEFAULT_MAPS
+
+
+def test_selected_units_and_top_activations_are_shown_by_shapes(tmp_path):
+    top = top_activations(net(), [images()], ["4"], 2, progress=False)["4"]
+    units = SelectedUnits.from_top_activations("4", top, receptive_field(net(), "4", (SIZE, SIZE)), select_units(5, 3))
+    assert repr(top).startswith("TopActivations(values=[5, 2]")
+    assert repr(units).startswith("SelectedUnits(layer='4', field=")
+    assert "images=[3, 2]" in repr(units)
+    assert "tensor(" not in repr(top) + repr(units)
+
+
+def test_dead_maps_are_those_that_no_image_activates():
+    top = top_activations(net(), [images()], ["4"], 2, progress=False)["4"]
+    assert top.dead.tolist() == [False, False, True, False, False]
 
 
 def test_every_map_has_the_same_chance():
