@@ -39,10 +39,11 @@ def run() -> list[dict]:
         source = ImageFolder(DATA / NAME / "train", test_share=0.01)
         images = ImageData(source, cache_dir=folder, image_size=CROP, stored_size=SIZE, val_share=0.0)
         packed = Path(folder) / "shards"
-        write_shards(images.chosen(), images.class_names, packed, size=SIZE, shard_bytes="64MB", workers=WORKERS)
+        write_shards(images.splits(), images.class_names, packed, size=SIZE, shard_bytes="64MB", workers=WORKERS)
         data = ShardedData(str(packed), image_size=CROP, batch_size=BATCH, num_workers=WORKERS)
         state = {"world_size": 1, "global_rank": 0, "accumulate_grad_batches": 1, "training": True, "current_epoch": 0}
-        data.trainer = SimpleNamespace(**state)  # type: ignore[assignment]
+        progress = SimpleNamespace(batch_progress=SimpleNamespace(current=SimpleNamespace(ready=0)))
+        data.trainer = SimpleNamespace(**state, fit_loop=SimpleNamespace(epoch_loop=progress))  # type: ignore[assignment]
         files = decoding_loader(DATA / NAME / "train", CROP, workers=WORKERS)
         times = [(seconds(data.train_dataloader(), data), seconds(files)) for _ in range(ROUNDS)]
     ours, reference = (statistics.median(column) for column in zip(*times, strict=True))

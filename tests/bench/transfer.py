@@ -1,10 +1,10 @@
-"""Probes of all folds, sizes and kinds against scikit-learn in full dimension, and the cost of extraction."""
+"""Speed of the probes against scikit-learn in full dimension, and of feature extraction against a forward pass."""
 
 import json
 import sys
 import time
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import product
 from pathlib import Path
 
@@ -17,30 +17,28 @@ from sklearn.svm import LinearSVC
 
 from convlens.data import Caltech101, ImageData
 from convlens.nets.weights import load_weights
-from convlens.transfer import GridPoint, ProbeConfig, Targets, extract_features
-from convlens.transfer import grid as sweep
+from convlens.transfer import GridPoint, ProbeConfig, Targets, extract_features, fit_grid
+from convlens.transfer.dataset import SplitRows
 from tests.bench.timing import in_a_process, in_turn, row
 
 SHARED = Path(__file__).resolve().parents[3] / "shared"
 IMAGES, WEIGHTS = SHARED / "data" / "caltech101", SHARED / "weights" / "squeezenet1_0.safetensors"
 LAYERS = ("features.0", "features.7", "classifier.1")
-"""The narrowest, one between, the widest: 1,536, 4,096 and 16,000 dimensions at 4 x 4 cells."""
+"""Layers of 1,536, 4,096 and 16,000 dimensions at 4 x 4 positions: the narrowest, one between, the widest."""
 FOLDS, SIZES, PROBES, C = 5, (15, 30), ("svm", "softmax"), {"svm": 10.0, "softmax": 100.0}
-MOST_OFF = 0.2
-"""Points by which accuracies may differ."""
+MAX_DIFFERENCE = 0.2
+"""Largest difference of accuracies, in points."""
 CLASSES, EACH, TEST = 40, 30, 20
 
-Split = Callable[[int | None, int], tuple[torch.Tensor, torch.Tensor]]
 
-
-def real(layers: Sequence[str]) -> tuple[Mapping[str, torch.Tensor], torch.Tensor, int, Split]:
-    """SqueezeNet on Caltech-101, 4 x 4 cells: layers' features, labels, classes and the data set's own splits."""
+def real(layers: Sequence[str]) -> tuple[Mapping[str, torch.Tensor], torch.Tensor, int, SplitRows]:
+    """Return SqueezeNet's features of Caltech-101, the labels, the number of classes and the splits."""
     net = torchvision.models.squeezenet1_0()
     load_weights(net, WEIGHTS)
-    colours = {"mean": (123.675, 116.28, 103.53), "std": (58.395, 57.12, 57.375)}
-    data = ImageData(Caltech101(IMAGES), cache_dir=Path("outputs") / "bench_cache", fit="squeeze", **colours)
+    colors = {"mean": (123.675, 116.28, 103.53), "std": (58.395, 57.12, 57.375)}
+    data = ImageData(Caltech101(IMAGES), cache_dir=Path("outputs") / "bench_cache", resize_mode="squeeze", **colors)
     protocol = data.protocol
-    features = extract_features(net.eval(), data.pool_dataloader(), layers, cells=4)
+    features = extract_features(net.eval(), data.pool_dataloader(), layers, pool_size=4)
 
     def split(size: int | None, fold: int) -> tuple[torch.Tensor, torch.Tensor]:
         train, test = protocol.split(size, fold)
@@ -49,11 +47,11 @@ def real(layers: Sequence[str]) -> tuple[Mapping[str, torch.Tensor], torch.Tenso
     return features, torch.from_numpy(protocol.labels), len(protocol.class_names), split
 
 
-def drawn() -> tuple[Mapping[str, torch.Tensor], torch.Tensor, int, Split]:
-    """Where the images are not at hand, features like those of a network: not negative, and alike in most images."""
+def synthetic() -> tuple[Mapping[str, torch.Tensor], torch.Tensor, int, SplitRows]:
+    """Return features for machines without the images: like a network's, not negative, and similar for most images."""
     generator = torch.Generator().manual_seed(0)
     labels, width = torch.arange(CLASSES * (EACH + TEST)) % CLASSES, 4096
-    centres, common = torch.randn(CLASSES, width, generator=generator), torch.randn(64, width, generator=generator)
+    centers, common = torch.randn(CLASSES, width, generator=generator), torch.randn(64, width, generator=generator)
     mixed = torch.randn(len(labels), 64, generator=generator) @ common / 8
     noise = torch.randn(len(labels), width, generator=generator)
 
@@ -62,21 +60,21 @@ def drawn() -> tuple[Mapping[str, torch.Tensor], torch.Tensor, int, Split]:
         images = np.arange(CLASSES * (EACH + TEST)).reshape(EACH + TEST, CLASSES)[order]
         return torch.from_numpy(images[:size].reshape(-1).copy()), torch.from_numpy(images[EACH:].reshape(-1).copy())
 
-    return {"drawn": (0.5 + 0.16 * centres[labels] + mixed + noise).relu()}, labels, CLASSES, split
+    return {"synthetic": (0.5 + 0.16 * centers[labels] + mixed + noise).relu()}, labels, CLASSES, split
 
 
 def probes(layers: Sequence[str] = LAYERS) -> list[float]:
-    """Seconds of our sweep of layers, those of scikit-learn, and the largest difference in accuracy (points).
+    """Return the seconds of our fits, those of scikit-learn, and the largest difference in accuracy in points.
 
-    Of the slow side the first fold is timed, with both sizes and probes, and counts for all five. Its softmax is asked
-    to go on until it is done: as it comes it stops up to ten points short.
+    For scikit-learn the first fold is timed, with both sizes and probes, and multiplied by five. Its softmax gets a
+    smaller tolerance: with the default it ends up to ten points short.
     """
-    features, labels, classes, split = real(layers) if IMAGES.is_dir() and WEIGHTS.exists() else drawn()
+    features, labels, classes, split = real(layers) if IMAGES.is_dir() and WEIGHTS.exists() else synthetic()
     theirs, worst, start = 0.0, 0.0, time.process_time()
-    cells = [GridPoint(*of) for of in product(features, PROBES, SIZES, range(FOLDS))]
+    points = [GridPoint(*of) for of in product(features, PROBES, SIZES, range(FOLDS))]
     found = {}
-    for outcome in sweep(features.__getitem__, Targets(labels, classes), split, cells, ProbeConfig(c=C)):
-        found[outcome.cell] = outcome.scored.score
+    for result in fit_grid(features.__getitem__, Targets(labels, classes), split, points, ProbeConfig(C=C)):
+        found[result.point] = result.metrics.score
     ours = time.process_time() - start
     for layer, probe, size in product(features, PROBES, SIZES):
         train, test = split(size, 0)
@@ -93,25 +91,27 @@ def probes(layers: Sequence[str] = LAYERS) -> list[float]:
 
 
 def extraction() -> list[float]:
-    """Seconds of extracting nine layers, and of the bare forward pass."""
+    """Return the seconds of extracting nine layers, and of the forward pass alone."""
     net, images = torchvision.models.squeezenet1_0().eval(), torch.randn(64, 3, 224, 224)
     layers = [f"features.{i}" for i in (0, 3, 4, 5, 7, 8, 10, 12)] + ["classifier.1"]
     batches = images.split(32)
 
-    def bare() -> None:
+    def forward() -> None:
         with torch.no_grad():
             for batch in batches:
                 net(batch)
 
-    return list(in_turn(lambda: extract_features(net, batches, layers, cells=4), bare, 4))
+    return list(in_turn(lambda: extract_features(net, batches, layers, pool_size=4), forward, 4))
 
 
 def run() -> list[dict]:
-    """Two rows."""
+    """Return the rows of the benchmark table."""
     ours, reference, worst = in_a_process(__name__, "probes")
-    if worst > MOST_OFF:
-        raise SystemExit(f"transfer: accuracies differ by {worst:.2f} points from scikit-learn's, at most {MOST_OFF}")
-    what = f"SqueezeNet's {', '.join(LAYERS)} on Caltech-101" if IMAGES.is_dir() else "drawn features of 40 classes"
+    if worst > MAX_DIFFERENCE:
+        raise SystemExit(
+            f"transfer: accuracies differ by {worst:.2f} points from scikit-learn's, at most {MAX_DIFFERENCE}"
+        )
+    what = f"SqueezeNet's {', '.join(LAYERS)} on Caltech-101" if IMAGES.is_dir() else "synthetic features of 40 classes"
     note = (
         f"{what}, 5 folds, 15 and 30 per class, svm and softmax, seconds of one thread; scikit-learn's (softmax with "
     )

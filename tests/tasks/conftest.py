@@ -1,19 +1,30 @@
 import contextlib
 import io
+import json
 import logging
 import os
 import sys
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from unittest import mock
 
+import hydra
 import pytest
 import torch
+from filelock import FileLock
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException
+from omegaconf import DictConfig, open_dict, read_write
+from omegaconf.errors import OmegaConfBaseException
 
+from convlens.cli.arguments import with_task
 from convlens.cli.main import main
+from convlens.errors import InputError
+from convlens.runs.compose import conf_dir, groups, register_resolvers
+from convlens.runs.config_errors import explain
+from convlens.runs.dispatch import dispatch
 
 SMALL_DATA = ("data.source.train=48", "data.source.test=24", "model.net.width=0.1", "recipe.max_epochs=2")
 
@@ -51,15 +62,22 @@ def call_main(folder: Path, *arguments: str) -> Outcome:
             root.handlers[:], root.level = handlers, level
             GlobalHydra.instance().clear()
             HydraConfig.instance().cfg = None
-            torch.use_deterministic_algorithms(False)
+    assert not torch.are_deterministic_algorithms_enabled()  # or later jobs of a sweep would have them
     assert isinstance(code, int)
     return Outcome(code, out.getvalue(), err.getvalue())
 
 
 @pytest.fixture(scope="session")
-def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of all worker processes of this run of the tests."""
+    own = tmp_path_factory.getbasetemp()
+    return own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
+
+
+@pytest.fixture(scope="session")
+def cache(shared: Path) -> Path:
     """Where all tests keep the images that were drawn once."""
-    return tmp_path_factory.mktemp("cache")
+    return shared / "cache"
 
 
 @pytest.fixture(scope="session")
@@ -75,8 +93,22 @@ def convlens(convlens_in: Callable[..., Outcome], tmp_path: Path) -> Callable[..
 
 
 @pytest.fixture
-def refused(convlens: Callable[..., Outcome]) -> Callable[..., str]:
-    """Calls `convlens` with what it cannot do, and gives the one line that it says."""
+def refused(tmp_path: Path, cache: Path) -> Callable[..., str]:
+    """Composes and dispatches what cannot be done, in this process, and gives the one line of its error."""
+
+    def call(*arguments: str) -> str:
+        with contextlib.chdir(tmp_path), pytest.raises(InputError) as caught:
+            with job_config(*arguments, f"cache_dir={cache}") as (cfg, overrides):
+                dispatch(cfg, overrides)
+        assert "\n" not in str(caught.value)
+        return str(caught.value)
+
+    return call
+
+
+@pytest.fixture
+def refused_command(convlens: Callable[..., Outcome]) -> Callable[..., str]:
+    """Calls `convlens` with what it cannot do, and gives the one line that it prints."""
 
     def call(*arguments: str) -> str:
         outcome = convlens(*arguments)
@@ -89,6 +121,29 @@ def refused(convlens: Callable[..., Outcome]) -> Callable[..., str]:
     return call
 
 
+@contextlib.contextmanager
+def job_config(*arguments: str) -> Iterator[tuple[DictConfig, list[str]]]:
+    """The configuration of a job and its overrides, as `convlens` hands them to it, without a directory or a log."""
+    overrides = with_task(arguments)
+    register_resolvers()
+    GlobalHydra.instance().clear()
+    before = HydraConfig.instance().cfg
+    with hydra.initialize_config_dir(str(conf_dir()), version_base="1.3"):
+        try:
+            config = hydra.compose("config", overrides, return_hydra_config=True)
+        except (HydraException, OmegaConfBaseException) as error:
+            raise InputError(explain(error, overrides, groups())) from error
+        job = config.copy()
+        with read_write(job), open_dict(job):
+            del job["hydra"]
+            config.hydra.overrides.task = list(overrides)
+        HydraConfig.instance().set_config(config)
+        try:
+            yield job, overrides
+        finally:
+            HydraConfig.instance().cfg = before
+
+
 @pytest.fixture(scope="session")
 def small() -> tuple[str, ...]:
     """Overrides of a run that takes seconds."""
@@ -96,12 +151,16 @@ def small() -> tuple[str, ...]:
 
 
 @pytest.fixture(scope="session")
-def first_run(tmp_path_factory: pytest.TempPathFactory, convlens_in: Callable[..., Outcome]) -> tuple[Path, Outcome]:
-    """A finished training run that nobody changes, and what was said while it was made."""
-    folder = tmp_path_factory.mktemp("trained")
-    pictures = [f"callbacks.{name}.maps=2" for name in ("projections", "evolution")]
-    outcome = convlens_in(folder, *SMALL_DATA, *pictures, "run_dir=run", "job_name=tiny zfnet")
-    return folder / "run", outcome
+def first_run(shared: Path, convlens_in: Callable[..., Outcome]) -> tuple[Path, Outcome]:
+    """A finished training run that nobody changes, and what was said while it was made; one for all workers."""
+    folder, said = shared / "trained", shared / "trained.json"
+    with FileLock(shared / "trained.lock"):
+        if not said.exists():
+            folder.mkdir()
+            pictures = [f"callbacks.{name}.maps=2" for name in ("projections", "evolution")]
+            outcome = convlens_in(folder, *SMALL_DATA, *pictures, "run_dir=run", "job_name=tiny zfnet")
+            said.write_text(json.dumps(asdict(outcome)))
+    return folder / "run", Outcome(**json.loads(said.read_text()))
 
 
 @pytest.fixture(scope="session")

@@ -1,3 +1,4 @@
+import contextlib
 import errno
 import os
 import shutil
@@ -13,7 +14,10 @@ from lightning.pytorch.utilities.exceptions import SIGTERMException
 from PIL import Image
 
 from convlens.io import atomic as files
+from convlens.runs.compose import options
+from convlens.runs.dispatch import check
 from convlens.systems import Classifier
+from tests.tasks.conftest import job_config
 
 COMMAND = [sys.executable, "-c", "from convlens.cli.main import main; main()"]
 
@@ -63,11 +67,8 @@ def test_a_question_loads_nothing_heavy_and_writes_nothing(tmp_path, arguments):
 
 def test_help_shows_the_groups_with_their_options_and_how_to_go_on(tmp_path):
     said = type_in(tmp_path, "--help").stdout
-    assert (
-        "task: collect, compare, correspond, diagnose, duplicates, ensemble, first_layer, invariance, occlude, pack, "
-        "project, report, study, train, transfer\n" in said
-    )
-    assert "convlens task=study" in said
+    assert f"task: {', '.join(options('task'))}\n" in said
+    assert "convlens study" in said
     assert "convlens --cfg job" in said
     assert "$" not in said  # nothing of the template is left
 
@@ -88,24 +89,26 @@ def test_help_shows_the_groups_with_their_options_and_how_to_go_on(tmp_path):
             "experiment=smok is unknown: did you mean smoke? there is ablation, first_layer, first_layer_search, "
             "imagenet, smoke, transfer",
         ),
+        ("task=wobble", f"task=wobble is unknown: there is {', '.join(options('task'))}"),
+        ("task=oclude", "task=oclude is unknown: did you mean occlude? there is collect, "),
         (
-            "task=wobble",
-            "task=wobble is unknown: there is collect, compare, correspond, diagnose, duplicates, ensemble, "
-            "first_layer, invariance, occlude, pack, project, report, study, train, transfer",
+            "model=resnet18",
+            "model=resnet18 is unknown: did you mean model=torchvision model.net.name=resnet18? there is",
         ),
+        ("model=resnet19", "model=resnet19 is unknown: did you mean model=torchvision model.net.name=resnet"),
         (
             "recipe.max_epoch=3",
             "recipe.max_epoch=3: there is no max_epoch in recipe: did you mean max_epochs? there is init, dropout, "
             "max_filter_rms, batch_size, max_epochs, input_std, backbone_lr_scale, optimizer, scheduler",
         ),
         ("task.layers=[conv1]", "task.layers=[conv1]: there is no layers in task: there is nothing to set"),
-        ("train", "cannot read 'train': write key=value, such as task=train; "),
+        ("trian", "'trian' is no task: did you mean train"),
+        ("task=train,", "cannot read 'task=train,': write key=value, such as task=train; "),
         ("seed=[", "cannot read 'seed=[': write key=value, "),
     ],
 )
 def test_what_cannot_be_composed_is_said_in_one_line(refused, tmp_path, argument, said):
-    # Not a run, or a mistake that goes unnoticed would train for an hour before the test fails.
-    assert refused("--cfg", "job", argument).startswith(said)
+    assert refused(argument).startswith(said)
     assert not list(tmp_path.iterdir())
 
 
@@ -116,13 +119,41 @@ def test_what_cannot_be_composed_is_said_in_one_line(refused, tmp_path, argument
         ("modle.net.width=2", "there is no modle in the configuration: did you mean model?"),
         ("+model=alexnet", "Multiple values for model."),
         ("~recipe.foo", "'recipe.foo' does not exist"),
-        ("seed=1,2", "add --multirun"),
-        ("output_root=${nowhere}", "Interpolation key 'nowhere' not found"),
+        ("output_root=${nowhere}", "output_root=${nowhere}: Interpolation key 'nowhere' not found"),
+        ("seed=${seed}", "seed=${seed}: it refers to itself"),
+        ("data.seed=${no.such.place}", "data.seed=${no.such.place}: Interpolation key 'no.such.place' not found"),
+        ("+forse=true", "forse is no setting: did you mean force? there are seed, run,"),
+        ("+data.batchsize=3", "data.batchsize is no setting: did you mean data.batch_size?"),
+        ("+recipe.optimizer.momentum=3", "recipe.optimizer.momentum is no setting: there are params, lr, betas"),
+        (
+            "model.net._target_=convlens.nets.wobble",
+            "model.net._target_=convlens.nets.wobble cannot be imported (No mo",
+        ),
+        ("data=shards", "data.root is missing: give text"),
     ],
 )
 def test_rarer_mistakes_are_one_line_too(refused, tmp_path, argument, said):
     assert said in refused(argument)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("argument", ["modle.net.width=2", "seed=1,2", "force=abc", "seed=${seed}"])
+def test_mistakes_of_a_whole_command_are_one_line(refused_command, tmp_path, argument):
+    refused_command(argument)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_run_directory_that_is_a_file_is_refused(refused_command, tmp_path):
+    (tmp_path / "taken").write_text("mine")
+    assert refused_command("run_dir=taken") == "run_dir=taken: taken is a file: give a directory"
+    assert refused_command("run_dir=taken/run") == "run_dir=taken/run: taken is a file: give a directory"
+    assert (tmp_path / "taken").read_text() == "mine"
+
+
+def test_a_name_added_for_an_interpolation_is_taken(tmp_path):
+    with contextlib.chdir(tmp_path), job_config("+mine=3", "seed=${mine}") as (cfg, overrides):
+        check(cfg, overrides)
+        assert cfg.seed == 3
 
 
 def test_hydras_own_account_is_there_for_who_asks(tmp_path):
@@ -140,12 +171,12 @@ def test_hydras_own_account_is_there_for_who_asks(tmp_path):
     [
         (["data.image_size=32"], "images of 32 px are too small for this network: give at least 47 px"),
         (["model.net.width=0"], "width=0 is not possible: give a factor above 0, such as 0.5"),
-        (["model.net.width=abc"], "model.net cannot be made from its settings ("),
+        (["model.net.width=abc"], "model.net.width=abc: give a number"),
         (["ablation=wide", "model=torchvision"], "model.net cannot be made from its settings ("),
         (["recipe.max_epochs=0"], "recipe.max_epochs=0: give a whole number of at least 1"),
         (["recipe.max_epochs=abc"], "recipe.max_epochs=abc: give a whole number of at least 1"),
         (["data.val_share=1"], "data.val_share is 1: give a share from 0 to below 1"),
-        (["data.source.train=5"], "parts with train=5, test=24: train from 12 (one of each class)"),
+        (["data.source.train=5"], "data.source.train=5, data.source.test=24: give train from 12 (one of each class)"),
         (["model.weights=no.ckpt"], "no weights at no.ckpt: give a checkpoint of a run, or a safetensors or pth file"),
         (["run=nowhere"], "nowhere is not a run directory (no config.yaml): "),
         (["task=project", "run=nowhere"], "nowhere is not a run directory (no config.yaml): "),
@@ -303,7 +334,7 @@ def test_a_run_that_is_stopped_neither_succeeded_nor_failed(convlens, small, tmp
 
     monkeypatch.setattr(Classifier, "validation_step", raise_it)
     outcome = convlens(*small, "callbacks=none", "run_dir=run")
-    assert (outcome.code, outcome.err) == (code, "convlens: stopped; the same command goes on where it was\n")
+    assert (outcome.code, outcome.err) == (code, "convlens: stopped; the same command continues from there\n")
     assert not (tmp_path / "run" / "traceback.txt").exists()
 
 

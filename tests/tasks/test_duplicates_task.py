@@ -70,8 +70,8 @@ def test_copies_in_another_set_are_listed_drawn_and_reported(convlens, photos, t
     assert "17 images against 5: 3 pairs, 3 to leave out" in outcome.out
     assert convlens("task=report", "run=out").code == 0
     page = (tmp_path / "out/report.html").read_text()
-    assert "Images that occur twice" in page
-    assert "3 of 17 images occur in another set of 5" in page
+    assert "Duplicate images" in page
+    assert "3 of 17 images occur also in another set of 5" in page
 
 
 def test_a_set_is_compared_with_itself_and_nothing_of_an_earlier_result_stays(convlens, photos, tmp_path):
@@ -94,8 +94,8 @@ def test_both_sets_are_cut_alike(convlens, photos, tmp_path):
     shutil.copytree(photos, tmp_path / "copies")
     own = (*OWN, "task.against=image_folder", "task.against_root=copies")
     found = []
-    for fit in ("crop", "squeeze"):
-        outcome = convlens(*own, f"data.fit={fit}")
+    for mode in ("crop", "squeeze"):
+        outcome = convlens(*own, f"data.resize_mode={mode}")
         assert outcome.code == 0, outcome.err
         found.append({line.split(",")[0] for line in lines(tmp_path / "out/results/duplicates/duplicates.csv")[1:]})
     assert len(found[0]) == len(list(photos.rglob("*.png")))
@@ -117,15 +117,16 @@ def test_the_images_of_a_run_are_the_other_set_when_data_are_given(convlens, tra
     [
         (
             ("task.against=tiny_imagnet",),
-            "task.against='tiny_imagnet' is no data set: there is caltech101, caltech256, cifar10,",
+            "task.against='tiny_imagnet' is no data set: choose one of caltech101, caltech256, cifar10,",
         ),
-        (("task.against_root=x",), "task.against_root=x without task.against: say what kind"),
+        (("task.against_root=x",), "task.against_root=x needs the kind of data set: give task.against, too"),
         (("run=nowhere", "task.against=parts"), "run=nowhere and task.against are both given"),
         (("run=nowhere",), "nowhere is not a run directory"),
         (("task.against=tiny_imagenet", "task.against_root=x"), "Tiny-ImageNet: x/wnids.txt is missing or empty"),
-        (("task.large_threshold=2",), "a correlation of 2 is no threshold"),
-        (("task.block=0",), "task.block=0: give a whole number of at least 1"),
-        (("task.splits=[dev]",), "data.split is 'dev'"),
+        (("task.large_threshold=2",), "task.large_threshold=2: give a number from 0 to 1"),
+        (("task.block_size=0",), "task.block_size=0: give a whole number of at least 1"),
+        (("task.large_threshold=0",), "a correlation of 0 is out of range"),
+        (("task.splits=[dev]",), "task.splits=[dev]: give a list of train or val or test or null"),
     ],
 )
 def test_what_cannot_be_compared_is_said_and_nothing_is_left(refused, photos, tmp_path, settings, said):

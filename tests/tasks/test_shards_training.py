@@ -5,10 +5,13 @@ import sys
 from pathlib import Path
 from unittest.mock import Mock
 
+import hydra
 import numpy as np
 import pytest
 import torch
 
+from convlens.runs.compose import conf_dir
+from convlens.runs.subject import load_network
 from convlens.systems import Classifier
 
 pytest.importorskip("litdata")
@@ -21,7 +24,7 @@ TRAIN = (
 
 @pytest.fixture
 def packed(convlens) -> None:
-    outcome = convlens("task=pack", *DATA, "task.output=packed", "task.workers=1", "task.shard_bytes=400KB")
+    outcome = convlens("task=write_shards", *DATA, "task.output=packed", "task.workers=1", "task.shard_bytes=400KB")
     assert outcome.code == 0, outcome
     assert "185 images of 73 px" in outcome.out
 
@@ -72,6 +75,18 @@ def test_a_training_that_is_stopped_in_validation_measures_that_epoch(convlens, 
         assert (tmp_path / "stopped" / name).read_text() == (tmp_path / "whole" / name).read_text()
 
 
+def test_other_data_are_read_with_the_mean_of_the_shards(convlens, packed, tmp_path, cache):
+    assert convlens(*TRAIN, "recipe.max_epochs=1", "run_dir=run").code == 0
+    expected = np.array(json.loads((tmp_path / "packed/about.json").read_text())["mean"], np.float32)
+    kept = np.load(tmp_path / "run/mean.npy")
+    np.testing.assert_array_equal(kept, expected.reshape(3, 73, 73))
+    with hydra.initialize_config_dir(str(conf_dir()), version_base="1.3"):
+        cfg = hydra.compose("config", [f"run={tmp_path / 'run'}", "data=parts", f"cache_dir={cache}", *DATA])
+    data = load_network(cfg, ["data=parts"]).data
+    assert torch.equal(data.stored_mean, torch.from_numpy(kept))
+    assert data.stored_size == 73
+
+
 def sharded(folder: Path, cache: Path, *arguments: str) -> subprocess.CompletedProcess:
     command = [sys.executable, "-m", "convlens.cli.main", *arguments, f"cache_dir={cache}"]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
@@ -89,8 +104,8 @@ def test_two_processes_train_and_test_from_shards(convlens, packed, tmp_path, ca
     tests = [np.load(tmp_path / name / "results/test/predictions.npz") for name in ("one", "two")]
     assert tests[0]["images"].tolist() == tests[1]["images"].tolist() == [f"test/{i}" for i in range(25)]
     assert tests[0]["labels"].tolist() == tests[1]["labels"].tolist()
-    seen = np.load(tmp_path / "two/results/seen/predictions.npz")["images"]
-    assert seen.tolist() == [f"train/{i}" for i in range(25)]
+    trained_on = np.load(tmp_path / "two/results/train_eval/predictions.npz")["images"]
+    assert trained_on.tolist() == [f"train/{i}" for i in range(25)]
 
 
 def test_more_processes_than_images_are_refused_before_they_start(refused, packed, small):
@@ -108,12 +123,14 @@ def test_other_data_go_on_by_epochs_only(refused, small):
 
 
 def test_what_cannot_be_packed_or_read_is_refused(refused, packed):
-    assert "task=pack needs a folder to write to" in refused("task=pack", *DATA)
+    assert "task=write_shards needs a folder to write to" in refused("task=write_shards", *DATA)
     assert "task.shard_bytes=abc: give a size such as 64MB" in refused(
-        "task=pack", *DATA, "task.output=x", "task.shard_bytes=abc"
+        "task=write_shards", *DATA, "task.output=x", "task.shard_bytes=abc"
     )
-    said = refused("task=pack", "data.source.train=100", "data.source.test=24", "task.output=packed")
-    assert said == "packed/train holds other images than asked for: remove it, or choose another folder"
-    assert "packs images of a data set" in refused("task=pack", "data=shards", "data.root=packed", "task.output=x")
+    said = refused("task=write_shards", "data.source.train=100", "data.source.test=24", "task.output=packed")
+    assert said == "packed/train holds other images: remove it, or choose another folder"
+    assert "data=shards are shards already" in refused(
+        "task=write_shards", "data=shards", "data.root=packed", "task.output=x"
+    )
     assert "nowhere holds no shards" in refused(*TRAIN, "data.root=nowhere")
     assert "add callbacks=none" in refused(*TRAIN, "callbacks=paper", "run_dir=drawn")

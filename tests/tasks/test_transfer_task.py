@@ -191,7 +191,7 @@ def test_other_data_use_the_mean_image_of_the_run(convlens, run, photos):
 
 
 CHANGES = (
-    "task.view=ten", "data.image_size=80", "data.fit=squeeze", "data.mean=[1,2,3]", "data.std=2", "task.pooling=max",
+    "task.view=ten", "data.image_size=80", "data.resize_mode=squeeze", "data.mean=[1,2,3]", "data.std=2", "task.pooling=max",
     "task.pool_size=3", "model.net.width=0.2", "seed=1",
 )  # fmt: skip
 
@@ -236,7 +236,7 @@ def test_networks_that_differ_only_in_settings_have_their_own_features(convlens,
 
 def test_jobs_with_other_settings_use_another_directory(convlens, photos, tmp_path):
     own = ("-m", "experiment=transfer", *CALTECH, "model.net.width=0.1", "layer=5", "images_per_class=3")
-    outcome = convlens(*own, "fold=0,1", "probe=svm", "data.fit=crop,squeeze", "task.C=1")
+    outcome = convlens(*own, "fold=0,1", "probe=svm", "data.resize_mode=crop,squeeze", "task.C=1")
     assert "4 jobs: 4 done" in outcome.out, outcome
     tables = [table(path.parent) for path in tmp_path.glob("outputs/transfer/*/results/transfer_caltech-101/table.csv")]
     assert [len(one) for one in tables] == [2, 2]

@@ -87,7 +87,8 @@ def datamodule(trainer: L.Trainer) -> GalleryData:
     data = getattr(trainer, "datamodule", None)
     if data is None or not hasattr(data, "plain_dataloader"):
         raise InputError(
-            "drawing callbacks need trainer.fit(datamodule=convlens.data.ImageData(...)), not bare loaders"
+            "drawing callbacks need trainer.fit(datamodule=convlens.data.ImageData(...)), not bare loaders or "
+            "data=shards: give that, or add callbacks=none"
         )
     return data
 

@@ -26,6 +26,7 @@ from convlens.ops.op_table import (
     classify,
     is_in_place,
     joins_other_axis,
+    map_tensors,
     padding_value,
     spatial_operands,
     tensors_in,
@@ -157,17 +158,14 @@ class WindowForward(TorchFunctionMode):
         grids = [self._grids[id(t)][1] for t in inputs]
         shared = (_intersection([grid[0] for grid in grids], name), _intersection([grid[1] for grid in grids], name))
 
-        def cropped(value: object) -> object:
-            if isinstance(value, list | tuple):
-                return type(value)(cropped(item) for item in value)
-            if isinstance(value, Tensor) and id(value) in self._grids:
-                for axis, span in enumerate(self._grids[id(value)][1]):
-                    if span != shared[axis]:
-                        value = crop(value, axis - 2, span.bounds[0], shared[axis].bounds, 0.0)
+        def cropped(value: Tensor) -> Tensor:
+            for axis, span in enumerate(self._grids[id(value)][1] if id(value) in self._grids else ()):
+                if span != shared[axis]:
+                    value = crop(value, axis - 2, span.bounds[0], shared[axis].bounds, 0.0)
             return value
 
-        own = [cropped(arg) for arg in args]
-        result = func(*own, **{key: cropped(value) for key, value in kwargs.items()})
+        own = map_tensors(cropped, args)
+        result = func(*own, **map_tensors(cropped, kwargs))
         if is_in_place(name) and own[0] is not args[0]:
             return args[0]  # which was changed through the view
         return self._track(result, shared)

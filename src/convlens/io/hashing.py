@@ -4,8 +4,17 @@ import hashlib
 import json
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Protocol, runtime_checkable
 
-import numpy as np
+
+@runtime_checkable
+@runtime_checkable
+class SupportsTobytes(Protocol):
+    """An array that gives its values as bytes, in C order."""
+
+    def tobytes(self) -> bytes:
+        """Return the values."""
+        ...
 
 
 def digest_bytes(*chunks: bytes, size: int = 16) -> str:
@@ -26,12 +35,12 @@ def digest_json(value: object, *, sort_keys: bool = False, size: int = 16) -> st
     return digest_bytes(json.dumps(value, sort_keys=sort_keys).encode(), size=size)
 
 
-def digest_named_arrays(arrays: Iterable[tuple[str, np.ndarray]]) -> str:
+def digest_named_arrays(arrays: Iterable[tuple[str, SupportsTobytes]]) -> str:
     """Return a digest of arrays and their names, in the given order; equal bytes of other shapes give the same one."""
     digest = hashlib.blake2b(digest_size=16)
     for name, array in arrays:
         digest.update(name.encode())
-        digest.update(np.ascontiguousarray(array).data)
+        digest.update(array.tobytes())
     return digest.hexdigest()
 
 

@@ -5,8 +5,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
 from convlens.errors import BusyError
 from convlens.io.rank import is_rank_zero
 
@@ -23,6 +21,8 @@ def file_lock(path: Path, activity: str) -> Iterator[None]:
         path: the lock file; its folder exists.
         activity: what the other process does, for the log, such as ``building DIR``.
     """
+    from filelock import FileLock, Timeout  # slow to import, and not needed for `convlens --help`
+
     lock = FileLock(path)
     try:
         lock.acquire(timeout=0)
@@ -55,6 +55,8 @@ def directory_lock(folder: Path, *, wait: bool = False) -> Iterator[None]:
         with file_lock(path, f"working in {folder}"):
             yield
         return
+    from filelock import FileLock, Timeout
+
     lock = FileLock(path)
     try:
         lock.acquire(timeout=0)

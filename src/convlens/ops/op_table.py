@@ -159,6 +159,15 @@ def tensors_in(value: object) -> Iterable[Tensor]:
             yield from tensors_in(item)
 
 
+def map_tensors(convert: Callable[[Tensor], Tensor], value: Any) -> Any:
+    """Return arguments of a call with the tensors in nested lists, tuples and dictionaries converted."""
+    if isinstance(value, dict):
+        return {key: map_tensors(convert, item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value)(map_tensors(convert, item) for item in value)
+    return convert(value) if isinstance(value, Tensor) else value
+
+
 def leaves_space_alone(name: str, args: Args, kwargs: Kwargs) -> bool:
     """Return whether a call of one of `VIEWS` concerns only the axes before the last two, if height and width stay."""
     if not args or not isinstance(args[0], Tensor):

@@ -25,6 +25,15 @@ OLD_KEYS: tuple[tuple[str, str, str], ...] = (
     ("task.occlude", "others", "search_images"),
     ("task.project", "images_at_once", "max_images"),
     ("task.project", "rules.seed", "rules.signal"),
+    ("task.transfer", "beside", "baselines"),
+    ("task.transfer", "c", "C"),
+    ("task.transfer", "cells", "pool_size"),
+    ("task.transfer", "drawn", "num_examples"),
+    ("task.transfer", "exclusive", "multilabel_policy"),
+    ("task.transfer", "inner_folds", "cv_folds"),
+    ("task.transfer", "normalise", "normalize"),
+    ("task.transfer", "random", "random_weights_control"),
+    ("task.transfer", "together", "extract_all_layers"),
 )
 OLD_OPTIONS = {("task", "pack"): "write_shards"}
 """Options of groups: group and old name to new name."""

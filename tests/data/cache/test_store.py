@@ -123,10 +123,10 @@ def test_the_key_of_the_cropped_images_is_what_it_was(tmp_path):
     assert cache_key(image_index, 16) == "6b53ced6de47ce66"
 
 
-def build_and_say(barrier, queue, files, cache, diary):
+def build_and_say(barrier, queue, files, cache_dir, diary):
     write_down_decoding(diary, seconds=0.005)
     barrier.wait()
-    cache = cache_images(files, SIZE, cache)
+    cache = cache_images(files, SIZE, cache_dir)
     queue.put(np.load(cache.pixels_path).sum())
 
 

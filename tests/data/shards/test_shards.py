@@ -142,8 +142,6 @@ def test_what_cannot_be_read_is_refused(packed, tmp_path):
         shards(broken).class_names  # noqa: B018
     with pytest.raises(InputError, match="the shards hold squares of 16 px"):
         ShardedData(str(packed), image_size=17).class_names  # noqa: B018
-    with pytest.raises(InputError, match="add callbacks=none"):
-        shards(packed).plain_dataloader("val")
 
 
 def test_packing_goes_on_with_the_split_that_is_missing(packed, images, tmp_path):

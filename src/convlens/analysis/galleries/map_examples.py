@@ -38,7 +38,7 @@ class MapExamples:
         if loader is not None:
             self.top = top_activations(net, loader, [layer], k=EXAMPLES)[layer]
 
-    def tiles(self, image: Float[Tensor, "c h w"], index: int, number: int) -> list[UInt8[np.ndarray, "h w 3"]]:
+    def tiles(self, image: Float[Tensor, "c h w"], index: int, number: int) -> list[UInt8[np.ndarray, "_ _ 3"]]:
         """Return projections of a map, cropped to the receptive field, with one gain for all.
 
         Args:

@@ -6,9 +6,8 @@ operation that mixes positions (flattening, global pooling, attention) gets whol
 computed on whole maps.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
 
 import torch
 from jaxtyping import Float, Int
@@ -43,6 +42,7 @@ from convlens.ops.op_table import (
     classify,
     is_in_place,
     joins_other_axis,
+    map_tensors,
     padding_value,
     spatial_operands,
     tensors_in,
@@ -118,7 +118,9 @@ class IncrementalForward(TorchFunctionMode):
         zeros = torch.zeros_like(every)
         return gather_maps(rows, region.window_cells(every, zeros, zeros, region.size, len(rows)), region.size)
 
-    def __torch_function__(self, func: Callable, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+    def __torch_function__(
+        self, func: Callable, types: Sequence[type], args: Args = (), kwargs: Kwargs | None = None
+    ) -> object:
         """Run an operation on cells, or on whole maps if it mixes positions."""
         kwargs = kwargs or {}
         inputs = [t for t in tensors_in([*args, *kwargs.values()]) if t in self._regions]
@@ -132,7 +134,7 @@ class IncrementalForward(TorchFunctionMode):
             if isinstance(value, Tensor):
                 raise NotLocalError("a view such as .data")  # what is written to it would be lost
             return value
-        result = None
+        result: object = None
         self.channels_separate &= name not in MIX_CHANNELS | CHANNEL_VIEWS
         kind = classify(name, args, kwargs)
         if kind == "window":
@@ -147,7 +149,7 @@ class IncrementalForward(TorchFunctionMode):
         self._regions[cells] = region
         return cells
 
-    def _track_all(self, result: Any, region: ChangedRegion) -> Any:
+    def _track_all(self, result: object, region: ChangedRegion) -> object:
         for output in tensors_in(result):
             self._track(output, region)
         return result
@@ -168,26 +170,17 @@ class IncrementalForward(TorchFunctionMode):
         size = torch.Size([len(region.bounds), *cells.shape[1:-2], *region.size])
         return size if dim is None else size[dim]
 
-    def _on_whole_maps(self, func: Callable, name: str, args: Args, kwargs: Kwargs) -> Any:
+    def _on_whole_maps(self, func: Callable, name: str, args: Args, kwargs: Kwargs) -> object:
         """Run an operation on whole maps."""
         if name == "__setitem__" or (name.endswith("_") and not name.startswith("__")):
             raise NotLocalError(f"{name} in place")
-        args, kwargs = self._replaced(self.maps, args), self._replaced(self.maps, kwargs)
-        result = func(*args, **kwargs)
+        result = func(*map_tensors(self.maps, args), **map_tensors(self.maps, kwargs))
         self.channels_separate = False
         if any(True for _ in tensors_in(result)):
             self.full_operations.append(name or str(func))
         return result
 
-    def _replaced(self, convert: Callable[[Tensor], Tensor], value: Any) -> Any:
-        """Replace the tracked tensors in arguments."""
-        if isinstance(value, dict):
-            return {key: self._replaced(convert, item) for key, item in value.items()}
-        if isinstance(value, list | tuple):
-            return type(value)(self._replaced(convert, item) for item in value)
-        return convert(value) if isinstance(value, Tensor) and value in self._regions else value
-
-    def _window_operation(self, func: Callable, name: str, given: Kwargs) -> Any:
+    def _window_operation(self, func: Callable, name: str, given: Kwargs) -> Tensor | None:
         """Run a convolution, pooling or padding on the changed boxes; None if it needs whole maps."""
         cells = given.pop("input")
         region = self._regions[cells]
@@ -234,7 +227,7 @@ class IncrementalForward(TorchFunctionMode):
         others = [t for t in spatial_operands(name, args, kwargs) if t not in self._regions]
         return all(all(n == 1 for n in (*t.shape[:-3], *t.shape[-2:])) for t in others)
 
-    def _pointwise(self, func: Callable, name: str, args: Args, kwargs: Kwargs, inputs: list[Tensor]) -> Any:
+    def _pointwise(self, func: Callable, name: str, args: Args, kwargs: Kwargs, inputs: list[Tensor]) -> object:
         """Run an operation on each cell; operands with different boxes get boxes that contain those of all."""
         regions = [self._regions[t] for t in inputs]
         joint = regions[0]
@@ -247,12 +240,12 @@ class IncrementalForward(TorchFunctionMode):
             args[0].data = self._in_layout(joint, args[0])
             self._track(args[0], joint)
         convert = partial(self._in_layout, joint)
-        return self._track_all(func(*self._replaced(convert, args), **self._replaced(convert, kwargs)), joint)
+        return self._track_all(func(*map_tensors(convert, args), **map_tensors(convert, kwargs)), joint)
 
     def _in_layout(self, joint: ChangedRegion, cells: Tensor) -> Tensor:
-        """Return cells in the layout of another region."""
-        region = self._regions[cells]
-        if region.same_as(joint):
+        """Return cells in the layout of another region; a tensor that is not tracked stays as it is."""
+        region = self._regions.get(cells)
+        if region is None or region.same_as(joint):
             return cells
         rows = cells_as_rows(cells)
         return rows_as_cells(rows.index_select(0, region.cells_in_layout(joint, len(rows)).to(rows.device)))

@@ -5,7 +5,7 @@ import os
 import warnings
 from collections.abc import Sequence
 from functools import cached_property
-from typing import Literal, NoReturn
+from typing import Literal
 
 import lightning as L
 import numpy as np
@@ -147,16 +147,6 @@ class ShardedData(L.LightningDataModule):
     def eval_dataloader(self, split: str, limit: int | None = None) -> DataLoader[LoaderBatch]:
         """Return the first ``limit`` images of a split in order."""
         return self._ordered_loader(split, max(1, self.batch_size // self.test_views), limit)
-
-    def plain_dataloader(self, split: str, limit: int | None = None) -> NoReturn:
-        """Refuse what callbacks that draw images ask for.
-
-        Raises:
-            InputError: always; shards are for training and testing.
-        """
-        raise InputError("data=shards is for training and testing: add callbacks=none, or use the data set itself")
-
-    dataset = plain_dataloader
 
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> tuple[Tensor, Tensor, Tensor]:
         """Convert bytes to normalized crops [n, 3, c, c], or ten views [n, 10, 3, c, c], on the network's device."""
