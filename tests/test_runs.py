@@ -16,6 +16,7 @@ import convlens
 from convlens.errors import InputError
 from convlens.nets import zfnet
 from convlens.nets.weights import load_weights
+from convlens.runs import subject
 from convlens.runs.compose import conf_dir, register_resolvers
 from convlens.runs.record import check_same, clear, command_line, recorded, status
 from convlens.runs.run_config import plain
@@ -346,6 +347,21 @@ def test_an_unknown_checkpoint_is_answered_with_those_there_are(tmp_path):
         (tmp_path / "checkpoints" / f"{name}.ckpt").touch()
     with pytest.raises(InputError, match=r"no checkpoint 'epoch_002' in .*: there is best, last"):
         checkpoint_path(tmp_path, "epoch_002")
+
+
+def test_the_number_of_classes_is_that_of_the_record_whatever_the_last_tensor_is(trained, monkeypatch):
+    asked, _ = trained
+    built: list[int] = []
+    monkeypatch.setattr(subject, "build_net", lambda cfg, classes: built.append(classes) or nn.Identity())
+    monkeypatch.setattr(subject, "load_weights", lambda *_: None)
+    file = Path(asked.run) / "checkpoints/best.ckpt"
+    state = torch.load(file, weights_only=True)
+    state["state_dict"]["net.steps"] = torch.tensor(7)  # such as a count of batches
+    torch.save(state, file)
+    load_network(asked, [])
+    (Path(asked.run) / "run.json").write_text(json.dumps(record(Path(asked.run)) | {"num_classes": 5}))
+    load_network(asked, [])
+    assert built == [12, 5]
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""An epoch of training batches from the cache of decoded images, against decoding the JPEG files each time."""
+"""Time of an epoch of training batches: the cache of decoded images against decoding the JPEG files each time."""
 
 import statistics
 import tempfile
@@ -21,7 +21,7 @@ CASES = {"imagenette-224-subset": 224, "tiny-imagenet-200-subset": 56}
 
 
 def decoding_loader(train: Path, image_size: int, workers: int = 0) -> DataLoader:
-    """What one writes with torchvision: open, resize, crop, mirror, to a tensor."""
+    """Return the usual torchvision loader: open, resize, crop, mirror, convert to a tensor."""
     steps = [
         v2.Resize(default_stored_size(image_size)),
         v2.RandomCrop(image_size),
@@ -33,7 +33,7 @@ def decoding_loader(train: Path, image_size: int, workers: int = 0) -> DataLoade
 
 
 def seconds(loader: Iterable) -> float:
-    """Time of one epoch."""
+    """Return the time of one epoch."""
     start = time.perf_counter()
     for _ in loader:
         pass
@@ -41,7 +41,7 @@ def seconds(loader: Iterable) -> float:
 
 
 def compare(name: str, image_size: int, cache_dir: str) -> dict:
-    """The two epochs in turn; medians."""
+    """Return the median times of the two epochs, measured in turn."""
     source = ImageFolder(DATA / name / "train", test_share=0.01)
     data = ImageData(source, image_size=image_size, batch_size=BATCH, val_share=0.0, cache_dir=cache_dir)
     ours, reference = data.train_dataloader(), decoding_loader(DATA / name / "train", image_size)
@@ -56,6 +56,6 @@ def compare(name: str, image_size: int, cache_dir: str) -> dict:
 
 
 def run() -> list[dict]:
-    """One row for each data set that is there."""
+    """Return a row for each data set that exists."""
     with tempfile.TemporaryDirectory() as cache_dir:
         return [compare(name, size, cache_dir) for name, size in CASES.items() if (DATA / name).is_dir()]

@@ -1,4 +1,4 @@
-"""Training batches from packed shards, against the JPEG files of a folder, with the same workers."""
+"""Time of training batches: shards against the JPEG files of a folder, with the same workers."""
 
 import statistics
 import tempfile
@@ -16,9 +16,9 @@ NAME, SIZE, CROP, WORKERS, ROUNDS = "imagenette-224-subset", 256, 224, 1, 5
 
 
 def seconds(loader: Iterable, data: ShardedData | None = None) -> float:
-    """For each image of an epoch, from the first batch on: an epoch of ImageNet does not wait for workers to start.
+    """Return the time of an image in an epoch, without the start of the workers, which is short in a long epoch.
 
-    Of shards, crops are taken where the network would be.
+    Images of shards are cropped as on the network's device.
     """
     start, count = 0.0, 0
     for batch in loader:
@@ -32,7 +32,7 @@ def seconds(loader: Iterable, data: ShardedData | None = None) -> float:
 
 
 def run() -> list[dict]:
-    """One row, if the images are there."""
+    """Return one row if the images exist, else none."""
     if not (DATA / NAME).exists():
         return []
     with tempfile.TemporaryDirectory() as folder:

@@ -1,4 +1,4 @@
-"""A training step of ``Classifier`` under Lightning, the default callbacks waiting, against a bare PyTorch loop."""
+"""Time of a training step: ``Classifier`` under Lightning with idle default callbacks against a bare PyTorch loop."""
 
 import json
 import statistics
@@ -26,18 +26,18 @@ STEPS, WARM_UP, BATCH, SIZE, WIDTH = 80, 5, 64, 64, 0.5
 
 
 def network() -> nn.Module:
-    """The same start for both."""
+    """Return the network with the same weights for both."""
     torch.manual_seed(0)
     return zfnet(12, input_size=SIZE, width=WIDTH, init="he").train()
 
 
 def sgd(parameters: Iterator[nn.Parameter]) -> torch.optim.Optimizer:
-    """The same optimiser for both."""
+    """Return the same optimizer for both."""
     return torch.optim.SGD(parameters, lr=1e-3, momentum=0.9)
 
 
 class InTurn:
-    """Batches for Lightning; between two of its steps, the same batch goes through the bare loop."""
+    """Batches for Lightning; between two of its steps, the bare loop trains on the same batch."""
 
     def __init__(self) -> None:
         self.net = network()
@@ -61,7 +61,7 @@ class InTurn:
             self.ours.append(process_time() - middle)
 
     def bare_step(self, images: Tensor, labels: Tensor) -> None:
-        """What one writes by hand."""
+        """Train on a batch as in a loop written by hand."""
         loss = F.cross_entropy(self.net(images), labels)
         self.optimizer.zero_grad()
         loss.backward()
@@ -69,7 +69,7 @@ class InTurn:
 
 
 class Data(L.LightningDataModule):
-    """The batches, as the callbacks that draw expect them."""
+    """A data module of the batches, with the methods that drawing callbacks need."""
 
     def __init__(self, batches: InTurn) -> None:
         super().__init__()
@@ -85,7 +85,7 @@ class Data(L.LightningDataModule):
 
 
 def usual(folder: Path) -> dict[str, list]:
-    """The callbacks of a usual run, with all their epochs past the one that is timed, and its logger."""
+    """Return the default callbacks, with epochs after the timed one, and the default logger."""
     with initialize_config_dir(str(conf_dir()), version_base="1.3"):
         cfg = compose("config", [f"run_dir={folder}", "job_name=bench"])
     return {
@@ -95,7 +95,7 @@ def usual(folder: Path) -> dict[str, list]:
 
 
 def time_steps() -> list[float]:
-    """Median CPU seconds of a step, ours and the bare one."""
+    """Return the median CPU seconds of a step, ours and the bare one."""
     register_resolvers()
     quiet_lightning()
     batches = InTurn()
@@ -108,7 +108,7 @@ def time_steps() -> list[float]:
 
 
 def run() -> list[dict]:
-    """One row."""
+    """Return one row."""
     note = f"zfnet, {SIZE} px, width {WIDTH}, batch {BATCH}, median of {STEPS - WARM_UP} steps; CPU time of one thread"
     return [row("training step under Lightning", *in_a_process(__name__), 1.03, note, less_is_better=True)]
 

@@ -255,8 +255,14 @@ def test_unreadable_images_are_left_out_and_named(root, caplog):
     spoil(root, "train/bee/image_0003.png", "test/cow/image_0001.png")
     data = make(root)
     data.setup()
-    assert "1 of 30 images of images are unreadable: train/bee/image_0003.png (empty file); they are left out" in caplog.text
-    assert "1 of 12 images of images are unreadable: test/cow/image_0001.png (empty file); they are left out" in caplog.text
+    assert (
+        "1 of 30 images of images are unreadable: train/bee/image_0003.png (empty file); they are left out"
+        in caplog.text
+    )
+    assert (
+        "1 of 12 images of images are unreadable: test/cow/image_0001.png (empty file); they are left out"
+        in caplog.text
+    )
     assert sum(len(data.dataset(split)) for split in ("train", "val")) == 29
     names = [data.image_id("test", i) for i in range(11)]
     assert "test/cow/image_0001.png" not in names

@@ -4,27 +4,21 @@ import json
 import logging
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from unittest import mock
 
-import hydra
 import pytest
 import torch
 from filelock import FileLock
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import HydraException
-from omegaconf import DictConfig, open_dict, read_write
-from omegaconf.errors import OmegaConfBaseException
 
-from convlens.cli.arguments import with_task
 from convlens.cli.main import main
 from convlens.errors import InputError
-from convlens.runs.compose import conf_dir, groups, register_resolvers
-from convlens.runs.config_errors import explain
 from convlens.runs.dispatch import dispatch
+from tests.composed_job import job_config
 
 SMALL_DATA = ("data.source.train=48", "data.source.test=24", "model.net.width=0.1", "recipe.max_epochs=2")
 
@@ -97,9 +91,12 @@ def refused(tmp_path: Path, cache: Path) -> Callable[..., str]:
     """Composes and dispatches what cannot be done, in this process, and gives the one line of its error."""
 
     def call(*arguments: str) -> str:
-        with contextlib.chdir(tmp_path), pytest.raises(InputError) as caught:
-            with job_config(*arguments, f"cache_dir={cache}") as (cfg, overrides):
-                dispatch(cfg, overrides)
+        with (
+            contextlib.chdir(tmp_path),
+            pytest.raises(InputError) as caught,
+            job_config(*arguments, f"cache_dir={cache}") as (cfg, overrides),
+        ):
+            dispatch(cfg, overrides)
         assert "\n" not in str(caught.value)
         return str(caught.value)
 
@@ -119,29 +116,6 @@ def refused_command(convlens: Callable[..., Outcome]) -> Callable[..., str]:
         return outcome.err.removeprefix("convlens: ").strip()
 
     return call
-
-
-@contextlib.contextmanager
-def job_config(*arguments: str) -> Iterator[tuple[DictConfig, list[str]]]:
-    """The configuration of a job and its overrides, as `convlens` hands them to it, without a directory or a log."""
-    overrides = with_task(arguments)
-    register_resolvers()
-    GlobalHydra.instance().clear()
-    before = HydraConfig.instance().cfg
-    with hydra.initialize_config_dir(str(conf_dir()), version_base="1.3"):
-        try:
-            config = hydra.compose("config", overrides, return_hydra_config=True)
-        except (HydraException, OmegaConfBaseException) as error:
-            raise InputError(explain(error, overrides, groups())) from error
-        job = config.copy()
-        with read_write(job), open_dict(job):
-            del job["hydra"]
-            config.hydra.overrides.task = list(overrides)
-        HydraConfig.instance().set_config(config)
-        try:
-            yield job, overrides
-        finally:
-            HydraConfig.instance().cfg = before
 
 
 @pytest.fixture(scope="session")

@@ -17,7 +17,7 @@ from convlens.io import atomic as files
 from convlens.runs.compose import options
 from convlens.runs.dispatch import check
 from convlens.systems import Classifier
-from tests.tasks.conftest import job_config
+from tests.composed_job import job_config
 
 COMMAND = [sys.executable, "-c", "from convlens.cli.main import main; main()"]
 
@@ -127,7 +127,7 @@ def test_what_cannot_be_composed_is_said_in_one_line(refused, tmp_path, argument
         ("+recipe.optimizer.momentum=3", "recipe.optimizer.momentum is no setting: there are params, lr, betas"),
         (
             "model.net._target_=convlens.nets.wobble",
-            "model.net._target_=convlens.nets.wobble cannot be imported (No mo",
+            "model.net._target_=convlens.nets.wobble cannot be imported (",
         ),
         ("data=shards", "data.root is missing: give text"),
     ],

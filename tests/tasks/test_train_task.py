@@ -77,7 +77,7 @@ def test_the_metrics_say_what_was_tested(trained):
     assert metrics["parameters"] == sum(v.numel() for k, v in weights.items() if k.startswith("net."))
     assert metrics["val/top1_error"] == pytest.approx(min(errors), abs=1e-3)
     measures = {
-        f"{s}/{m}" for s in ("test", "seen") for m in ("loss", "top1_error", "top5_error", "mean_class_accuracy")
+        f"{s}/{m}" for s in ("test", "train_eval") for m in ("loss", "top1_error", "top5_error", "mean_class_accuracy")
     }
     numbers = {"best_epoch", "epochs", "parameters", "conv_parameters"}
     assert set(metrics) == measures | numbers | {"val/top1_error"}
@@ -90,7 +90,7 @@ def test_seen_is_what_the_test_would_find_on_the_first_training_images(trained, 
     with torch.no_grad():
         mean = [net.eval()(images[i][0]).softmax(1).mean(0) for i in range(24)]
     wrong = [int(mean[i].argmax()) != int(images[i][1]) for i in range(24)]
-    assert read(trained, "metrics.json")["seen/top1_error"] == pytest.approx(100 * np.mean(wrong), abs=1e-4)
+    assert read(trained, "metrics.json")["train_eval/top1_error"] == pytest.approx(100 * np.mean(wrong), abs=1e-4)
 
 
 def test_the_record_says_what_was_done(trained):
@@ -100,6 +100,7 @@ def test_the_record_says_what_was_done(trained):
     assert command.startswith("convlens data.source.train=48 ")
     assert "'job_name=tiny zfnet'" in command  # can be typed as it is
     assert len(record.pop("settings")) == 16
+    assert (record.pop("num_classes"), record.pop("class_names")[:2]) == (12, ["bear", "bug"])
     assert record == {
         "task": "train",
         "name": "tiny zfnet",
@@ -141,7 +142,7 @@ def test_a_finished_run_is_reused_and_that_is_said_in_one_line(convlens, copied,
     before = {path: path.stat().st_mtime_ns for path in copied.rglob("*") if path.name != "run.log"}
     outcome = convlens(*same)
     assert (outcome.code, outcome.err) == (0, "")
-    assert outcome.out == "run is finished: reused (force=true does it anew)\n"
+    assert outcome.out == "run is finished: reused (force=true trains it anew)\n"
     assert {path: path.stat().st_mtime_ns for path in before} == before
 
 
@@ -152,7 +153,7 @@ def test_a_finished_run_is_reused_with_another_logger_or_device(convlens, copied
 @pytest.mark.parametrize(
     ("setting", "said"),
     [
-        ("seed=1", "run holds a run with data.seed=0, not 1: choose another run_dir, or force=true to do it anew"),
+        ("seed=1", "run holds a run with data.seed=0, not 1: choose another run_dir, or force=true to train it anew"),
         ("recipe.max_epochs=3", "run holds a run with recipe.max_epochs=2, not 3"),
         ("trainer.max_epochs=3", "run holds a run with trainer.max_epochs=2, not 3"),
         ("model=alexnet", "run holds a run with model.name=zfnet, not alexnet"),
@@ -166,15 +167,17 @@ def test_a_run_directory_of_other_settings_is_refused(refused, copied, same, set
 
 def test_force_does_a_finished_run_anew_and_leaves_nothing_of_it(convlens, copied, small):
     (copied / "metrics.csv").write_text("epoch,train/loss\n7,1.0\n")
+    (copied / "run.json").write_text(json.dumps(read(copied, "run.json") | {"seconds": 1000.0}))
     (copied / "results" / "evolution" / "epoch_009.npz").touch()
     metrics = read(copied, "metrics.json")
     outcome = convlens(*small, "run_dir=run", "callbacks=none", "recipe.max_epochs=1", "force=true")
     assert outcome.code == 0, outcome
     with (copied / "metrics.csv").open() as file:
         assert [row["epoch"] for row in csv.DictReader(file)] == ["1"]
-    assert {path.name for path in (copied / "results").iterdir()} == {"seen", "test"}
+    assert {path.name for path in (copied / "results").iterdir()} == {"train_eval", "test"}
     assert read(copied, "metrics.json") != metrics
     assert read(copied, "metrics.json")["epochs"] == 1
+    assert read(copied, "run.json")["seconds"] < 1000  # those of the cleared run are not counted
     assert yaml.safe_load((copied / "config.yaml").read_text())["recipe"]["max_epochs"] == 1
 
 
@@ -188,7 +191,8 @@ def test_what_is_stopped_before_it_begins_anew_leaves_the_finished_run(convlens,
 
 def test_what_another_process_does_meanwhile_is_seen(convlens, refused, copied, same, monkeypatch):
     with monkeypatch.context() as patched:  # as it was when the command was typed
-        patched.setattr("convlens.tasks.train.run_records", Mock())
+        patched.setattr("convlens.tasks.train.check_same", Mock())
+        patched.setattr("convlens.tasks.train.status", Mock(return_value="absent"))
         outcome = convlens(*same)
         assert outcome.out.splitlines()[-1] == "run was finished meanwhile: reused"
         assert "run holds a run with data.seed=0, not 1" in refused(*same, "seed=1")
@@ -273,8 +277,8 @@ def test_a_network_with_fewer_outputs_than_classes_is_refused(refused, small):
     [
         ("seed=abc", "seed=abc: give a whole number from 0"),
         ("seed=-1", "seed=-1: give a whole number from 0"),
-        ("recipe.optimizer.lr=abc", "the optimizer cannot be made from its settings"),
-        ("recipe.optimizer.lr=nan", "the optimizer cannot be made from its settings: Invalid learning rate"),
+        ("recipe.optimizer.lr=abc", "recipe.optimizer.lr=abc: give a number"),
+        ("recipe.optimizer.lr=nan", "recipe.optimizer cannot be made from its settings: Invalid learning rate"),
         ("callbacks.evolution.layers=[conv9]", "unknown layer 'conv9'"),
         ("callbacks.projections.layers=[conv9]", "unknown layer 'conv9'"),
         ("data.val_share=0", "TopProjections searches the split 'val', which holds no image: raise data.val_share"),

@@ -24,13 +24,13 @@ class ChannelsLast(nn.Module):
         self.patches = nn.Conv2d(3, channels, 4, 4)
         self.norm = nn.LayerNorm(channels)
         self.mlp = nn.Sequential(nn.Linear(channels, 2 * channels), nn.GELU(), nn.Linear(2 * channels, channels))
-        self.residual = nn.Identity()
+        self.maps, self.residual = nn.Identity(), nn.Identity()
         self.back = nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.patches(x).flatten(2).transpose(1, 2)
         x = self.norm(x)
-        x = x.reshape(len(x), 5, -1, x.shape[-1])
+        x = self.maps(x.reshape(len(x), 5, -1, x.shape[-1]))
         x = self.residual(x + self.mlp(x))
         return self.back(x.permute(0, 3, 1, 2))
 
@@ -40,9 +40,9 @@ class ChannelsLast(nn.Module):
 def test_maps_with_channels_last_are_transposed_whatever_their_size(channels, height, width):
     net = ChannelsLast(channels)
     images = torch.randn(2, 3, height, width)
-    layers = ["patches", "norm", "mlp", "residual", "back"]
+    layers = ["patches", "norm", "maps", "mlp", "residual", "back"]
     assert axes_of(net, layers, (2, 3, height, width)) == {
-        "patches": 1, "norm": 2, "mlp": 3, "residual": 3, "back": 1,
+        "patches": 1, "norm": 2, "maps": 3, "mlp": 3, "residual": 3, "back": 1,
     }  # fmt: skip
     found = extract_features(net, [images], layers)
     torch.testing.assert_close(found["residual"], net(images).flatten(1))
@@ -61,6 +61,19 @@ def test_maps_with_as_many_channels_as_rows_or_columns_are_kept(size):
     found = extract_features(net, [images], ["0", "2", "3"])
     torch.testing.assert_close(found["2"], net.eval()[:3](images).flatten(1))
     torch.testing.assert_close(found["3"], net(images).flatten(1))
+
+
+def test_linear_layers_without_a_convolution_have_their_channels_last():
+    class Net(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.embed, self.norm = nn.Linear(48, 4), nn.LayerNorm(4)
+
+        def forward(self, x: Tensor) -> Tensor:
+            patches = x.unfold(2, 4, 4).unfold(3, 4, 4).permute(0, 2, 3, 1, 4, 5).flatten(3)
+            return self.norm(self.embed(patches))
+
+    assert axes_of(Net(), ["embed", "norm"], (1, 3, 16, 16)) == {"embed": 3, "norm": 3}
 
 
 def test_concatenation_and_scaling_keep_the_axis():

@@ -1,7 +1,7 @@
 """The help of one task: its settings with comments and defaults from its yaml file, types, and example commands."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import is_dataclass
 from typing import Any, get_type_hints
 
@@ -35,27 +35,27 @@ def task_help(task: str) -> str:
         raise InputError(explain(error, [f"task={task}"], groups())) from None
     text = (conf_dir() / "task" / f"{task}.yaml").read_text()
     values: Mapping[str, Any] = OmegaConf.to_container(cfg.task, resolve=False)  # type: ignore[assignment]
-    command, about = header(text, task)
-    lines = [f"{command}", "", *(f"  {line}" for line in about), "", "Settings and their defaults"]
+    commands, about = header(text, task)
+    lines = [commands[0], "", *(f"  {line}" for line in about), "", "Settings and their defaults"]
     settings = list(_settings(values, comments(text), _types(str(values["_target_"])), "task"))
     lines += settings or ["  none"]
-    lines += ["", "Settings of every command: convlens --cfg job. Examples", *_examples(command, values)]
+    lines += ["", "Settings of every command: convlens --cfg job. Examples", *_examples(commands, values)]
     return "\n".join(lines)
 
 
-def header(text: str, task: str) -> tuple[str, list[str]]:
-    """Return the command that a task's file begins with, and what its first comment says about it."""
-    lines = []
+def header(text: str, task: str) -> tuple[list[str], list[str]]:
+    """Return the commands that a task's file begins with, in their short form, and what its first comment says."""
+    commands, about = [], []
     for line in text.splitlines():
         if not line.startswith("#"):
             break
-        if not line.startswith("# @"):
-            lines.append(line.removeprefix("#").strip())
-    command, found, about = lines[0].partition(": ") if lines else ("", "", "")
-    if not (found and command.startswith("convlens ")):
-        return f"convlens {task}", lines
-    short = command.replace(f"task={task}", task) if f"task={task}" in command else command
-    return short, [about, *lines[1:]]
+        said = line.removeprefix("#").strip()
+        if said.startswith("convlens "):
+            command, _, said = said.partition(": ")
+            commands.append(command.replace(f"convlens task={task}", f"convlens {task}"))
+        if said and not said.startswith("@"):
+            about.append(said)
+    return commands or [f"convlens {task}"], about
 
 
 def comments(text: str) -> dict[str, str]:
@@ -106,9 +106,9 @@ def _settings(
         yield "      " + "; ".join(filter(None, [note, kind]))
 
 
-def _examples(command: str, values: Mapping[str, Any]) -> list[str]:
-    """Return two commands: the shortest one, and one that changes a setting."""
-    first = command.replace("run=DIR", "run=outputs/train/zfnet-parts")
-    numbers = [name for name, value in values.items() if isinstance(value, int | float) and not name.startswith("_")]
-    change = f"task.{numbers[0]}={shown(values[numbers[0]])}" if numbers else "seed=1"
-    return [f"  {first}", f"  {first} {change}"]
+def _examples(commands: Sequence[str], values: Mapping[str, Any]) -> list[str]:
+    """Return two commands: those of the task's file, or a second one that changes a setting."""
+    numbers = [name for name, value in values.items() if type(value) in (int, float)]
+    change = f"task.{numbers[0]}={shown(values[numbers[0]])}" if numbers else "run_dir=outputs/mine"
+    two = [*commands, f"{commands[0]} {change}"][:2]
+    return [f"  {command.replace('run=DIR', 'run=outputs/train/zfnet-parts')}" for command in two]

@@ -19,7 +19,8 @@ from convlens.data.sources import (
     VocObjects,
 )
 from convlens.data.splits.export import write_splits
-from convlens.data.splits.protocol import FixedSplit, HeldOutFolds, Protocol, RandomFolds
+from convlens.data.splits.folds import FixedSplit, HeldOutFolds, RandomFolds
+from convlens.data.splits.protocol import Protocol
 
 __all__ = [
     "CachedImages",

@@ -132,7 +132,7 @@ class ImageData(L.LightningDataModule):
         return len(self.class_names)
 
     def setup(self, stage: str | None = None) -> None:
-        """Cache all splits whatever the stage, so that errors in them appear before training."""
+        """Cache all splits at any stage, so that errors in them appear before training."""
         if not self._splits:
             splits, whole = self.splits(), self.limit is None
             size, folder = self.stored_size, self.cache_dir

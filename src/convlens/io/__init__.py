@@ -1,1 +1,1 @@
-"""Files: written whole, hashed, locked."""
+"""Files: atomic writes, digests, locks, arrays and tables."""

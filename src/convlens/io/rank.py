@@ -6,7 +6,7 @@ import os
 def is_rank_zero() -> bool:
     """Return whether this process is the one that writes files.
 
-    Ranks count only together with what the launcher sets beside them, so that a stray variable changes nothing:
+    A rank counts only with the other variables of its launcher, so that a stray variable changes nothing:
 
     ==================================  =======================================  ==============================
     variable                            counts if                                set by

@@ -6,12 +6,13 @@ from pathlib import Path
 import numpy as np
 import torch
 from jaxtyping import Float
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import OmegaConf
 
 from convlens.data import Protocol
 from convlens.errors import InputError
 from convlens.metrics.class_accuracy import mean_class_accuracy
 from convlens.runs.predictions import read_predictions, read_probabilities
+from convlens.runs.run_config import require_config
 from convlens.runs.subject import instantiate
 from convlens.transfer.score_table import Baseline
 from convlens.transfer.targets import Targets
@@ -26,7 +27,7 @@ def read_baseline(run_dirs: Sequence[str] | str, targets: Targets, protocol: Pro
         protocol: the data set.
 
     Raises:
-        InputError: a run has no test predictions, or was trained on other classes or tested on other images.
+        InputError: a directory is not a finished run, or was trained on other classes or tested on other images.
     """
     found: dict[int | None, list[np.ndarray]] = {}
     for run_dir in [run_dirs] if isinstance(run_dirs, str) else run_dirs:
@@ -44,17 +45,11 @@ def read_class_scores(
     """Return a run's training images per class (validation included) and the test score of each class in percent.
 
     Raises:
-        InputError: the run has no test predictions, or was trained on other classes or tested on other images.
+        InputError: it is not a finished run, or was trained on other classes or tested on other images.
     """
     names = protocol.class_names
-    config_file = run_dir / "config.yaml"
-    if not config_file.exists():
-        raise InputError(
-            f"task.baselines: no test predictions in {run_dir}: give directories of finished training runs"
-        )
+    config = require_config(run_dir)
     predictions = read_predictions(run_dir)
-    config = OmegaConf.load(config_file)
-    assert isinstance(config, DictConfig)
     theirs = instantiate(config.data).class_names
     if tuple(theirs) != tuple(names):
         raise InputError(

@@ -136,8 +136,9 @@ def _resolved(cfg: DictConfig) -> dict[str, Any]:
     try:
         return plain(cfg)
     except (OmegaConfBaseException, RecursionError, ValueError, TypeError):
-        for place, node in _interpolations(cfg, ""):
-            _check_interpolation(cfg, place, node)
+        # Names of jobs and directories are made from others, and would be blamed for them.
+        for place, text in sorted(_interpolations(cfg, ""), key=lambda found: "${convlens." in found[1]):
+            _check_interpolation(cfg, place, text)
         raise
 
 
@@ -175,7 +176,8 @@ def _check_directory(path: Path) -> None:
 
 def _store(cfg: DictConfig, place: str, before: object, value: object) -> bool:
     """Put a converted value into the configuration; return whether it differs from the value before."""
-    changed = value != before or isinstance(value, bool) != isinstance(before, bool)
+    same = value == before or (value != value and before != before)  # NaN
+    changed = not same or isinstance(value, bool) != isinstance(before, bool)
     if changed:  # else it keeps its interpolation
         OmegaConf.update(cfg, place, value, force_add=True)
     return changed

@@ -95,20 +95,33 @@ def recorded(
     Raises:
         InputError: another process works in the directory.
     """
-    new = not (run_dir / "run.json").exists()
-    with contextlib.nullcontext() if shared else directory_lock(run_dir):
-        try:
+    existed = run_dir.exists()
+    try:
+        with contextlib.nullcontext() if shared else directory_lock(run_dir), _cleared_if_refused(run_dir):
             if not begin():
                 yield False
                 return
             with _noted(run_dir, cfg, task, command, about or {}):
                 yield True
-        except InputError:
-            if new and not any(run_dir.glob("checkpoints/*")) and not any(run_dir.glob("results/*/*")):
-                clear(run_dir)
-                for name in ("config.yaml", "run.log"):
-                    (run_dir / name).unlink(missing_ok=True)
-            raise
+    except InputError:
+        if not existed:
+            with contextlib.suppress(OSError):  # not empty
+                run_dir.rmdir()
+        raise
+
+
+@contextmanager
+def _cleared_if_refused(run_dir: Path) -> Iterator[None]:
+    """Remove what a job that is refused wrote into a directory without a record, unless there are results."""
+    new = not (run_dir / "run.json").exists()
+    try:
+        yield
+    except InputError:
+        if new and not any(run_dir.glob("checkpoints/*")) and not any(run_dir.glob("results/*/*")):
+            clear(run_dir)
+            for name in ("config.yaml", "run.log"):
+                (run_dir / name).unlink(missing_ok=True)
+        raise
 
 
 @contextmanager

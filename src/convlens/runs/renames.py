@@ -1,8 +1,10 @@
 """Old names of configuration keys and options, and the migration of configurations that were written with them."""
 
+import re
 from collections.abc import Iterable, Mapping, MutableMapping, Sequence
 
 OLD_KEYS: tuple[tuple[str, str, str], ...] = (
+    ("callbacks.*", "rules.seed", "rules.signal"),
     ("data", "corrupt", "on_corrupt"),
     ("data", "fit", "resize_mode"),
     ("model", "init", "pretrained"),
@@ -25,6 +27,7 @@ OLD_KEYS: tuple[tuple[str, str, str], ...] = (
     ("task.occlude", "others", "search_images"),
     ("task.project", "images_at_once", "max_images"),
     ("task.project", "rules.seed", "rules.signal"),
+    ("task.report", "runs", "run_dirs"),
     ("task.transfer", "beside", "baselines"),
     ("task.transfer", "c", "C"),
     ("task.transfer", "cells", "pool_size"),
@@ -35,6 +38,8 @@ OLD_KEYS: tuple[tuple[str, str, str], ...] = (
     ("task.transfer", "random", "random_weights_control"),
     ("task.transfer", "together", "extract_all_layers"),
 )
+OLD_VALUES = (("task.transfer", "normalize", "standardise", "standardize"),)
+"""Values that are called otherwise: scope, key (its present name), old value, new value."""
 OLD_OPTIONS = {("task", "pack"): "write_shards"}
 """Options of groups: group and old name to new name."""
 OLD_TARGETS = {"convlens.tasks.pack.run": "convlens.tasks.write_shards.run"}
@@ -50,15 +55,15 @@ def renamed_key(key: str, names: Sequence[str]) -> str | None:
     """
     for scope, old, new in OLD_KEYS:
         section = "task" if scope.startswith("task.") else "" if scope == "root" else scope
-        before, after = (f"{section}.{name}" if section else name for name in (old, new))
-        exists = {new.partition(".")[0], new.rpartition(".")[2]} & set(names)
-        if exists and (key == before or key.startswith(f"{before}.")):
-            return f"{key} is called {after}{key[len(before) :]} since version 0.2"
+        pattern = re.escape(f"{section}.{old}" if section else old).replace(r"\*", r"[^.]+")
+        found = re.fullmatch(rf"({pattern})(\..*)?", key)
+        if found and {new.partition(".")[0], new.rpartition(".")[2]} & set(names):
+            return f"{key} is called {found[1].removesuffix(old)}{new}{found[2] or ''} since version 0.2"
     return None
 
 
 def migrate(config: MutableMapping[str, object]) -> None:
-    """Rename the old keys and import paths of a resolved configuration, in place.
+    """Rename the old keys, values and import paths of a resolved configuration, in place.
 
     Args:
         config: plain values, such as the content of a run's ``config.yaml``.
@@ -67,24 +72,31 @@ def migrate(config: MutableMapping[str, object]) -> None:
     task = config.get("task")
     name = str(task.get("_target_", "")).removesuffix(".run").rpartition(".")[2] if isinstance(task, Mapping) else ""
     for scope, old, new in OLD_KEYS:
-        section = _section(scope, name)
-        if section is not None:
-            _rename(config, [*filter(None, section.split(".")), *old.split(".")], new.split("."), section)
+        for section in _sections(config, scope, name):
+            _rename(section, old.split("."), new.split("."))
+    for scope, key, before, after in OLD_VALUES:
+        for section in _sections(config, scope, name):
+            if section.get(key) == before:
+                section[key] = after
 
 
-def _section(scope: str, task: str) -> str | None:
-    """Return the dotted section that a scope means for a task; None for the scope of another task."""
-    if scope == "root":
-        return ""
+def _sections(config: MutableMapping[str, object], scope: str, task: str) -> list[MutableMapping[str, object]]:
+    """Return the sections of a configuration that a scope means; none for the scope of another task."""
     kind, _, name = scope.partition(".")
-    if kind != "task":
-        return scope
-    return "task" if name in ("*", task) else None
+    if kind == "root":
+        return [config]
+    if kind == "task" and name not in ("*", task):
+        return []
+    section = config.get(kind)
+    if not isinstance(section, MutableMapping):
+        return []
+    if name == "*" and kind != "task":
+        return [item for item in section.values() if isinstance(item, MutableMapping)]
+    return [section]
 
 
-def _rename(config: MutableMapping[str, object], old: list[str], new: list[str], section: str) -> None:
-    holder = _select(config, old[:-1])
-    target = _select(config, [*filter(None, section.split(".")), *new[:-1]])
+def _rename(section: MutableMapping[str, object], old: Sequence[str], new: Sequence[str]) -> None:
+    holder, target = _select(section, old[:-1]), _select(section, new[:-1])
     if holder is not None and target is not None and old[-1] in holder and new[-1] not in target:
         target[new[-1]] = holder.pop(old[-1])
 

@@ -23,6 +23,7 @@ class RootSettings:
     checkpoint_every: Positive | None
     data_dir: str
     cache_dir: str
+    sweep: str | None = None
 
 
 @dataclass(frozen=True)

@@ -149,7 +149,8 @@ def _convert_union(value: Any, parts: Sequence[Any]) -> Any:
     exact = [part for part in parts if _plain_type(part) is type(value)]
     lists = [part for part in parts if get_origin(part) in SEQUENCES]
     first = lists if isinstance(value, list | tuple) else exact
-    for part in [*first, *(part for part in parts if part not in first)]:
+    others = [part for part in parts if part not in first and not (exact and part in lists)]
+    for part in [*first, *others]:
         try:
             return convert(value, part)
         except MismatchError:

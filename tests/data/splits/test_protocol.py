@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from convlens.data import Caltech101, ImageFolder, PartsImages, PointedImages
 from convlens.data.splits.export import write_splits
+from convlens.data.splits.folds import FixedSplit, HeldOutFolds, RandomFolds, fixed_split
 from convlens.data.splits.image_index import FileIndex
-from convlens.data.splits.protocol import FixedSplit, HeldOutFolds, RandomFolds, fixed_split
 from convlens.data.splits.split import Split, rank_in_class
 from convlens.errors import InputError
 

@@ -65,3 +65,9 @@ def test_a_new_image_leaves_the_others_in_their_order():
     before = np.argsort(rank_in_class(names, np.zeros(20, np.int64), "salt"))
     after = np.argsort(rank_in_class([*names, "new"], np.zeros(21, np.int64), "salt"))
     assert [i for i in after.tolist() if i != 20] == before.tolist()
+
+
+def test_an_index_is_shown_without_its_images(tmp_path):
+    names = [f"{i}.png" for i in range(1000)]
+    image_index = FileIndex("photos", names, np.zeros(1000, np.int64), tmp_path)
+    assert repr(image_index) == "FileIndex(photos: 1000 images, crop)"

@@ -70,7 +70,7 @@ def voc_archives(year: int) -> tuple[Archive, ...]:
 def download_archives(root: Path, archives: tuple[Archive, ...]) -> None:
     """Download and extract a data set that is missing; one process does it, the others wait.
 
-    The archives are removed once all are extracted. A folder that exists and is not empty is kept, whatever it holds.
+    The archives are removed once all are extracted. A folder that exists and is not empty is kept as it is.
 
     Args:
         root: folder of the data set.

@@ -38,7 +38,7 @@ class Disc(NamedTuple):
     radius: float
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class AnnotatedIndex(FileIndex):
     """Image files with the boxes and discs of each; shapes of the same name form one region."""
 

@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 
 from convlens.data.download.catalog import Archive, download_archives
+from convlens.data.splits.folds import fixed_split
 from convlens.data.splits.image_index import FileIndex
-from convlens.data.splits.protocol import Protocol, fixed_split
+from convlens.data.splits.protocol import Protocol
 from convlens.data.splits.split import Split
 from convlens.errors import InputError
 

@@ -20,7 +20,7 @@ from convlens.io.hashing import digest_bytes
 _CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class ArrayIndex(ImageIndex):
     """Images in an array, which are resized only."""
 

@@ -5,8 +5,9 @@ from pathlib import Path
 import numpy as np
 
 from convlens.data.sources.base import Source, check_class_folders, index_class_folders, subfolders, whole_split
+from convlens.data.splits.folds import HeldOutFolds
 from convlens.data.splits.image_index import FileIndex
-from convlens.data.splits.protocol import HeldOutFolds, Protocol
+from convlens.data.splits.protocol import Protocol
 from convlens.data.splits.split import Split, held_out_mask
 from convlens.errors import InputError
 

@@ -7,8 +7,8 @@ from typing import ClassVar
 import numpy as np
 
 from convlens.data.sources.base import Source, index_class_folders, missing_data_error, subfolders
+from convlens.data.splits.folds import RandomFolds
 from convlens.data.splits.image_index import FileIndex
-from convlens.data.splits.protocol import RandomFolds
 from convlens.data.splits.split import Split
 from convlens.errors import InputError
 

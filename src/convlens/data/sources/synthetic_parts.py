@@ -30,7 +30,7 @@ _TEST_START = 1_000_000
 """First index of a test image, for any number of training images."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class RenderedIndex(ImageIndex):
     """Images rendered from a seed and an index; the name is ``parts/<index>``."""
 

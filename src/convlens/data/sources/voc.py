@@ -11,7 +11,7 @@ from convlens.data.download.catalog import voc_archives
 from convlens.data.sources.annotations import AnnotatedIndex, Box
 from convlens.data.sources.base import Source, join_names
 from convlens.data.sources.voc_devkit import CLASSES, VocDevkit, VocObject, derived_targets
-from convlens.data.splits.protocol import FixedSplit, fixed_split
+from convlens.data.splits.folds import FixedSplit, fixed_split
 from convlens.data.splits.split import Split
 from convlens.errors import InputError
 
@@ -73,8 +73,8 @@ class VocClassification(Source):
     objects only has the label of one of these; an image without objects is tested, but not trained on.
 
     The test images are those of ``test`` if they are annotated. From 2010 on the evaluation server keeps the test
-    annotations: then the test images are those of ``val``, and the training images those of ``train`` whatever
-    ``train_on`` is, since ``trainval`` contains the test images.
+    annotations: then the test images are those of ``val``, and the training images those of ``train`` for
+    any ``train_on``, since ``trainval`` contains the test images.
 
     Args:
         root: folder that contains ``VOC<year>``.

@@ -24,7 +24,7 @@ class Block(NamedTuple):
     unreadable: dict[int, str]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class ImageIndex(ABC):
     """Images of one data set in a fixed order.
 
@@ -73,8 +73,11 @@ class ImageIndex(ABC):
     def __len__(self) -> int:
         return len(self.names)
 
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.title}: {len(self)} images, {self.resize_mode})"
 
-@dataclass(frozen=True, eq=False)
+
+@dataclass(frozen=True, eq=False, repr=False)
 class FileIndex(ImageIndex):
     """Image files below a root folder; a name is the path from there, with slashes."""
 

@@ -1,0 +1,76 @@
+import pytest
+from hydra.core.global_hydra import GlobalHydra
+from omegaconf import OmegaConf
+
+from convlens.cli.task_help import comments, header, task_help
+from convlens.errors import InputError
+from convlens.runs.compose import conf_dir, options
+from tests.composed_job import job_config
+
+
+@pytest.fixture(autouse=True)
+def _no_hydra():
+    GlobalHydra.instance().clear()
+
+
+def test_the_help_of_a_task_has_its_settings_with_comment_default_and_type():
+    lines = task_help("occlude").splitlines()
+    assert lines[0] == "convlens occlude run=DIR"
+    assert lines[2].startswith("  occlusion sensitivity")
+    stride = lines.index("  task.stride=null")
+    assert "in pixels" in lines[stride + 1]
+    assert lines[stride + 1].endswith("; a whole number of at least 1 or null")
+    occluder = lines.index("  task.occluder=grey")
+    assert lines[occluder + 1].endswith("; grey or mean or blur or noise or a number from 0 to 255")
+    assert lines[-2:] == [
+        "  convlens occlude run=outputs/train/zfnet-parts",
+        "  convlens occlude run=outputs/train/zfnet-parts task.images=20",
+    ]
+
+
+@pytest.mark.parametrize("task", options("task"))
+def test_every_setting_of_every_task_is_explained(task):
+    said = task_help(task)
+    with job_config(f"task={task}") as (cfg, _):
+        names = [str(name) for name in cfg.task if name != "_target_"]
+    notes = comments((conf_dir() / "task" / f"{task}.yaml").read_text())
+    for name in names:
+        assert f"  task.{name}" in said
+        if task != "first_layer":  # a study
+            assert notes.get(name), f"conf/task/{task}.yaml: {name} has no comment"
+    examples = [line for line in said.splitlines() if line.startswith("  convlens ")]
+    assert len(examples) == 2
+
+
+def test_an_unknown_task_is_answered_with_the_nearest():
+    with pytest.raises(InputError, match="task=oclude is unknown: did you mean occlude"):
+        task_help("oclude")
+
+
+def test_comments_are_those_of_the_line_or_of_the_lines_above():
+    text = "# about\n_target_: x\na: 1  # first\n# second,\n# long\nb: [1, 2]\nrules:  # table\n  c: null # it\nd: 2"
+    assert OmegaConf.create(text).rules == {"c": None}
+    found = comments(text)
+    assert (found["a"], found["b"], found["rules"], found["rules.c"]) == ("first", "second, long", "table", "it")
+    assert found["d"] == ""
+
+
+@pytest.mark.parametrize(
+    ("text", "commands", "about"),
+    [
+        (
+            "# convlens task=x run=DIR: this\n# and that.\nk: 1\n",
+            ["convlens x run=DIR"],
+            ["this", "and that."],
+        ),
+        (
+            "# @package _global_\n# convlens task=x a=b\n# convlens task=x\n# A.",
+            ["convlens x a=b", "convlens x"],
+            ["A."],
+        ),
+        ("# Just text.\nk: 1\n", ["convlens x"], ["Just text."]),
+        ("k: 1\n", ["convlens x"], []),
+    ],
+)
+def test_commands_and_description_are_taken_from_the_first_comment(text, commands, about):
+    assert header(text, "x") == (commands, about)
