@@ -10,7 +10,7 @@ READY_ALL := .venv/.installed-dev-all-$(HASH)
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS)
 INSTALL := $(BIN)/python -m pip install --quiet
 
-.PHONY: study test test-slow test-all bench lint types format map constraints clean
+.PHONY: study test test-essential test-all bench lint types format map constraints clean
 
 $(READY) $(READY_ALL): .venv/.installed-%-$(HASH):
 	@$(PYTHON) -c 'import sys; sys.exit("convlens needs Python >= 3.11, this is " + sys.version.split()[0] + "; set PYTHON=python3.11 or newer" if sys.version_info < (3, 11) else 0)'
@@ -26,9 +26,9 @@ study: $(READY)
 test: $(READY) lint types
 	$(PYTEST) -m 'not slow'
 
-# those slow tests that guard what the quick ones cannot: a killed process, two processes, the installed wheel
-test-slow: $(READY)
-	$(PYTEST) -m slow tests/systems tests/tasks/test_many_processes.py tests/test_wheel.py
+# slow tests that guard what quick ones cannot: killed processes, several processes, the installed wheel
+test-essential: $(READY)
+	$(PYTEST) -m essential
 
 test-all: $(READY_ALL) lint types
 	$(PYTEST)

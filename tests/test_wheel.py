@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.essential
 ROOT = Path(__file__).resolve().parents[1]
 SMALL = ("data.source.train=24", "data.source.test=12", "model.net.width=0.1", "recipe.max_epochs=1", "callbacks=none")
 

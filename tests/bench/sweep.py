@@ -1,4 +1,4 @@
-"""A sweep of forty jobs that are all finished; and what bookkeeping for several processes costs where there is one."""
+"""Time of a sweep of forty finished jobs, and overhead of Lightning's strategy for several processes with one."""
 
 import json
 import os
@@ -25,7 +25,7 @@ GIVEN = ["experiment=ablation", "model=alexnet", "ablation=none"]
 
 
 def finished(root: Path) -> None:
-    """The directories that the sweep would leave."""
+    """Make the directories that the sweep would leave."""
     register_resolvers()
     with initialize_config_dir(str(conf_dir()), version_base="1.3"):
         for seed in range(JOBS):
@@ -36,7 +36,7 @@ def finished(root: Path) -> None:
 
 
 def resume() -> float:
-    """Seconds of the command, from the shell's point of view; the median of three."""
+    """Return the seconds that the command takes; the median of three."""
     with tempfile.TemporaryDirectory() as folder:
         finished(Path(folder))
         command = [sys.executable, "-m", "convlens.cli.main", "-m", *GIVEN, f"seed=range(0,{JOBS})"]
@@ -52,7 +52,7 @@ def resume() -> float:
 
 
 def steps() -> list[float]:
-    """CPU seconds of a step with Lightning's strategy for several processes, and with that for one."""
+    """Return the CPU time of a step relative to a bare loop, with the strategies for several processes and for one."""
     quiet_lightning()
     found = []
     for strategy in ("ddp", "auto"):
@@ -66,7 +66,7 @@ def steps() -> list[float]:
 
 
 def run() -> list[dict]:
-    """Two rows."""
+    """Return two rows of the table."""
     note = f"ours is the command, the reference the {MOST:g} seconds it may take"
     rows = [row(f"a finished sweep of {JOBS} jobs", resume(), MOST, 1.0, note, less_is_better=True)]
     note = "each as a multiple of a bare loop's step, in turn; gloo, CPU time of one thread"

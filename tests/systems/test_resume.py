@@ -165,6 +165,7 @@ def interrupted(tmp_path: Path, overrides: list[str], moment: str) -> tuple[Path
     return run_dir, finish(start(run_dir, overrides))
 
 
+@pytest.mark.essential
 def test_a_killed_run_ends_like_one_that_was_left_alone(tmp_path, whole):
     overrides = [*RECIPES["modern"], *CALLBACKS["none"]]
     run_dir, said = interrupted(tmp_path, overrides, "in the third epoch")

@@ -49,6 +49,7 @@ def test_two_processes_train_and_test_as_one_does(convlens, type_in, tmp_path):
 
 
 @pytest.mark.parametrize("images", [64, 60, 58])  # the last step: whole, of fewer parts, and one of these smaller
+@pytest.mark.essential
 def test_gradients_of_parts_of_a_step_add_up_to_those_of_the_step(convlens, tmp_path, images):
     steps = (*TRAIN, f"data.source.train={images}", "data.val_share=0", "recipe=paper")
     assert convlens(*steps, "run_dir=one").code == 0
@@ -57,6 +58,7 @@ def test_gradients_of_parts_of_a_step_add_up_to_those_of_the_step(convlens, tmp_
     assert all(torch.allclose(parts[name], value, atol=1e-5) for name, value in one.items())
 
 
+@pytest.mark.essential
 def test_two_processes_extract_the_features_that_one_does(convlens, type_in, tmp_path):
     own = ("task=transfer", *DATA, "seed=3", "task.images_per_class=[3]", "task.folds=[0]", "task.probes=[svm]")
     assert convlens(*own, "run_dir=one", "task.features=f1").code == 0
@@ -72,8 +74,9 @@ def test_two_processes_extract_the_features_that_one_does(convlens, type_in, tmp
     ]
 
 
+@pytest.mark.essential
 def test_a_batch_that_two_devices_cannot_share_is_refused(tmp_path, cache):
     command = [sys.executable, "-m", "convlens.cli.main", *TRAIN, *TWO, "recipe.batch_size=15", f"cache_dir={cache}"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 2, done
-    assert "convlens: recipe.batch_size=15 cannot be shared evenly by 2 devices: give a multiple of 2" in done.stderr
+    assert "convlens: recipe.batch_size=15 cannot be divided evenly between 2 devices: give a multiple of 2" in done.stderr

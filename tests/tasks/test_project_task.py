@@ -245,6 +245,7 @@ def test_what_was_begun_with_other_settings_is_done_anew(convlens, run):
     assert read_gallery(run / "results/projections/best", "conv3")["values"].shape == (4, 4)
 
 
+@pytest.mark.essential
 def test_two_processes_make_the_gallery_of_one(run, tmp_path):
     command = [sys.executable, "-m", "convlens.cli.main", "task=project", "run=run", *SMALL, "data.batch_size=7"]
     found = []

@@ -95,6 +95,7 @@ def sharded(folder: Path, cache: Path, *arguments: str) -> subprocess.CompletedP
     )
 
 
+@pytest.mark.essential
 def test_two_processes_train_and_test_from_shards(convlens, packed, tmp_path, cache):
     # The test images are of an odd number, and fewer than a batch of each process.
     own = (*TRAIN, "recipe.max_epochs=1", "recipe.dropout=0", "trainer.accelerator=cpu", "recipe.batch_size=64")

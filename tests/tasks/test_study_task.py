@@ -65,6 +65,7 @@ def test_the_default_study_does_all_its_parts(convlens, tmp_path):
     assert all(name in page for name in DEFAULT_PARTS)
 
 
+@pytest.mark.essential
 def test_all_parts_finish_and_the_report_is_the_last_line(whole):
     study, outcome = whole
     assert (outcome.code, outcome.err) == (0, ""), outcome
@@ -76,6 +77,7 @@ def test_all_parts_finish_and_the_report_is_the_last_line(whole):
     assert all(name in page for name in PARTS)
 
 
+@pytest.mark.essential
 def test_the_parts_were_given_the_studys_settings_and_those_of_their_own(whole):
     study, _ = whole
     for name, results in (("alexnet", set()), ("zfnet", {"projections", "filters"})):
@@ -87,6 +89,7 @@ def test_the_parts_were_given_the_studys_settings_and_those_of_their_own(whole):
     assert result["title"] == "alexnet against zfnet"
 
 
+@pytest.mark.essential
 def test_the_record_names_each_parts_command_and_time(whole):
     study, _ = whole
     record = read(study)
@@ -102,6 +105,7 @@ def test_the_record_names_each_parts_command_and_time(whole):
     assert train["seconds"] > 0
 
 
+@pytest.mark.essential
 def test_a_second_time_everything_is_reused_and_that_is_said(convlens, whole, tmp_path):
     study = tmp_path / "a study"
     shutil.copytree(whole[0], study)

@@ -76,7 +76,7 @@ def test_what_became_of_the_jobs_is_kept(convlens, quick, tmp_path):
     (file,) = (tmp_path / "out" / "sweeps").iterdir()
     jobs = json.loads(file.read_text())["jobs"]
     assert [job["state"] for job in jobs] == ["refused", "done"]
-    assert jobs[0]["said"] == "width=0 is not possible: give a factor above 0, such as 0.5"
+    assert jobs[0]["reason"] == "width=0 is not possible: give a factor above 0, such as 0.5"
     assert jobs[1]["objective"] == metrics(tmp_path)[Path(jobs[1]["run_dir"]).name]["val/top1_error"]
 
 
@@ -109,6 +109,7 @@ def fragile(tmp_path, quick) -> tuple[str, ...]:
     return (*own, "model=torchvision", "model.net._target_=mine.Net", "~model.net.name", "model.name=mine")
 
 
+@pytest.mark.essential
 def test_a_job_of_several_devices_that_fails_is_marked_as_failed(fragile, tmp_path, cache):
     devices = ("trainer.devices=2", "trainer.accelerator=cpu", "+model.net.num_classes=12")
     process = begin(tmp_path, cache, *fragile, *devices, "+model.net.kind=killed,broken,fine")
@@ -121,6 +122,7 @@ def test_a_job_of_several_devices_that_fails_is_marked_as_failed(fragile, tmp_pa
     assert len(metrics(tmp_path)) == 1  # the processes of a job are its own, and not the sweep again
 
 
+@pytest.mark.essential
 def test_a_refused_job_of_several_devices_is_no_success(quick, tmp_path, cache):
     devices = ("trainer.devices=2", "trainer.accelerator=cpu", "trainer.strategy=nonsense")
     process = begin(tmp_path, cache, *quick, *devices, "seed=0")
@@ -130,6 +132,7 @@ def test_a_refused_job_of_several_devices_is_no_success(quick, tmp_path, cache):
     assert process.returncode != 0
 
 
+@pytest.mark.essential
 def test_a_launcher_that_breaks_ends_in_a_summary(fragile, tmp_path, cache):
     own = (*fragile, "+model.net.kind=killed,fine", "seed=0,1", "hydra/launcher=joblib", "hydra.launcher.n_jobs=2")
     process = begin(tmp_path, cache, *own)
@@ -193,23 +196,23 @@ def test_directories_that_follow_a_setting_are_each_jobs_own(convlens, quick, tm
 
 
 @pytest.mark.parametrize("values", ["0,0", "0,1,1"])
-def test_a_job_asked_for_twice_is_refused(refused, quick, values):
-    assert "is asked for twice: give each value once" in refused("-m", *quick, f"seed={values}")
+def test_a_job_asked_for_twice_is_refused(refused_command, quick, values):
+    assert "is asked for twice: give each value once" in refused_command("-m", *quick, f"seed={values}")
 
 
 @pytest.mark.parametrize(
     "choice",
     [("seed=0,1", "run_dir=mine"), ("seed=0,1", "logger=csv,wandb"), ("experiment=smoke", "seed=0,1")],
 )
-def test_two_jobs_with_one_directory_are_refused_before_either_begins(refused, quick, tmp_path, choice):
-    said = refused("-m", *quick, *choice)
+def test_two_jobs_with_one_directory_are_refused_before_either_begins(refused_command, quick, tmp_path, choice):
+    said = refused_command("-m", *quick, *choice)
     assert " and " in said
     assert "would both write to" in said
     assert not list(tmp_path.rglob("run.json"))
 
 
-def test_the_second_and_the_third_job_may_not_share_a_directory_either(refused, quick):
-    said = refused("-m", *quick, "model.weights=x,dd/a/b,dd/a_b")
+def test_the_second_and_the_third_job_may_not_share_a_directory_either(refused_command, quick):
+    said = refused_command("-m", *quick, "model.weights=x,dd/a/b,dd/a_b")
     assert said.startswith("model.weights=dd/a/b and model.weights=dd/a_b would both write to")
 
 
@@ -227,6 +230,7 @@ def test_a_finished_sweep_is_passed_over_without_anything_heavy(convlens, quick,
 # ---- killed, and at once -----------------------------------------------------------------------------------------
 
 
+@pytest.mark.essential
 def test_a_sweep_that_was_killed_gives_what_one_that_was_not_gives(convlens_in, quick, tmp_path, cache):
     longer = (*quick[:-3], "recipe.max_epochs=30", *QUICK[1:], "seed=0,1", "model.net.width=0.1")
     whole, killed = tmp_path / "whole", tmp_path / "killed"
@@ -249,6 +253,7 @@ def test_a_sweep_that_was_killed_gives_what_one_that_was_not_gives(convlens_in, 
     assert tables[0] == tables[1]
 
 
+@pytest.mark.essential
 def test_two_sweeps_at_once_share_the_jobs(convlens_in, quick, tmp_path, cache):
     sweep = (*quick, "seed=0,1,2,3")
     said = [last_line(process) for process in [begin(tmp_path, cache, *sweep) for _ in range(2)]]
@@ -271,6 +276,7 @@ def test_two_sweeps_at_once_share_the_jobs(convlens_in, quick, tmp_path, cache):
         pytest.param("ray", "+hydra.launcher.ray.init.num_cpus=2", marks=pytest.mark.slow),
     ],
 )
+@pytest.mark.essential
 def test_the_same_command_runs_with_other_launchers(convlens, quick, tmp_path, cache, launcher, option):
     sweep = (*quick, "seed=0,1,2,3")
     assert "4 jobs: 4 done" in last_line(begin(tmp_path, cache, *sweep, f"hydra/launcher={launcher}", option))
@@ -297,6 +303,7 @@ def test_a_search_makes_the_validation_error_small(convlens, quick, tmp_path):
         pytest.param("ray", "ray", marks=pytest.mark.slow),
     ],
 )
+@pytest.mark.essential
 def test_a_launcher_without_its_library_is_said_in_one_line(quick, tmp_path, cache, monkeypatch, launcher, library):
     (tmp_path / "hidden" / library).mkdir(parents=True)
     (tmp_path / "hidden" / library / "__init__.py").write_text(
@@ -366,6 +373,7 @@ def test_the_table_that_ends_a_sweep_goes_to_its_group(convlens, quick, tmp_path
         "wandb.init", lambda original=wandb.init, **given: seen.append(given) or original(**given | DISABLED)
     )
     sweep = ("-m", "experiment=ablation", *quick, "model=zfnet", "ablation=none", "seed=0,1", "logger=wandb")
-    assert convlens(*sweep).code == 0
+    outcome = convlens(*sweep)
+    assert outcome.code == 0, outcome
     assert [given["name"] for given in seen][-1] == "ablation/collect"
     assert len({given["group"] for given in seen}) == 1

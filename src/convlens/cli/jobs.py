@@ -72,7 +72,7 @@ def _finished(cfg: DictConfig, run_dir: Path, before: Mapping[str, object], code
 
 def _refused(error: InputError, run_dir: Path) -> Outcome:
     if isinstance(error, BusyError):
-        return Outcome(ELSEWHERE, str(run_dir), said=str(error))
+        return Outcome(ELSEWHERE, str(run_dir), reason=str(error))
     print(f"convlens: {error}", file=sys.stderr)
     return Outcome(REFUSED, str(run_dir), 2, str(error))
 
@@ -92,11 +92,11 @@ def _run_alone(cfg: DictConfig, overrides: Sequence[str], run_dir: Path, before:
     code = run_alone(cfg, overrides)
     if code == 0:
         return _finished(cfg, run_dir, before)
-    said = str(read_json(run_dir / "run.json").get("error") or "")
+    reason = str(read_json(run_dir / "run.json").get("error") or "")
     if code == 2:
-        return Outcome(REFUSED, str(run_dir), 2, said or "its own line above says why")
+        return Outcome(REFUSED, str(run_dir), 2, reason or "its own line above says why")
     ended = f"ended by signal {-code}" if code < 0 else f"ended with exit code {code}"
-    return Outcome(FAILED, str(run_dir), 1, said or ended)
+    return Outcome(FAILED, str(run_dir), 1, reason or ended)
 
 
 @contextlib.contextmanager

@@ -32,14 +32,14 @@ class Outcome:
         state: one of the states above.
         run_dir: the directory it worked in.
         code: its exit code.
-        said: the reason, if it is not done.
+        reason: why it is not done; empty if it is.
         objective: what a search such as Optuna's minimizes: the validation error of the best epoch, in percent.
     """
 
     state: str
     run_dir: str = ""
     code: int = 0
-    said: str = ""
+    reason: str = ""
     objective: float = float("nan")
 
     def __float__(self) -> float:
@@ -85,5 +85,5 @@ def summary(outcomes: Sequence[Outcome]) -> str:
         if outcome.state in (FAILED, BEGUN, REFUSED):
             trace = Path(outcome.run_dir) / "traceback.txt"
             where = f"; traceback in {trace}" if trace.exists() else ""
-            lines.append(f"{outcome.state}: {outcome.run_dir}: {outcome.said or STATES[outcome.state]}{where}")
+            lines.append(f"{outcome.state}: {outcome.run_dir}: {outcome.reason or STATES[outcome.state]}{where}")
     return "\n".join(lines)

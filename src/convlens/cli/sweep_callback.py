@@ -12,7 +12,7 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 from omegaconf.errors import OmegaConfBaseException
 
-from convlens.cli.outcomes import BEGUN, DONE, FAILED, REFUSED, SKIPPED, Outcome, finish_sweep, note_outcome
+from convlens.cli.outcomes import BEGUN, DONE, SKIPPED, Outcome, finish_sweep, note_outcome
 from convlens.cli.sweep_jobs import check_jobs, resolving
 from convlens.errors import InputError
 from convlens.runs.config_check import check_root
@@ -56,7 +56,8 @@ class SweepRecord(Callback):
         typed: list[str] = OmegaConf.to_container(config.hydra.overrides.task, resolve=False)  # type: ignore[assignment]
         self.name = sweep_name(typed)
         with read_write(config), open_dict(config):
-            config.hydra.overrides.hydra.append(f"hydra.callbacks.sweep.name={self.name}")  # for the jobs
+            config.hydra.callbacks.sweep.name = self.name  # for the table
+            config.hydra.overrides.hydra.append(f"hydra.callbacks.sweep.name='{self.name}'")  # for the jobs
         try:
             self.folder = sweeps_folder(config) / f"{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}"
             check_jobs(config)
@@ -76,19 +77,19 @@ class SweepRecord(Callback):
         """Print the summary.
 
         Raises:
-            SystemExit: with code 1 if a job failed, 2 if one was refused.
+            SystemExit: with code 1 if a job or the table failed, 2 if a job was refused.
         """
         assert self.folder is not None
         outcomes = finish_sweep(self.folder)
-        states = {outcome.state for outcome in outcomes}
+        codes = {outcome.code for outcome in outcomes}
         try:
             if self.collect:
                 _collect(config, outcomes)
         except Exception as error:  # Hydra would only warn, and end with exit code 0
             print(f"convlens: no table: {type(error).__name__}: {error}", file=sys.stderr)
-            states.add(FAILED)
-        if states & {FAILED, BEGUN, REFUSED}:
-            raise SystemExit(1 if states & {FAILED, BEGUN} else 2)
+            codes.add(1)
+        if any(codes):
+            raise SystemExit(1 if 1 in codes else 2)
 
     def _note(self, config: DictConfig, outcome: Outcome) -> None:
         if self.folder is not None:

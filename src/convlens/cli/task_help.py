@@ -49,12 +49,12 @@ def header(text: str, task: str) -> tuple[list[str], list[str]]:
     for line in text.splitlines():
         if not line.startswith("#"):
             break
-        said = line.removeprefix("#").strip()
-        if said.startswith("convlens "):
-            command, _, said = said.partition(": ")
+        comment = line.removeprefix("#").strip()
+        if comment.startswith("convlens "):
+            command, _, comment = comment.partition(": ")
             commands.append(command.replace(f"convlens task={task}", f"convlens {task}"))
-        if said and not said.startswith("@"):
-            about.append(said)
+        if comment and not comment.startswith("@"):
+            about.append(comment)
     return commands or [f"convlens {task}"], about
 
 

@@ -53,13 +53,13 @@ class EpochWandb(WandbLogger):
         return run
 
     @rank_zero_only
-    def log_summary(self, numbers: Mapping[str, float]) -> None:
+    def log_summary(self, numbers: Mapping[str, float | None]) -> None:
         """Set the run's summary, which the table of runs shows: the best epoch's numbers instead of the last's."""
         self.experiment.summary.update(dict(numbers))
 
     @rank_zero_only
-    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
-        """Log a row; a row of the epoch alone sets the epoch of the following rows."""
+    def log_metrics(self, metrics: Mapping[str, Any], step: int | None = None) -> None:
+        """Log a row of numbers, images or tables; a row of the epoch alone sets the epoch of the following rows."""
         self._epoch = metrics.get("epoch", self._epoch)
         if set(metrics) <= {"epoch"}:
             return

@@ -1,4 +1,4 @@
-"""The network module built from a table of layers, with the paper's layer names, and the filters' renormalization."""
+"""The network module built from a table of layers, and the RMS limit of its filters (renormalization, clipping)."""
 
 from collections import OrderedDict
 from typing import Literal

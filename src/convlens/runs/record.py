@@ -1,4 +1,4 @@
-"""The record of a run: ``run.json`` with task, status, command, seconds and classes; no torch is needed to read it."""
+"""The record of a run (``run.json``), and the refusal to continue a run with other settings; needs no torch."""
 
 import contextlib
 import json

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
-from convlens.runs.type_conversion import Above, AtLeast, Between, Count, Matching, Pixel, Positive
+from convlens.runs.value_bounds import Above, AtLeast, Between, Count, Matching, Pixel, Positive
 
 Node = Mapping[str, Any]
 """Settings with a ``_target_``, which are checked against the annotations of what they make."""

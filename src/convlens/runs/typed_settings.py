@@ -1,4 +1,4 @@
-"""Typed settings: build dataclasses from plain configuration values, and refuse values of another type in one line."""
+"""Settings dataclasses of tasks: build them from plain configuration values, with bounds of numbers."""
 
 import dataclasses
 import difflib
@@ -9,24 +9,15 @@ from typing import Annotated, Any, TypeVar, Union, get_args, get_origin, get_typ
 
 from convlens.errors import InputError
 from convlens.runs.renames import renamed_key
-from convlens.runs.type_conversion import (
-    Above,
-    AtLeast,
-    Between,
-    Count,
-    MismatchError,
-    Pixel,
-    Positive,
-    convert,
-    described,
-    shown,
-)
+from convlens.runs.type_conversion import MismatchError, convert, described, shown
+from convlens.runs.value_bounds import Above, AtLeast, Between, Count, Matching, Pixel, Positive
 
 __all__ = [
     "Above",
     "AtLeast",
     "Between",
     "Count",
+    "Matching",
     "Pixel",
     "Positive",
     "check_number",

@@ -1,4 +1,4 @@
-"""Fit probes for all layers, folds, training sizes and kinds, sharing work (paper, Tables 4 to 7, Fig 9)."""
+"""Fit probes for all layers, folds, sizes and kinds, and search C by cross-validation (Tables 4 to 7, Fig 9)."""
 
 import math
 import time

@@ -1,4 +1,4 @@
-"""The k strongest activations of every feature map as a streaming metric (paper, Fig 2 and section 4.1)."""
+"""Streaming metric of the k strongest activations of every feature map; ties go to the earlier image (Fig 2)."""
 
 from dataclasses import dataclass
 from typing import Any

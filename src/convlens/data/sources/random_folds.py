@@ -1,4 +1,4 @@
-"""Base class of data sets without an official split: random images of each class for training and testing."""
+"""Base class of data sets without an official split: random training and test folds of each class (Caltech)."""
 
 from abc import abstractmethod
 from pathlib import Path

@@ -1,0 +1,9 @@
+import pytest
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Essential tests are slow ones that continuous integration runs all the same."""
+    for item in items:
+        if item.get_closest_marker("essential"):
+            item.add_marker(pytest.mark.slow)
