@@ -79,4 +79,6 @@ def test_a_batch_that_two_devices_cannot_share_is_refused(tmp_path, cache):
     command = [sys.executable, "-m", "convlens.cli.main", *TRAIN, *TWO, "recipe.batch_size=15", f"cache_dir={cache}"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 2, done
-    assert "convlens: recipe.batch_size=15 cannot be divided evenly between 2 devices: give a multiple of 2" in done.stderr
+    assert (
+        "convlens: recipe.batch_size=15 cannot be divided evenly between 2 devices: give a multiple of 2" in done.stderr
+    )

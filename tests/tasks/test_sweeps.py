@@ -178,6 +178,7 @@ def test_a_network_that_cannot_be_built_leaves_its_traceback(convlens, quick, tm
 
 
 def test_a_search_goes_on_after_a_trial_that_is_refused(convlens, quick, tmp_path):
+    pytest.importorskip("hydra_plugins.hydra_optuna_sweeper")
     outcome = convlens(
         "-m", "experiment=first_layer_search", *quick, "hydra.sweeper.n_trials=3", "stride=choice(1,500)"
     )
@@ -271,12 +272,11 @@ def test_two_sweeps_at_once_share_the_jobs(convlens_in, quick, tmp_path, cache):
 @pytest.mark.parametrize(
     ("launcher", "option"),
     [
-        ("joblib", "hydra.launcher.n_jobs=2"),
+        pytest.param("joblib", "hydra.launcher.n_jobs=2", marks=pytest.mark.essential),
         pytest.param("submitit_local", "hydra.launcher.timeout_min=5", marks=pytest.mark.slow),
         pytest.param("ray", "+hydra.launcher.ray.init.num_cpus=2", marks=pytest.mark.slow),
     ],
 )
-@pytest.mark.essential
 def test_the_same_command_runs_with_other_launchers(convlens, quick, tmp_path, cache, launcher, option):
     sweep = (*quick, "seed=0,1,2,3")
     assert "4 jobs: 4 done" in last_line(begin(tmp_path, cache, *sweep, f"hydra/launcher={launcher}", option))
@@ -298,12 +298,11 @@ def test_a_search_makes_the_validation_error_small(convlens, quick, tmp_path):
 @pytest.mark.parametrize(
     ("launcher", "library"),
     [
-        ("joblib", "joblib"),
+        pytest.param("joblib", "joblib", marks=pytest.mark.essential),
         pytest.param("submitit_local", "submitit", marks=pytest.mark.slow),
         pytest.param("ray", "ray", marks=pytest.mark.slow),
     ],
 )
-@pytest.mark.essential
 def test_a_launcher_without_its_library_is_said_in_one_line(quick, tmp_path, cache, monkeypatch, launcher, library):
     (tmp_path / "hidden" / library).mkdir(parents=True)
     (tmp_path / "hidden" / library / "__init__.py").write_text(

@@ -1,7 +1,7 @@
 """Run the task that a composed configuration names, after all settings are checked and converted."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from types import FunctionType
@@ -42,7 +42,7 @@ def check(cfg: DictConfig, overrides: Sequence[str] = ()) -> object:
         InputError: a setting is unknown, missing or of another type.
     """
     resolved = check_root(cfg, overrides)
-    if not _is_reused(cfg):
+    if not _is_reused(cfg, resolved):
         check_nodes(cfg, resolved)
     values = dict(resolved["task"])
     task = imported(str(values.pop("_target_", "")), "task")
@@ -56,6 +56,6 @@ def check(cfg: DictConfig, overrides: Sequence[str] = ()) -> object:
     return settings
 
 
-def _is_reused(cfg: DictConfig) -> bool:
+def _is_reused(cfg: DictConfig, resolved: Mapping[str, object]) -> bool:
     """Return whether a training is finished with these settings, which were checked then: nothing is imported."""
-    return str(cfg.task._target_) == TRAIN and not cfg.force and is_finished_with(Path(cfg.run_dir), cfg)
+    return str(cfg.task._target_) == TRAIN and not cfg.force and is_finished_with(Path(cfg.run_dir), resolved)

@@ -39,10 +39,10 @@ def status(run_dir: Path) -> str:
     return str(read_json(run_dir / "run.json").get("status", "absent"))
 
 
-def is_finished_with(run_dir: Path, cfg: DictConfig) -> bool:
-    """Return whether a run is finished and recorded exactly these settings."""
+def is_finished_with(run_dir: Path, config: Mapping[str, object]) -> bool:
+    """Return whether a run is finished and recorded exactly the settings of a resolved configuration."""
     record = read_json(run_dir / "run.json")
-    return record.get("status") == "finished" and record.get("settings") == settings_digest(cfg)
+    return record.get("status") == "finished" and record.get("settings") == settings_digest(config)
 
 
 def check_same(run_dir: Path, cfg: DictConfig) -> None:
@@ -54,9 +54,10 @@ def check_same(run_dir: Path, cfg: DictConfig) -> None:
     trained = status(run_dir) == "finished" or any(run_dir.glob("checkpoints/*.ckpt"))
     if not (trained and (run_dir / "config.yaml").exists()):
         return
-    if read_json(run_dir / "run.json").get("settings") == settings_digest(cfg):
+    values = plain(cfg)
+    if read_json(run_dir / "run.json").get("settings") == settings_digest(values):
         return
-    if found := first_difference(run_dir, cfg):
+    if found := first_difference(run_dir, values):
         key, old, new = found
         raise InputError(
             f"{run_dir} holds a run with {key}={old}, not {new}: choose another run_dir, or force=true to train it anew"
@@ -130,12 +131,13 @@ def _noted(run_dir: Path, cfg: DictConfig, task: str, command: str, about: Mappi
     if not is_rank_zero():
         yield
         return
-    write_bytes(run_dir / "config.yaml", OmegaConf.to_yaml(OmegaConf.create(plain(cfg))).encode())
+    values = plain(cfg)
+    write_bytes(run_dir / "config.yaml", OmegaConf.to_yaml(OmegaConf.create(values)).encode())
     before = float(read_json(run_dir / "run.json").get("seconds", 0.0))
     started = time.monotonic()
     (run_dir / "traceback.txt").unlink(missing_ok=True)
     entries = {"task": task, "name": cfg.job_name, "command": command, "version": version("convlens")}
-    entries |= {"settings": settings_digest(cfg), "choices": choices(), **about}
+    entries |= {"settings": settings_digest(values), "choices": choices(), **about}
 
     def note(state: str, error: str | None = None) -> None:
         seconds = round(before + time.monotonic() - started, 1)

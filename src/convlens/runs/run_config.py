@@ -70,15 +70,15 @@ def settings_of(config: Mapping[str, object]) -> dict[str, object]:
     }
 
 
-def settings_digest(cfg: DictConfig) -> str:
-    """Return a digest that is equal for configurations of the same settings."""
-    return short_sha256(json.dumps(settings_of(plain(cfg)), sort_keys=True), 16)
+def settings_digest(config: Mapping[str, object]) -> str:
+    """Return a digest of plain values that is equal for configurations of the same settings."""
+    return short_sha256(json.dumps(settings_of(config), sort_keys=True), 16)
 
 
-def first_difference(run_dir: Path, cfg: DictConfig) -> tuple[str, object, object] | None:
+def first_difference(run_dir: Path, config: Mapping[str, object]) -> tuple[str, object, object] | None:
     """Return the first setting in which a run and a command differ: its name, the run's value, the command's."""
     recorded = read_config(run_dir)
-    old, new = settings_of(recorded or {}), settings_of(plain(cfg))
+    old, new = settings_of(recorded or {}), settings_of(config)
     for key in sorted(old.keys() | new.keys()):
         if old.get(key) != new.get(key):
             return key, old.get(key), new.get(key)
