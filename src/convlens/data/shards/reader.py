@@ -11,7 +11,7 @@ from torch.utils.data import Dataset
 
 Batch = tuple[UInt8[Tensor, "n 3 s s"], Int64[Tensor, " n"], Int64[Tensor, " n"]]
 """Squares as bytes, labels, and positions of the images in their split."""
-ShardItem = Mapping[str, bytes | int]
+ShardItem = Mapping[str, bytes | memoryview | int]
 """An item of a shard: ``image`` (bytes of a square), ``label`` and ``index``."""
 State = dict[str, object]
 
