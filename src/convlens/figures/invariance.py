@@ -25,10 +25,10 @@ class TransformedImages:
 
     Attributes:
         kind: ``translation``, ``scale`` or ``rotation``.
-        values: amounts of the transformation, in pixels, as a ratio, or in degrees.
+        values: parameter values of the transformation, in pixels, as a ratio, or in degrees.
         names: names of the images.
-        thumbnails: each image at a few of the amounts, from the first to the last.
-        panels: label of the y axis to the values of each image and amount.
+        thumbnails: each image at a few of the values, from the first to the last.
+        panels: label of the y axis to the values of each image and value.
     """
 
     kind: str
@@ -78,7 +78,7 @@ def layers_sheet(
 
     Args:
         bands: for each kind and layer, a value for each image and amount.
-        values: for each kind, the amounts.
+        values: for each kind, the parameter values.
         y_label: label of the y axis, with the unit.
         title: title of the figure.
     """
