@@ -6,8 +6,11 @@ WORKERS ?= 2
 HASH := $(shell cksum < pyproject.toml | tr -d ' ')
 READY := .venv/.installed-dev-$(HASH)
 READY_ALL := .venv/.installed-dev-all-$(HASH)
-# One thread in each of the tests' processes: more threads than cores only wait for each other.
-PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS)
+# One thread in each of the tests' processes: more threads than cores only wait for each other. Bytecode is kept for the
+# processes that tests start.
+PYTEST := OMP_NUM_THREADS=1 PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n $(WORKERS)
+# Tests of what computes; commands, reports and run directories call it.
+COMPUTING := $(addprefix tests/,analysis data deconv figures metrics nets ops stats systems transfer)
 INSTALL := $(BIN)/python -m pip install --quiet
 
 .PHONY: study test test-essential test-all bench lint types format map constraints clean
@@ -23,12 +26,14 @@ $(READY) $(READY_ALL): .venv/.installed-%-$(HASH):
 study: $(READY)
 	$(BIN)/convlens task=study
 
+# without the checks of shapes and types at each call, which double the time
 test: $(READY) lint types
-	$(PYTEST) -m 'not slow'
+	$(PYTEST) -m 'not slow' --jaxtyping-packages=
 
-# slow tests that guard what quick ones cannot: killed processes, several processes, the installed wheel
+# what guards against what `make test` does not: killed processes, several processes, the installed wheel, wrong shapes
 test-essential: $(READY)
 	$(PYTEST) -m essential
+	$(PYTEST) -m 'not slow' $(COMPUTING)
 
 test-all: $(READY_ALL) lint types
 	$(PYTEST)

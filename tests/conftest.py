@@ -1,4 +1,8 @@
+from collections.abc import Iterator
+
 import pytest
+
+from tests.composition_cache import cached_composition
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -7,3 +11,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.get_closest_marker("essential"):
             item.add_marker(pytest.mark.slow)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _composition() -> Iterator[None]:
+    with cached_composition():
+        yield

@@ -67,7 +67,14 @@ def test_the_names_for_type_checkers_are_those_that_are_imported():
     assert declared == convlens._NAMES
 
 
-@pytest.mark.parametrize("first", ["pass", "convlens.occlude", "from convlens.transfer.probes import fit"])
+@pytest.mark.parametrize(
+    "first",
+    [
+        pytest.param("pass", marks=pytest.mark.essential),
+        pytest.param("convlens.occlude", marks=pytest.mark.essential),
+        "from convlens.transfer.probes import fit",
+    ],
+)
 def test_every_module_is_an_attribute_whatever_was_imported_before(first):
     modules = [module.name for module in pkgutil.walk_packages(convlens.__path__, "convlens.")]
     access = f"for name in {modules}: functools.reduce(getattr, name.split('.')[1:], convlens)"

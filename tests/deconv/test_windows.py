@@ -53,7 +53,7 @@ def close(ours: Tensor, expected: Tensor, share: float) -> None:
 def places(shape: torch.Size, images: int, seed: int) -> list[tuple[int, int, int, int]]:
     """Units in all corners, on the edges and inside."""
     maps, height, width = shape
-    rows, columns = (sorted({0, 1, n // 2, n - 2, n - 1} & set(range(n))) for n in (height, width))
+    rows, columns = (sorted({0, n // 2, n - 1}) for n in (height, width))
     generator = torch.Generator().manual_seed(seed)
     pick = torch.randint(10**6, (len(rows) * len(columns), 2), generator=generator).tolist()
     spots = [(y, x) for y in rows for x in columns]
@@ -90,7 +90,7 @@ def test_in_known_networks_at_corners_edges_and_inside(name, caplog):
         close(windowed(caplog, net, images, layer, units, *options), whole(net, images, layer, units, *options), 1e-5)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(
     steps,
     st.integers(12, 31),

@@ -148,10 +148,12 @@ def trained(tmp_path_factory, visitors) -> tuple[Path, list[wandb_internal_pb2.R
     return folder / "run", records(folder / "run")
 
 
+@pytest.mark.essential
 def test_a_run_without_an_account_is_offline_and_asks_nobody(trained):
     assert [exit.exit_code for exit in of_kind(trained[1], "exit")] == [0]
 
 
+@pytest.mark.essential
 def test_the_run_is_filed_by_its_configuration(trained):
     run = of_kind(trained[1], "run")[0]
     assert (run.project, run.display_name, run.run_group, run.job_type, list(run.tags)) == (
@@ -165,6 +167,7 @@ def test_the_run_is_filed_by_its_configuration(trained):
     assert not any(isinstance(value, dict) and value for key, value in config.items() if key != "_wandb")
 
 
+@pytest.mark.essential
 def test_the_summary_is_the_runs_metrics(trained):
     shown = {}
     for record in of_kind(trained[1], "summary"):

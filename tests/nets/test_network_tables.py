@@ -1,5 +1,6 @@
 """The networks against the papers: maps, parameters, ablations (on the meta device, without computation)."""
 
+import inspect
 import math
 
 import pytest
@@ -327,7 +328,7 @@ def test_an_unknown_init_is_answered_with_the_known_ones():
     net = zfnet(5, input_size=64, width=0.1)
     with pytest.raises(InputError, match=r"init='xavier' is unknown: choose gaussian .* or he"):
         # The checked signature would refuse it first under pytest.
-        ConvNet.init_weights.__wrapped__(net, "xavier")
+        inspect.unwrap(ConvNet.init_weights)(net, "xavier")
 
 
 def test_filters_of_a_layer_can_be_changed():

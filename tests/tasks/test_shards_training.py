@@ -29,7 +29,7 @@ def packed(convlens) -> None:
     assert "185 images of 73 px" in outcome.out
 
 
-@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("workers", [0, pytest.param(2, marks=pytest.mark.essential)])
 def test_a_training_that_is_stopped_within_an_epoch_goes_on_with_the_next_batch(
     convlens, packed, monkeypatch, tmp_path, workers
 ):

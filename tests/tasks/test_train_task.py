@@ -15,10 +15,17 @@ from convlens.callbacks import FirstFilters
 from convlens.data import ImageData
 from convlens.nets.weights import load_weights
 from convlens.runs.subject import build_data_and_net
+from convlens.systems import Classifier
 
 
 def read(run: Path, name: str) -> dict:
     return json.loads((run / name).read_text())
+
+
+def contents(run: Path) -> dict[str, bytes]:
+    """The files of a run, without its log."""
+    files = (path for path in run.rglob("*") if path.is_file() and path.name != "run.log")
+    return {str(path.relative_to(run)): path.read_bytes() for path in files}
 
 
 @pytest.fixture
@@ -182,11 +189,44 @@ def test_force_does_a_finished_run_anew_and_leaves_nothing_of_it(convlens, copie
 
 
 def test_what_is_stopped_before_it_begins_anew_leaves_the_finished_run(convlens, copied, same, monkeypatch):
-    before = {name: (copied / name).read_bytes() for name in ("run.json", "config.yaml", "metrics.json")}
+    before = contents(copied)
     with monkeypatch.context() as patched:
         patched.setattr(ImageData, "setup", Mock(side_effect=KeyboardInterrupt))
         assert convlens(*same, "force=true", "seed=5").code == 130
-    assert before == {name: (copied / name).read_bytes() for name in before}
+    assert contents(copied) == before
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        "trainer.strategy=nonsense",
+        "trainer.precision=nonsense",
+        "trainer.val_check_interval=1000",
+        "system.optimizer.lr=-1",
+        "+system.optimizer.nonsense=1",
+        "+system.scheduler.nonsense=1",
+        "+logger.csv.nonsense=1",
+    ],
+)
+def test_a_setting_that_is_refused_late_leaves_the_finished_run(convlens, copied, same, setting):
+    before = contents(copied)
+    assert convlens(*same, "force=true", setting).code != 0
+    assert contents(copied) == before
+
+
+@pytest.mark.parametrize(("batches", "kept"), [(0, True), (1, False)])
+def test_an_error_leaves_the_finished_run_until_the_first_step(convlens, copied, same, monkeypatch, batches, kept):
+    before, steps = contents(copied), iter(range(batches))
+
+    def training_step(*_: object) -> torch.Tensor:
+        if next(steps, None) is None:
+            raise RuntimeError("out of memory")
+        return torch.zeros((), requires_grad=True)
+
+    monkeypatch.setattr(Classifier, "training_step", training_step)
+    assert convlens(*same, "force=true").code == 1
+    assert (contents(copied) == before) is kept
+    assert read(copied, "run.json")["status"] == ("finished" if kept else "failed")
 
 
 def test_what_another_process_does_meanwhile_is_seen(convlens, refused, copied, same, monkeypatch):

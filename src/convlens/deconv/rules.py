@@ -1,4 +1,4 @@
-"""Backward rules of ReLU (deconvnet, gradient, guided), max pooling (unpooling by switches) and normalization.
+"""Backward rules of ReLU (deconvnet, gradient, guided), max pooling (switches, overlapping windows) and contrast norm.
 
 Paper, section 2.1, and footnote 1 of the ECCV text; Simonyan et al. 2013 (gradient) and Springenberg et al. 2014
 (guided). Functions are intercepted instead of modules, so that functional, in-place and shared ReLUs, skip connections

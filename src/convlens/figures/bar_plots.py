@@ -1,4 +1,4 @@
-"""Bar charts and histograms of filter RMS."""
+"""Bar charts of numbers by name, and histograms of the RMS of filters."""
 
 import math
 from collections.abc import Iterable, Mapping

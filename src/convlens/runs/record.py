@@ -2,8 +2,8 @@
 
 import contextlib
 import json
+import logging
 import shlex
-import shutil
 import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -19,7 +19,10 @@ from convlens.errors import InputError
 from convlens.io.atomic import write_bytes, write_json
 from convlens.io.locks import directory_lock
 from convlens.io.rank import is_rank_zero
+from convlens.runs.replacement import clear, discard, restore
 from convlens.runs.run_config import first_difference, plain, settings_digest
+
+log = logging.getLogger(__name__)
 
 CHOICES = ("model", "ablation", "data", "recipe")
 """Groups of the configuration whose chosen options are recorded."""
@@ -77,8 +80,9 @@ def recorded(
 ) -> Iterator[bool]:
     """Keep ``config.yaml`` and ``run.json`` up to date while a job works in a run directory.
 
-    A job that is refused in a new directory leaves nothing there. In a shared directory other jobs may work at the
-    same time: the record is that of the job that ended last.
+    A job that is refused in a new directory leaves nothing there. Files of an earlier run that ``begin`` set aside
+    are put back after an error, unless they were discarded. In a shared directory other jobs may work at the same
+    time: the record is that of the job that ended last.
 
     Args:
         run_dir: the directory.
@@ -98,7 +102,8 @@ def recorded(
     """
     existed = run_dir.exists()
     try:
-        with contextlib.nullcontext() if shared else directory_lock(run_dir), _cleared_if_refused(run_dir):
+        lock = contextlib.nullcontext() if shared else directory_lock(run_dir)
+        with lock, _cleared_if_refused(run_dir), _restored_after_errors(run_dir):
             if not begin():
                 yield False
                 return
@@ -120,9 +125,24 @@ def _cleared_if_refused(run_dir: Path) -> Iterator[None]:
     except InputError:
         if new and not any(run_dir.glob("checkpoints/*")) and not any(run_dir.glob("results/*/*")):
             clear(run_dir)
-            for name in ("config.yaml", "run.log"):
-                (run_dir / name).unlink(missing_ok=True)
+            (run_dir / "run.log").unlink(missing_ok=True)
         raise
+
+
+@contextmanager
+def _restored_after_errors(run_dir: Path) -> Iterator[None]:
+    """Put back files of an earlier run that were set aside, now or by a process that was killed."""
+    if not is_rank_zero():
+        yield
+        return
+    restore(run_dir)
+    try:
+        yield
+    except BaseException:
+        if restore(run_dir):
+            log.info("the earlier run in %s was kept", run_dir)
+        raise
+    discard(run_dir)
 
 
 @contextmanager
@@ -161,14 +181,6 @@ def choices() -> dict[str, str]:
         return {}
     chosen = HydraConfig.get().runtime.choices
     return {group: str(chosen[group]) for group in CHOICES if group in chosen}
-
-
-def clear(run_dir: Path) -> None:
-    """Remove what an earlier run left, its record too: nothing of it is continued, counted or reported."""
-    for name in ("checkpoints", "results", "tensorboard", "wandb"):
-        shutil.rmtree(run_dir / name, ignore_errors=True)
-    for name in ("run.json", "metrics.csv", "metrics.json", "mean.npy", "traceback.txt"):
-        (run_dir / name).unlink(missing_ok=True)
 
 
 def command_line(overrides: Sequence[str]) -> str:

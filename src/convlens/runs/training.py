@@ -9,6 +9,7 @@ from typing import Any
 
 import lightning as L
 import torch
+from lightning.pytorch.callbacks import LambdaCallback
 from lightning.pytorch.loggers import Logger
 from omegaconf import DictConfig
 from torch import nn
@@ -25,7 +26,8 @@ from convlens.ops.layer_access import check_outputs
 from convlens.runs.evaluation import evaluate_best
 from convlens.runs.init_weights import PretrainedInit, load_pretrained
 from convlens.runs.lightning_logging import quiet_lightning
-from convlens.runs.record import check_same, clear, command_line, recorded, status
+from convlens.runs.record import check_same, command_line, recorded, status
+from convlens.runs.replacement import discard, set_aside
 from convlens.runs.run_config import flat, plain
 from convlens.runs.subject import build_data_and_net, instantiate, save_mean_image
 from convlens.systems import Classifier
@@ -78,15 +80,15 @@ def deterministic() -> Iterator[None]:
 def begin_in(run_dir: Path, cfg: DictConfig, data: ImageData | ShardedData) -> bool:
     """Return whether there is anything to train, while no other process works in the directory.
 
-    With ``force``, an earlier run is removed.
+    With ``force``, an earlier run's files are set aside; they are removed after the first step of the new one.
 
     Raises:
         InputError: the directory holds a run with other settings.
     """
     if cfg.force:
-        data.setup("fit")  # if images cannot be read, this raises before a finished run is removed
+        data.setup("fit")
         if is_rank_zero():
-            clear(run_dir)
+            set_aside(run_dir)
         return True
     if is_rank_zero():
         check_same(run_dir, cfg)
@@ -184,6 +186,8 @@ def _callbacks(cfg: DictConfig, run_dir: Path) -> list[L.Callback]:
     for callback in callbacks:
         if isinstance(callback, AtEpochs):
             callback.epochs_of(cfg.trainer.max_epochs)  # raises for epochs outside of the run
+    if is_rank_zero():
+        callbacks.append(LambdaCallback(on_train_batch_end=lambda *_: discard(run_dir)))
     return [*callbacks, RunProgress(), *checkpoints(run_dir, cfg.checkpoint_every)]
 
 

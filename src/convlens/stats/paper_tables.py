@@ -1,4 +1,4 @@
-"""The paper's Tables 2 and 3: errors in percent by network and ablation."""
+"""The paper's numbers: Tables 2 and 3, errors in percent by network and ablation."""
 
 TABLE_3: dict[tuple[str, str], tuple[float | None, float, float]] = {
     ("alexnet", "none"): (35.1, 40.5, 18.1),

@@ -1,4 +1,4 @@
-"""LightningModule that trains a classifier; the network maps images to class scores."""
+"""LightningModule that trains a classifier: loss, errors, optimizer, learning rate schedule, mean over test views."""
 
 import inspect
 import math

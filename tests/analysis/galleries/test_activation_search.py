@@ -86,6 +86,7 @@ def _share(rank: int, folder: str) -> None:
     torch.distributed.destroy_process_group()
 
 
+@pytest.mark.essential
 def test_two_processes_find_what_one_does():
     """Of images whose number does not divide, none is lost or counted twice."""
     with tempfile.TemporaryDirectory() as folder:

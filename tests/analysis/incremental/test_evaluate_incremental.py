@@ -53,8 +53,8 @@ def boxes_in(height: int, width: int, sides: list[tuple[int, int]]) -> Tensor:
     """Boxes in all corners, on the edges and inside, of several sizes."""
     found = []
     for rows, columns in sides:
-        for top in sorted({0, 1, (height - rows) // 2, height - rows}):
-            for left in sorted({0, 3, (width - columns) // 2, width - columns}):
+        for top in sorted({0, (height - rows) // 2, height - rows}):
+            for left in sorted({0, (width - columns) // 2, width - columns}):
                 found.append([top, left, top + rows, left + columns])
     return torch.tensor(found)
 

@@ -40,7 +40,7 @@ def random_problem(seed, n=12, d=4, classes=3):
 
 def hessian(probe, features, targets, c, weights):
     """The curvature of the formula, in the flat weights."""
-    matrix = torch.autograd.functional.hessian(lambda w: literal_objective(probe, w, features, targets, c), weights)
+    matrix = torch.func.hessian(lambda w: literal_objective(probe, w, features, targets, c))(weights)
     matrix = matrix.reshape(weights.numel(), weights.numel())
     if probe == "softmax":  # which an equal change of all biases leaves as it is
         ones = (torch.arange(len(weights)).eq(len(weights) - 1)[:, None] * torch.ones(weights.shape[1])).flatten()
@@ -48,7 +48,7 @@ def hessian(probe, features, targets, c, weights):
     return matrix
 
 
-@settings(deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(st.integers(0, 10**6), st.sampled_from(["svm", "softmax", "sigmoid"]), st.floats(0.01, 100))
 def test_value_gradient_and_step_equal_those_of_the_formula(seed, probe, c):
     features, labels, weights = random_problem(seed)
@@ -77,7 +77,7 @@ def test_value_gradient_and_step_equal_those_of_the_formula(seed, probe, c):
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
 
 
-@settings(deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(st.integers(0, 10**6), st.sampled_from(["svm", "softmax", "sigmoid"]), st.floats(0.01, 100))
 def test_primal_and_dual_objectives_agree(seed, probe, c):
     features, labels, _ = random_problem(seed, d=20)
@@ -107,12 +107,13 @@ def test_primal_and_dual_objectives_agree(seed, probe, c):
     curvature = hessian(probe, full.matrix, targets, c, there.weights)
     assume(torch.linalg.eigvalsh(curvature)[0] > 1e-6)  # else all images are saturated, and rounding decides
     step, along = objective.step(point, gradient, 1e-9), full.step(there, same, 1e-9)
-    torch.testing.assert_close(step.scores, along.scores, rtol=1e-4, atol=1e-5)
     expected = torch.linalg.solve(curvature + 1e-12 * torch.eye(63).double(), -same.flatten()).reshape(21, 3)
     scores = full.at(expected).scores
+    close = {"rtol": 0, "atol": 1e-5 * max(1, scores.abs().max().item())}  # conjugate gradients end by the residual
+    torch.testing.assert_close(step.scores, along.scores, **close)
     if probe == "softmax":
         scores, step = scores - scores.mean(1, keepdim=True), step._replace(scores=center_rows(step.scores))
-    torch.testing.assert_close(step.scores, scores, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(step.scores, scores, **close)
     moved = point.moved(torch.ones(1), step)
     torch.testing.assert_close(moved.weights - point.weights, step.weights)
 

@@ -1,4 +1,4 @@
-"""Part correspondence: do features of different images change alike when the same part is covered (Table 1)?
+"""Delta, the mean Hamming distance of feature changes when the same part is covered in different images (Table 1).
 
 For image i with a part covered, eps_i is the change of a layer's features. Delta is the mean over all ordered pairs of
 images of the share of dimensions in which the signs of eps_i and eps_j differ (paper, section 4.3). The lower Delta is,

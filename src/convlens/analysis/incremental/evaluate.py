@@ -1,4 +1,4 @@
-"""Incremental evaluation: outputs of a network for one image with each of many boxes replaced (used for occlusion).
+"""Outputs of a network for one image with each of many boxes replaced, evaluated incrementally (for occlusion).
 
 Only what a box changes is computed, layer by layer (`IncrementalForward`); the values are those of whole images.
 """

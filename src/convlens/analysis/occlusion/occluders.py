@@ -1,4 +1,4 @@
-"""Values of the occluder: grey, the image's mean color, a blurred copy or noise."""
+"""Values of the occluder: grey (124 of 255, before the mean is subtracted), the mean color, a blurred copy or noise."""
 
 import math
 from typing import Literal

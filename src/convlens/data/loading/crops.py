@@ -1,4 +1,4 @@
-"""Crops, mirroring and mean subtraction of whole batches: from bytes to values of about -128 to 128 (Sec. 3).
+"""Random, centre and ten-view crops, mirrored, minus the mean: from bytes to values of about -128 to 128 (Sec. 3).
 
 A stored image is larger than a crop by the paper's proportion 256 : 224. The mean image is cropped and mirrored
 together with the image.

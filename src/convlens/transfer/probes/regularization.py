@@ -1,4 +1,4 @@
-"""The regularization constant C of the probes: one number, one per probe, or null for a search."""
+"""The setting ``C`` of the probes: a number, one per probe, or null, for which ``transfer/grid.py`` searches."""
 
 from collections.abc import Mapping, Sequence
 
