@@ -21,7 +21,8 @@ from convlens.runs.compose import conf_dir
 from convlens.runs.subject import instantiate, load_network
 from convlens.transfer.features import extract_features
 
-SMALL = ("task=transfer", "run=run", "task.layers=[1,5]", "task.images_per_class=[1,3]", "task.folds=[0,1]")
+SEARCH = ("task=transfer", "run=run", "task.layers=[1,5]", "task.images_per_class=[1,3]", "task.folds=[0,1]")
+SMALL = (*SEARCH, "task.C=1")
 
 
 @pytest.fixture
@@ -39,7 +40,7 @@ def table(folder: Path) -> dict[tuple, dict]:
 
 
 def test_a_fit_equals_scikit_learn(convlens, run):
-    outcome = convlens(*SMALL, "task.C=1", "task.random_weights_control=true")
+    outcome = convlens(*SMALL, "task.random_weights_control=true")
     assert (outcome.code, outcome.err) == (0, ""), outcome
     folder = run / "results" / "transfer_parts"
     found = table(folder)
@@ -61,7 +62,7 @@ def test_a_fit_equals_scikit_learn(convlens, run):
 
 
 def test_result_has_tables_figures_and_claims(convlens, run):
-    assert convlens(*SMALL, "task.random_weights_control=true").code == 0
+    assert convlens(*SEARCH, "task.random_weights_control=true").code == 0
     folder = run / "results" / "transfer_parts"
     found = json.loads((folder / "result.json").read_text())
     assert [figure["file"] for figure in found["figures"]] == [
@@ -100,7 +101,7 @@ def test_cached_fits_are_reused_unless_settings_change(convlens, run, caplog):
 
 def test_sweep_gives_the_table_of_one_job(convlens, run, tmp_path):
     shutil.copytree(run, tmp_path / "other")
-    assert convlens(*SMALL, "task.images_per_class=[3]", "task.probes=[svm]", "task.folds=[0]").code == 0
+    assert convlens(*SEARCH, "task.images_per_class=[3]", "task.probes=[svm]", "task.folds=[0]").code == 0
     sweep = ("-m", "experiment=transfer", "run=other", "layer=1,5", "images_per_class=3", "fold=0", "probe=svm")
     assert convlens(*sweep).code == 0
     one, many = (table(tmp_path / name / "results/transfer_parts") for name in ("run", "other"))

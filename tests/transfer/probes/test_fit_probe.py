@@ -105,10 +105,10 @@ def test_primal_and_dual_objectives_agree(seed, probe, c):
     gradient, same = objective.gradient(point), full.gradient(there)
     torch.testing.assert_close(objective.dot(gradient, point), full.dot(same, there))
     curvature = hessian(probe, full.matrix, targets, c, there.weights)
-    assume(torch.linalg.eigvalsh(curvature)[0] > 1e-6)  # else all images are saturated, and rounding decides
     step, along = objective.step(point, gradient, 1e-9), full.step(there, same, 1e-9)
     expected = torch.linalg.solve(curvature + 1e-12 * torch.eye(63).double(), -same.flatten()).reshape(21, 3)
     scores = full.at(expected).scores
+    assume(scores.abs().max() < 1e4)  # else all images are saturated, and rounding decides
     close = {"rtol": 0, "atol": 1e-5 * max(1, scores.abs().max().item())}  # conjugate gradients end by the residual
     torch.testing.assert_close(step.scores, along.scores, **close)
     if probe == "softmax":
