@@ -187,6 +187,7 @@ def test_the_sweep_of_wandb_agents_names_what_there_is():
     assert [word for word in sweep["command"] if word.startswith("experiment=")] == ["experiment=ablation"]
 
 
+@pytest.mark.essential
 def test_the_epoch_is_the_axis_of_every_chart(trained):
     metrics = of_kind(trained[1], "metric")
     assert "epoch" in [metric.name for metric in metrics]
@@ -194,6 +195,7 @@ def test_the_epoch_is_the_axis_of_every_chart(trained):
     assert all("epoch" in row for row in history(trained[1]))
 
 
+@pytest.mark.essential
 def test_the_metrics_are_those_of_the_csv(trained):
     rows = (trained[0] / "metrics.csv").read_text().splitlines()
     names = rows[0].split(",")
@@ -209,6 +211,7 @@ def test_the_metrics_are_those_of_the_csv(trained):
     assert sorted(logged) == ["1", "2", "3"]
 
 
+@pytest.mark.essential
 def test_pictures_stand_at_their_epoch_and_are_in_the_run_directory_too(trained):
     run_dir, found = trained
     (folder,) = (run_dir / "wandb").glob("offline-run-*/files")
@@ -232,6 +235,7 @@ def _same(path: Path, png: bytes) -> bool:
     return a.size == b.size and a.convert("RGB").tobytes() == b.convert("RGB").tobytes()
 
 
+@pytest.mark.essential
 def test_the_table_has_a_row_per_activation_with_its_pictures(trained):
     run_dir, found = trained
     (folder,) = (run_dir / "wandb").glob("offline-run-*/files")

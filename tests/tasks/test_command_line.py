@@ -157,7 +157,7 @@ def test_a_name_added_for_an_interpolation_is_taken(tmp_path):
 
 
 def test_hydras_own_account_is_there_for_who_asks(tmp_path):
-    done = type_in(tmp_path, "model=zfnett", HYDRA_FULL_ERROR="1")
+    done = type_in(tmp_path, "task=trian", HYDRA_FULL_ERROR="1")
     assert done.returncode == 1
     assert "Traceback" in done.stderr
     assert "MissingConfigException" in done.stderr

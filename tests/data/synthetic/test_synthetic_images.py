@@ -82,6 +82,7 @@ def test_caches_that_version_0_1_drew_stay_valid():
     assert cache_key(image_index, 16) == "f57614fd01e9e9ef"
 
 
+@pytest.mark.essential
 def test_a_fresh_process_draws_the_same_bytes():
     program = (
         "import hashlib; from convlens.data.synthetic.dataset import render_images;"
