@@ -69,6 +69,23 @@ def shape_of(net: nn.Module, images: Tensor, layer: str) -> torch.Size:
     return kept[0]
 
 
+@pytest.mark.parametrize(
+    ("corner", "expected"),
+    [
+        ((0, 0), [[1, 2, 3, 0], [4, 5, 6, 0], [7, 8, 9, 0]]),
+        ((-1, -2), [[6, 0, 0, 0], [9, 0, 0, 0], [0, 0, 0, 0]]),
+        ((2, 3), [[0, 0, 0, 0], [0, 0, 0, 0], [0, 0, 0, 1]]),
+        ((1, -1), [[0, 0, 0, 0], [2, 3, 0, 0], [5, 6, 0, 0]]),
+        ((-3, 0), [[0] * 4] * 3),
+        ((0, 4), [[0] * 4] * 3),
+    ],
+)
+def test_a_signal_is_pasted_where_it_lies_and_cropped_at_the_edges(corner, expected):
+    target = torch.zeros(1, 3, 4)
+    paste(torch.arange(1.0, 10).reshape(1, 3, 3), target, corner)
+    assert target[0].tolist() == expected
+
+
 CASES = {
     "alexnet": (lambda: alexnet(5, input_size=99, width=0.2, init="he"), 99, [f"conv{i}" for i in range(1, 6)]),
     "zfnet": (lambda: zfnet(5, input_size=99, width=0.2, init="he"), 99, [f"conv{i}" for i in range(1, 6)]),

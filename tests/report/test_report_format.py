@@ -34,6 +34,8 @@ def test_numbers(value: object, shown: str):
     [
         (0.021, "0.422", "±\N{NARROW NO-BREAK SPACE}0.021"),
         (0.5, "4.20", "±\N{NARROW NO-BREAK SPACE}0.50"),
+        (0.04, "4.2", "±\N{NARROW NO-BREAK SPACE}0.0400"),  # rounds to 0.0 with one place
+        (0.06, "4.2", "±\N{NARROW NO-BREAK SPACE}0.1"),
         (0.0004, "4.20", "±\N{NARROW NO-BREAK SPACE}0.000400"),
         ([0.1, 0.136], "0.118", "[0.100, 0.136]"),
         (None, "4.20", ""),

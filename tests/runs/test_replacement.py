@@ -1,13 +1,27 @@
 """An earlier run is kept until the new one has made a step, wherever the process is killed."""
 
 import shutil
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from unittest.mock import patch
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from convlens.runs.replacement import FILES, clear, discard, restore, set_aside
+from convlens.io.atomic import read_json, write_json
+from convlens.runs.replacement import (
+    clear,
+    discard,
+    ended,
+    foreign_files,
+    is_run,
+    listing,
+    own_files,
+    restore,
+    set_aside,
+)
 
 
 class KilledError(BaseException):
@@ -41,22 +55,38 @@ def killed_after(calls: int, act: Callable[[], object]) -> bool:
     return False
 
 
+NAMES = (
+    *("config.yaml", "metrics.csv", "metrics.json", "mean.npy", "checkpoints/best.ckpt", "checkpoints/last.ckpt"),
+    *("results/test/predictions.npz", "results/projections/best/conv1.png", "tensorboard/events", "wandb/run/files/a"),
+)
+"""What a run may write."""
+FOREIGN = ("run.log", "mine.txt", "results/notes.txt", "checkpoints/best (copy).ckpt", "wandb/run/files/mine")
+"""What a user may put into the same directory."""
+
+
 def contents(folder: Path) -> dict[str, str]:
     return {str(path.relative_to(folder)): path.read_text() for path in folder.rglob("*") if path.is_file()}
 
 
-def fill(folder: Path, text: str, names: tuple[str, ...] = FILES) -> None:
+def fill(folder: Path, text: str, names: Iterable[str] = NAMES) -> None:
     for name in names:
-        path = folder / name if "." in name else folder / name / "sub" / "file.txt"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text)
+
+
+def record(folder: Path, **entries: object) -> dict[str, object]:
+    """Write the record of a run as a job does."""
+    value = {"task": "train", **entries}
+    write_json(folder / "run.json", value)
+    return value
 
 
 @pytest.fixture
 def run(tmp_path) -> Path:
+    """A finished run with the user's own files in its directory."""
     fill(tmp_path, "old")
-    (tmp_path / "run.log").write_text("log")
-    (tmp_path / "mine.txt").write_text("of the user")
+    record(tmp_path, status="finished", files=sorted(NAMES))
+    fill(tmp_path, "of the user", FOREIGN)
     return tmp_path
 
 
@@ -64,30 +94,36 @@ def test_a_run_that_is_killed_while_it_is_set_aside_comes_back(run):
     before = contents(run)
     calls = 0
     while killed_after(calls, lambda: set_aside(run)):
+        assert is_run(run)
         restore(run)
         assert contents(run) == before, f"after {calls} changes"
         calls += 1
-    assert calls > len(FILES)
+    assert calls > len(NAMES)
+    assert {name for name in contents(run) if not name.startswith(".replaced/")} == set(FOREIGN)
 
 
-@pytest.mark.parametrize("new", [(), ("run.json", "config.yaml", "results"), FILES])
+@pytest.mark.parametrize("new", [(), ("config.yaml", "results/new/a.npz"), NAMES])
 def test_a_run_that_is_killed_while_it_is_put_back_comes_back(run, tmp_path_factory, new):
     before = contents(run)
     set_aside(run)
+    if new:
+        record(run, status="running", foreign=foreign_files(run))
     fill(run, "new", new)
     killed, calls = True, 0
     while killed:
         copy = tmp_path_factory.mktemp("copy") / "run"
         shutil.copytree(run, copy)
         killed = killed_after(calls, lambda: restore(copy))  # noqa: B023
+        assert is_run(copy)
         restore(copy)
         assert contents(copy) == before, f"after {calls} changes"
         calls += 1
-    assert calls > len(FILES)
+    assert calls > len(NAMES)
 
 
 def test_a_run_that_was_discarded_never_comes_back(run):
     set_aside(run)
+    record(run, status="running", foreign=foreign_files(run))
     fill(run, "new")
     new = {name: text for name, text in contents(run).items() if not name.startswith(".replaced")}
     assert killed_after(1, lambda: discard(run))  # between the renaming and the removal
@@ -98,8 +134,74 @@ def test_a_run_that_was_discarded_never_comes_back(run):
     assert contents(run) == new
 
 
-def test_what_a_run_did_not_write_is_never_touched(run):
-    set_aside(run)
+def test_a_record_lists_what_was_written_and_not_what_was_there(tmp_path):
+    fill(tmp_path, "of the user", ["results/notes.txt"])
+    running = record(tmp_path, status="running", foreign=foreign_files(tmp_path))
+    assert running["foreign"] == ["results/notes.txt"]
+    fill(tmp_path, "new")
+    write_json(tmp_path / "run.json", ended(running | {"status": "finished"}, tmp_path))
+    assert read_json(tmp_path / "run.json")["files"] == sorted({*NAMES, "run.json"})
+    fill(tmp_path, "of the user", ["results/more notes.txt"])
+    with listing(tmp_path):
+        fill(tmp_path, "new", ["results/occlusion/a.png"])
+    assert own_files(tmp_path) == {*NAMES, "run.json", "results/occlusion/a.png"}
+
+
+def test_a_record_of_version_0_1_owns_all_that_has_the_place_of_a_runs(run):
+    record(run, status="finished")
+    assert own_files(run) == {*NAMES, *FOREIGN, "run.json"} - {"run.log", "mine.txt"}
+
+
+def test_links_are_not_followed(run, tmp_path_factory):
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    fill(elsewhere, "of the user", ["a/b.txt"])
+    (run / "results/link").symlink_to(elsewhere / "a")
+    record(run, status="finished", files=[*NAMES, "results/link", "results/link/b.txt", "../outside"])
+    (run / "tensorboard").rename(elsewhere / "tensorboard")
+    (run / "tensorboard").symlink_to(elsewhere / "tensorboard")
     clear(run)
-    discard(run)
-    assert contents(run) == {"run.log": "log", "mine.txt": "of the user"}
+    assert contents(elsewhere) == {"a/b.txt": "of the user", "tensorboard/events": "old"}
+    assert not (run / "results/link").exists()
+
+
+names = st.sampled_from(
+    [*NAMES, *FOREIGN, "results/projections/best/mine.png", "results/test/x", "run.json.txt", "a b/c"]
+)
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    st.sets(names),
+    st.lists(st.tuples(st.sampled_from(["fresh", "force", "kill", "end", "fail", "look", "clear"]), st.sets(names))),
+)
+def test_no_file_of_the_user_is_ever_touched(theirs, steps):
+    """Trainings that begin, are forced, killed, end or fail, and analyses, in a directory with foreign files."""
+    with tempfile.TemporaryDirectory() as folder:
+        run = Path(folder)
+        record(run, status="finished", files=[])
+        fill(run, "of the user", theirs)
+
+        def write(wanted: Iterable[str]) -> None:
+            fill(run, "ours", [name for name in wanted if name not in theirs and name in NAMES])
+
+        for kind, written in steps:
+            if kind in ("clear", "look"):
+                if kind == "clear":
+                    clear(run)
+                else:
+                    with listing(run):
+                        write(written)
+                continue
+            restore(run)
+            if kind == "force":
+                set_aside(run)
+            running = record(run, status="running", foreign=foreign_files(run))
+            write(written)
+            if kind in ("end", "force"):
+                write_json(run / "run.json", ended(running | {"status": "finished"}, run))
+                discard(run)
+            elif kind == "fail":
+                restore(run)
+        found = contents(run)
+        assert {name: found.get(name) for name in theirs} == dict.fromkeys(theirs, "of the user")
+        assert all(text != "of the user" for name, text in found.items() if name not in theirs)

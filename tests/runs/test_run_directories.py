@@ -14,6 +14,7 @@ from torch import nn
 
 import convlens
 from convlens.errors import InputError
+from convlens.io.atomic import write_json
 from convlens.nets import zfnet
 from convlens.nets.weights import load_weights
 from convlens.runs import subject
@@ -113,6 +114,7 @@ def test_a_job_that_ends_well_is_recorded(cfg):
     found = record(run_dir)
     assert found.pop("seconds") >= 0
     assert len(found.pop("settings")) == 16
+    assert found.pop("files") == ["config.yaml", "run.json"]
     assert found == {
         "task": "train",
         "name": "some/job",
@@ -146,13 +148,18 @@ def test_a_job_that_is_stopped_is_recorded_without_a_traceback(cfg):
     assert not (run_dir / "traceback.txt").exists()
 
 
+def _refuse_after_writing(run_dir: Path) -> None:
+    (run_dir / "metrics.csv").write_text("epoch\n")
+    raise InputError("give another")
+
+
 def test_a_job_that_is_refused_leaves_nothing_where_nothing_was(cfg):
     run_dir = Path(cfg.run_dir)
-    run_dir.mkdir(parents=True, exist_ok=True)
-    (run_dir / "metrics.csv").write_text("epoch\n")
-    with pytest.raises(InputError), recorded(run_dir, cfg, "train", "c"):
-        raise InputError("give another")
-    assert list(run_dir.iterdir()) == []
+    for _ in range(2):
+        with pytest.raises(InputError, match="give another"), recorded(run_dir, cfg, "train", "c"):
+            _refuse_after_writing(run_dir)
+        assert not run_dir.exists() or list(run_dir.iterdir()) == []
+        run_dir.mkdir(exist_ok=True)
     store(cfg)
     with pytest.raises(InputError), recorded(run_dir, cfg, "train", "c"):
         raise InputError("give another")
@@ -227,6 +234,7 @@ def test_clearing_a_run_takes_what_it_computed_and_nothing_else(cfg):
     for name in ("checkpoints/last.ckpt", "results/test/predictions.npz", "metrics.csv", "metrics.json", "mine.txt"):
         (run_dir / name).parent.mkdir(parents=True, exist_ok=True)
         (run_dir / name).touch()
+    write_json(run_dir / "run.json", {"task": "train", "status": "finished"})  # as version 0.1 wrote it
     clear(run_dir)
     clear(run_dir)
     assert [path.name for path in run_dir.iterdir()] == ["mine.txt"]

@@ -351,3 +351,39 @@ def test_in_a_process_of_its_own_a_run_says_nothing_but_its_progress(tmp_path, c
     assert (done.returncode, done.stderr) == (0, "")
     said = done.stdout.splitlines()
     assert [line.split(" ")[0] for line in said] == ["parts:", "epoch", "epoch", "test"]
+
+
+# ---- directories that are not ours ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("job", [[], ["force=true"], ["task=project"], ["task=occlude", "force=true"], ["task=study"]])
+@pytest.mark.parametrize("theirs", ["config.yaml", "results/a.txt", "wandb/run/b", "metrics.csv", "run.json", "notes"])
+def test_a_directory_of_the_user_is_refused_before_anything_is_written(refused_command, tmp_path, job, theirs):
+    (tmp_path / "mine" / theirs).parent.mkdir(parents=True)
+    (tmp_path / "mine" / theirs).write_text("{}")
+    said = refused_command(*job, "run_dir=mine")
+    entry = theirs.partition("/")[0]
+    assert said == (
+        f"run_dir=mine: the directory holds {entry} and no run of convlens: give a new or an empty directory"
+    )
+    assert [path.name for path in (tmp_path / "mine").rglob("*") if path.is_file()] == [Path(theirs).name]
+    assert {path.name for path in tmp_path.iterdir()} == {"mine"}
+
+
+@pytest.mark.parametrize(("given", "said"), [(".", "run_dir=.: the directory holds a.txt"), ("''", "run_dir is empty")])
+def test_the_working_directory_is_no_run(refused_command, tmp_path, given, said):
+    (tmp_path / "a.txt").touch()
+    assert refused_command(f"run_dir={given}", "force=true").startswith(said)
+    assert [path.name for path in tmp_path.iterdir()] == ["a.txt"]
+
+
+def test_a_sweep_into_a_directory_of_the_user_leaves_it(convlens, tmp_path):
+    (tmp_path / "mine/results").mkdir(parents=True)
+    (tmp_path / "mine/results/a.txt").touch()
+    outcome = convlens("-m", "run_dir=mine", "seed=0", "force=true")
+    assert outcome.code == 2, outcome
+    assert "run_dir=mine: the directory holds results and no run of convlens" in outcome.err
+    assert [str(path.relative_to(tmp_path / "mine")) for path in (tmp_path / "mine").rglob("*")] == [
+        "results",
+        "results/a.txt",
+    ]

@@ -31,7 +31,7 @@ def run(trained, tmp_path) -> Path:
 
 
 def test_a_runs_convolutional_layers_are_drawn_into_the_run(convlens, run):
-    record = (run / "run.json").read_bytes()
+    record = json.loads((run / "run.json").read_text())
     outcome = convlens("task=project", "run=run", "task.maps=2", "task.k=3")
     assert (outcome.code, outcome.err) == (0, ""), outcome
     folder = run / "results" / "projections"
@@ -41,7 +41,10 @@ def test_a_runs_convolutional_layers_are_drawn_into_the_run(convlens, run):
     assert keys == [*CONVS, *(f"{x}: where in the images" for x in CONVS), *(f"{x}: controls" for x in CONVS)]
     assert all((folder / figure["file"]).is_file() for figure in result["figures"])
     assert "test images" in result["figures"][0]["caption"]
-    assert (run / "run.json").read_bytes() == record  # the run's own record stays
+    after = json.loads((run / "run.json").read_text())  # the run's own record stays, but for the files that came
+    written = {str(path.relative_to(run)) for path in folder.rglob("*") if path.is_file()}
+    assert set(after["files"]) == set(record["files"]) | written
+    assert after | {"files": 0} == record | {"files": 0}
 
 
 def test_what_is_drawn_is_the_projection_of_the_strongest_activations(convlens, run):

@@ -107,6 +107,8 @@ def test_the_record_says_what_was_done(trained):
     assert command.startswith("convlens data.source.train=48 ")
     assert "'job_name=tiny zfnet'" in command  # can be typed as it is
     assert len(record.pop("settings")) == 16
+    files = {str(path.relative_to(trained)) for path in trained.rglob("*") if path.is_file()}
+    assert set(record.pop("files")) == files - {"run.log"}
     assert (record.pop("num_classes"), record.pop("class_names")[:2]) == (12, ["bear", "bug"])
     assert record == {
         "task": "train",
@@ -181,7 +183,8 @@ def test_force_does_a_finished_run_anew_and_leaves_nothing_of_it(convlens, copie
     assert outcome.code == 0, outcome
     with (copied / "metrics.csv").open() as file:
         assert [row["epoch"] for row in csv.DictReader(file)] == ["1"]
-    assert {path.name for path in (copied / "results").iterdir()} == {"train_eval", "test"}
+    assert {path.name for path in (copied / "results").iterdir()} == {"train_eval", "test", "evolution"}
+    assert [path.name for path in (copied / "results/evolution").iterdir()] == ["epoch_009.npz"]  # not the run's
     assert read(copied, "metrics.json") != metrics
     assert read(copied, "metrics.json")["epochs"] == 1
     assert read(copied, "run.json")["seconds"] < 1000  # those of the cleared run are not counted

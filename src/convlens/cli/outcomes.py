@@ -7,8 +7,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from convlens.io.atomic import write_json
-from convlens.runs.record import read_json
+from convlens.io.atomic import read_json, write_json
 
 DONE, SKIPPED, ELSEWHERE, REFUSED, FAILED, BEGUN = "done", "skipped", "elsewhere", "refused", "failed", "begun"
 STATES = {

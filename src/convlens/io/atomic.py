@@ -1,4 +1,4 @@
-"""Atomic writes: a file appears complete under its name, or not at all."""
+"""Atomic writes: a file appears complete under its name, or not at all; JSON files that may be damaged."""
 
 import errno
 import json
@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from convlens.errors import InputError
 
@@ -45,6 +46,15 @@ def disk_full(folder: Path) -> InputError:
     return InputError(
         f"the disk is full while writing to {folder} ({free:.0f} MB free): make room or choose another run_dir"
     )
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Return the content of a JSON file; empty if the file is missing, damaged or holds no object."""
+    try:
+        found = json.loads(path.read_text())
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def write_bytes(path: Path, content: bytes | memoryview) -> None:

@@ -12,6 +12,7 @@ from convlens.errors import InputError
 from convlens.runs.compose import groups
 from convlens.runs.config_errors import one_line
 from convlens.runs.constructors import constructor_of
+from convlens.runs.replacement import foreign_entry
 from convlens.runs.root_settings import DeviceSettings, ModelSettings, RecipeSettings, RootSettings
 from convlens.runs.run_config import plain
 from convlens.runs.type_conversion import described, is_node, shown
@@ -30,7 +31,7 @@ def check_root(cfg: DictConfig, overrides: Sequence[str] = ()) -> dict[str, Any]
 
     Raises:
         InputError: an interpolation cannot be resolved, a setting is unknown or of another type, or ``run_dir`` is a
-            file.
+            file, or a directory that is not empty and no run.
     """
     values = _resolved(cfg)
     _check_added(cfg, overrides)
@@ -40,7 +41,7 @@ def check_root(cfg: DictConfig, overrides: Sequence[str] = ()) -> dict[str, Any]
         _check_section(cfg, values.get("model"), "model", ModelSettings),
         _check_section(cfg, values.get("trainer"), "trainer", DeviceSettings, closed=False),
     ]
-    _check_directory(Path(cfg.run_dir))
+    _check_directory(cfg)
     return _resolved(cfg) if any(changed) else values
 
 
@@ -168,10 +169,18 @@ def _interpolations(node: Any, where: str) -> Iterator[tuple[str, str]]:
             yield from _interpolations(node[key], place)
 
 
-def _check_directory(path: Path) -> None:
+def _check_directory(cfg: DictConfig) -> None:
+    """Check that the directory can be written to without touching what convlens has not made."""
+    if not str(cfg.run_dir).strip():
+        raise InputError("run_dir is empty: give a directory")
+    path = Path(cfg.run_dir)
     for folder in (path, *path.parents):
         if folder.exists() and not folder.is_dir():
             raise InputError(f"run_dir={path}: {folder} is a file: give a directory")
+    if cfg.run is None and (entry := foreign_entry(path)):
+        raise InputError(
+            f"run_dir={path}: the directory holds {entry} and no run of convlens: give a new or an empty directory"
+        )
 
 
 def _store(cfg: DictConfig, place: str, before: object, value: object) -> bool:

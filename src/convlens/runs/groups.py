@@ -11,9 +11,9 @@ import yaml
 from jaxtyping import Bool, Float
 
 from convlens.errors import InputError
+from convlens.io.atomic import read_json
 from convlens.runs.compose import conf_dir
 from convlens.runs.predictions import OLD_SPLITS, read_predictions
-from convlens.runs.record import read_json
 from convlens.runs.run_config import read_config, settings_of
 from convlens.runs.setting_differences import CHOICES, hashable
 

@@ -47,14 +47,7 @@ def read_predictions(run_dir: Path, split: str = "test") -> Predictions:
     Raises:
         InputError: the file is missing or damaged.
     """
-    file = _folder(run_dir, split) / "predictions.npz"
-    if not file.exists():
-        raise InputError(f"no {split} predictions at {file}: give the directory of a finished training run")
-    try:
-        with np.load(file) as arrays:
-            return Predictions(arrays["images"], arrays["labels"], arrays["top5"])
-    except (OSError, ValueError, KeyError, BadZipFile) as error:
-        raise _damaged(file, error) from None
+    return Predictions(*_read(run_dir, split, "predictions", ("images", "labels", "top5")))
 
 
 def read_probabilities(run_dir: Path, split: str = "test") -> Float[np.ndarray, "n classes"]:
@@ -63,14 +56,23 @@ def read_probabilities(run_dir: Path, split: str = "test") -> Float[np.ndarray, 
     Raises:
         InputError: the file is missing or damaged.
     """
-    file = _folder(run_dir, split) / "probabilities.npz"
+    (probabilities,) = _read(run_dir, split, "probabilities", ("probabilities",))
+    return probabilities.astype(np.float32)
+
+
+def _read(run_dir: Path, split: str, kind: str, names: Sequence[str]) -> list[np.ndarray]:
+    """Return the named arrays of a split's file; of the folder of version 0.1 if only that exists."""
+    results = run_dir / "results"
+    old = results / OLD_SPLITS.get(split, split)
+    folder = old if old.exists() and not (results / split).exists() else results / split
+    file = folder / f"{kind}.npz"
     if not file.exists():
-        raise InputError(f"no {split} probabilities at {file}: give the directory of a finished training run")
+        raise InputError(f"no {split} {kind} at {file}: give the directory of a finished training run")
     try:
         with np.load(file) as arrays:
-            return arrays["probabilities"].astype(np.float32)
+            return [arrays[name] for name in names]
     except (OSError, ValueError, KeyError, BadZipFile) as error:
-        raise _damaged(file, error) from None
+        raise InputError(f"{file} cannot be read ({error}): test the run again with force=true") from None
 
 
 def ensemble_of(run_dirs: Sequence[Path]) -> EnsembleErrors:
@@ -96,14 +98,3 @@ def _same_probabilities(run_dirs: Sequence[Path], first: Predictions) -> Iterato
                 f"{run_dirs[0]} and {run_dir} were tested on different images: give runs with the same data"
             )
         yield probabilities
-
-
-def _folder(run_dir: Path, split: str) -> Path:
-    """Return the folder of a split's results; that of version 0.1 if only that exists."""
-    results = run_dir / "results"
-    old = results / OLD_SPLITS.get(split, split)
-    return old if old.exists() and not (results / split).exists() else results / split
-
-
-def _damaged(file: Path, error: Exception) -> InputError:
-    return InputError(f"{file} cannot be read ({error}): test the run again with force=true")

@@ -1,7 +1,6 @@
 """The record of a run (``run.json``), and the refusal to continue a run with other settings; needs no torch."""
 
 import contextlib
-import json
 import logging
 import shlex
 import time
@@ -10,31 +9,21 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 from convlens.errors import InputError
-from convlens.io.atomic import write_bytes, write_json
+from convlens.io.atomic import read_json, write_bytes, write_json
 from convlens.io.locks import directory_lock
 from convlens.io.rank import is_rank_zero
-from convlens.runs.replacement import clear, discard, restore
+from convlens.runs.replacement import clear, discard, ended, foreign_files, restore
 from convlens.runs.run_config import first_difference, plain, settings_digest
 
 log = logging.getLogger(__name__)
 
 CHOICES = ("model", "ablation", "data", "recipe")
 """Groups of the configuration whose chosen options are recorded."""
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """Return the content of a json file; empty if the file is missing or damaged."""
-    try:
-        found = json.loads(path.read_text())
-    except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}
 
 
 def status(run_dir: Path) -> str:
@@ -152,18 +141,26 @@ def _noted(run_dir: Path, cfg: DictConfig, task: str, command: str, about: Mappi
         yield
         return
     values = plain(cfg)
-    write_bytes(run_dir / "config.yaml", OmegaConf.to_yaml(OmegaConf.create(values)).encode())
     before = float(read_json(run_dir / "run.json").get("seconds", 0.0))
     started = time.monotonic()
-    (run_dir / "traceback.txt").unlink(missing_ok=True)
-    entries = {"task": task, "name": cfg.job_name, "command": command, "version": version("convlens")}
-    entries |= {"settings": settings_digest(values), "choices": choices(), **about}
+    foreign = foreign_files(run_dir)
+    entries: dict[str, object] = {
+        "task": task,
+        "name": cfg.job_name,
+        "command": command,
+        "version": version("convlens"),
+    }
+    entries |= {"settings": settings_digest(values), "choices": choices(), **about, "foreign": foreign}
 
     def note(state: str, error: str | None = None) -> None:
         seconds = round(before + time.monotonic() - started, 1)
-        write_json(run_dir / "run.json", entries | {"status": state, "seconds": seconds, "error": error})
+        record = entries | {"status": state, "seconds": seconds, "error": error}
+        write_json(run_dir / "run.json", record if state == "running" else ended(record, run_dir))
 
-    note("running")
+    note("running")  # first: the other files are the run's by it
+    write_bytes(run_dir / "config.yaml", OmegaConf.to_yaml(OmegaConf.create(values)).encode())
+    if "traceback.txt" not in foreign:
+        (run_dir / "traceback.txt").unlink(missing_ok=True)
     try:
         yield
     except BaseException as error:

@@ -1,30 +1,80 @@
-"""The files of a run that ``force=true`` trains anew: kept aside until the new run has made a step, else put back."""
+"""The files of a run, told from a user's own in the same directory; those of a run that ``force=true`` replaces.
+
+The record (``run.json``) lists the files of a run when it ends (``files``). Until then, it lists those of the directory
+that were there before and are not the run's (``foreign``). Only files of the run are ever moved or removed.
+"""
 
 import shutil
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
-FILES = (
-    "checkpoints",
-    "results",
-    "tensorboard",
-    "wandb",
-    "config.yaml",
-    "run.json",
-    "metrics.csv",
-    "metrics.json",
-    "mean.npy",
-    "traceback.txt",
-)
+from convlens.io.atomic import read_json, write_json
+from convlens.io.rank import is_rank_zero
+
+RECORD = "run.json"
+FOLDERS = ("checkpoints", "results", "tensorboard", "wandb")
+FILES = (RECORD, "config.yaml", "metrics.csv", "metrics.json", "mean.npy", "traceback.txt")
 """What a run writes into its directory, beside its log."""
+LOG = "run.log"
+STUDY = "study.json"
+"""The record of a study, whose directory holds runs."""
 ASIDE = ".replaced"
 PARTIAL = ".replaced-partial"
 DISCARDED = ".replaced-discarded"
 
 
+def present(run_dir: Path) -> set[str]:
+    """Return the files of the directory that have the place and name of a run's, relative to it."""
+    found = {name for name in FILES if (run_dir / name).is_file()}
+    for folder in FOLDERS:
+        if not (run_dir / folder).is_symlink():
+            found |= {str(path.relative_to(run_dir)) for path in _walk(run_dir / folder)}
+    return found
+
+
+def own_files(run_dir: Path) -> set[str]:
+    """Return the files of the directory that its run has written; none without a record.
+
+    Records of version 0.1 list no files: all that have the place of a run's are taken for its own.
+    """
+    record = read_json(run_dir / RECORD)
+    if not record:
+        return set()
+    there = present(run_dir)
+    if isinstance(files := record.get("files"), list):
+        return there & ({str(name) for name in files} | {RECORD})
+    foreign = record.get("foreign")
+    return there - {str(name) for name in foreign} if isinstance(foreign, list) else there
+
+
+def foreign_files(run_dir: Path) -> list[str]:
+    """Return the files that have the place of a run's and are not its own."""
+    return sorted(present(run_dir) - own_files(run_dir))
+
+
+def is_run(run_dir: Path) -> bool:
+    """Return whether the record of a run or a study says that convlens made this directory."""
+    if isinstance(read_json(run_dir / STUDY).get("parts"), list):
+        return True
+    records = (read_json(run_dir / folder / RECORD) for folder in ("", ASIDE, PARTIAL))
+    return any(isinstance(record.get("status"), str) and isinstance(record.get("task"), str) for record in records)
+
+
+def foreign_entry(run_dir: Path) -> str:
+    """Return the name of an entry of a directory that is no run and not empty; empty for any other path.
+
+    Files that a run writes before its record, and that are left if it is killed then, do not count.
+    """
+    if not run_dir.is_dir() or is_run(run_dir):
+        return ""
+    early = {LOG, "traceback.txt", ".lock", ".lock.holder", ASIDE, PARTIAL, DISCARDED}
+    return min((path.name for path in run_dir.iterdir() if path.name not in early), default="")
+
+
 def clear(run_dir: Path) -> None:
-    """Remove what a run left, its record too: nothing of it is continued, counted or reported."""
-    for name in FILES:
-        _remove(run_dir / name)
+    """Remove the run's files, its record last: nothing of it is continued, counted or reported."""
+    _remove(run_dir, own_files(run_dir))
 
 
 def set_aside(run_dir: Path) -> None:
@@ -33,12 +83,9 @@ def set_aside(run_dir: Path) -> None:
     The folder gets its final name by one renaming when it is complete, so that `restore` can tell files that were not
     moved yet from those of the new run, whenever this process is killed.
     """
-    partial = run_dir / PARTIAL
-    partial.mkdir()
-    for name in FILES:
-        if (run_dir / name).exists():
-            (run_dir / name).rename(partial / name)
-    partial.rename(run_dir / ASIDE)
+    _move(run_dir, run_dir / PARTIAL, own_files(run_dir))
+    if (run_dir / PARTIAL).exists():
+        (run_dir / PARTIAL).rename(run_dir / ASIDE)
 
 
 def restore(run_dir: Path) -> bool:
@@ -48,15 +95,14 @@ def restore(run_dir: Path) -> bool:
         Whether there were any.
     """
     aside, partial = run_dir / ASIDE, run_dir / PARTIAL
-    _remove(run_dir / DISCARDED)
+    shutil.rmtree(run_dir / DISCARDED, ignore_errors=True)
     if aside.exists():
         clear(run_dir)
         aside.rename(partial)
     if not partial.exists():
         return False
-    for path in sorted(partial.iterdir()):
-        path.rename(run_dir / path.name)
-    partial.rmdir()
+    _move(partial, run_dir, {str(path.relative_to(partial)) for path in _walk(partial)})
+    shutil.rmtree(partial)
     return True
 
 
@@ -64,12 +110,65 @@ def discard(run_dir: Path) -> None:
     """Remove the files that were set aside, if any."""
     if (run_dir / ASIDE).exists():
         (run_dir / ASIDE).rename(run_dir / DISCARDED)
-        _remove(run_dir / DISCARDED)
+        shutil.rmtree(run_dir / DISCARDED)
 
 
-def _remove(path: Path) -> None:
-    """Remove a file or a folder, if it is there."""
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path, ignore_errors=True)
-    else:
-        path.unlink(missing_ok=True)
+@contextmanager
+def listing(run_dir: Path) -> Iterator[None]:
+    """Add the files that are written into a finished run meanwhile to the files of its record."""
+    foreign = set(foreign_files(run_dir))
+    try:
+        yield
+    finally:
+        record = read_json(run_dir / RECORD)
+        files = record.get("files")
+        if is_rank_zero() and isinstance(files, list):
+            there = present(run_dir)
+            found = sorted((there - foreign) | (there & {str(name) for name in files}))
+            if found != files:
+                write_json(run_dir / RECORD, record | {"files": found})
+
+
+def ended(record: Mapping[str, object], run_dir: Path) -> dict[str, object]:
+    """Return the record of a run that has ended, with the list of its files."""
+    foreign = record.get("foreign")
+    others = set(foreign) if isinstance(foreign, list) else set()
+    rest = {name: value for name, value in record.items() if name != "foreign"}
+    return rest | {"files": sorted((present(run_dir) | {RECORD}) - others)}
+
+
+def _walk(folder: Path) -> Iterable[Path]:
+    """Return the files below a folder, links among them, but nothing that a link to a folder leads to."""
+    for path in sorted(folder.iterdir()) if folder.is_dir() else ():
+        if path.is_dir() and not path.is_symlink():
+            yield from _walk(path)
+        else:
+            yield path
+
+
+def _record_last(names: Iterable[str]) -> list[str]:
+    """Return the names in an order that ends with the record, which says whose the others are."""
+    return sorted(names, key=lambda name: (name == RECORD, name))
+
+
+def _remove(folder: Path, names: Iterable[str]) -> None:
+    """Remove files, and the folders that are empty then."""
+    for name in _record_last(names):
+        (folder / name).unlink(missing_ok=True)
+        _remove_empty(folder, name)
+
+
+def _move(source: Path, target: Path, names: Iterable[str]) -> None:
+    """Move files to the same places below another folder, and remove the folders that are empty then."""
+    for name in _record_last(names):
+        (target / name).parent.mkdir(parents=True, exist_ok=True)
+        (source / name).rename(target / name)
+        _remove_empty(source, name)
+
+
+def _remove_empty(folder: Path, name: str) -> None:
+    """Remove the folders of a file that was removed, as far as they are empty."""
+    for parent in list(Path(name).parents)[:-1]:
+        if any((folder / parent).iterdir()):
+            return
+        (folder / parent).rmdir()

@@ -18,10 +18,11 @@ from torch import Tensor, nn
 
 from convlens.data import ImageData, ShardedData
 from convlens.errors import InputError
-from convlens.io.atomic import write_bytes
+from convlens.io.atomic import read_json, write_bytes
 from convlens.nets.weights import load_weights, read_weights
 from convlens.runs.config_check import check_node
-from convlens.runs.record import command_line, read_json, recorded
+from convlens.runs.record import command_line, recorded
+from convlens.runs.replacement import listing
 from convlens.runs.run_config import plain, require_config
 
 MEAN_IMAGE = "mean.npy"
@@ -72,7 +73,8 @@ def open_run(cfg: DictConfig, overrides: Sequence[str], task: str, *, shared: bo
     """
     run_dir = Path(cfg.run_dir)
     if cfg.run is not None:
-        yield run_dir
+        with listing(run_dir):
+            yield run_dir
         return
     with recorded(run_dir, cfg, task, command_line(overrides), shared=shared):
         yield run_dir

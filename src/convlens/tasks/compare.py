@@ -8,9 +8,9 @@ import torch
 from omegaconf import DictConfig
 
 from convlens.errors import InputError
+from convlens.io.atomic import read_json
 from convlens.runs.analysis import write_and_log
 from convlens.runs.predictions import read_predictions
-from convlens.runs.record import read_json
 from convlens.runs.subject import open_run
 from convlens.stats.paired import PairedDifference, paired_difference
 from convlens.stats.results import AnalysisResult, Table

@@ -14,11 +14,12 @@ from convlens.analysis.galleries.sheets import TABLE_COLUMNS
 from convlens.callbacks.log_media import log_image, log_table
 from convlens.deconv.project import ProjectOptions
 from convlens.deconv.rules import LrnRule, Rule, Signal, Unpool
+from convlens.io.atomic import read_json
 from convlens.io.hashing import digest_json
 from convlens.ops.default_layers import default_layers
 from convlens.runs.analysis import log_answer
 from convlens.runs.launch import Processes
-from convlens.runs.record import command_line, read_json
+from convlens.runs.record import command_line
 from convlens.runs.subject import LoadedNetwork, load_network, open_run
 from convlens.runs.task_loggers import loggers_of
 from convlens.runs.typed_settings import Count, Positive

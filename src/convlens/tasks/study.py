@@ -10,12 +10,13 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from convlens.errors import InputError
-from convlens.io.atomic import write_json
+from convlens.io.atomic import read_json, write_json
 from convlens.report import write_report
 from convlens.runs.compose import compose_job
 from convlens.runs.dispatch import dispatch
 from convlens.runs.naming import key_of, quotable
-from convlens.runs.record import command_line, read_json
+from convlens.runs.record import command_line
+from convlens.runs.replacement import STUDY
 
 log = logging.getLogger(__name__)
 
@@ -60,16 +61,21 @@ def run(cfg: DictConfig, overrides: list[str], settings: Settings) -> int:
     folder, parts = Path(cfg.run_dir), settings.parts
     shared = shared_overrides(overrides, settings.scale)
     directories = {part.run: quotable(folder / part.run) for part in parts}
-    before: dict[str, Entry] = {str(part["name"]): part for part in read_json(folder / "study.json").get("parts", [])}
+    before: dict[str, Entry] = {str(part["name"]): part for part in read_json(folder / STUDY).get("parts", [])}
     done: list[Entry] = []
+
+    def note(number: int) -> None:
+        # Later parts stay noted, so that a study that is stopped does not do them again.
+        later = [before[part.name] for part in parts[number:] if part.name in before]
+        record = {"title": settings.title, "command": command_line(overrides), "parts": [*done, *later]}
+        write_json(folder / STUDY, record)
+
+    note(0)
     for number, part in enumerate(parts, 1):
         log.info("[%d/%d] %s", number, len(parts), part.name)
         own = [*shared, *(override.format_map(directories) for override in part.overrides)]
         done.append(do_part(folder, part, own, before.get(part.name, {}), force=cfg.force))
-        # Later parts stay noted, so that a study that is stopped does not do them again.
-        later = [before[part.name] for part in parts[number:] if part.name in before]
-        record = {"title": settings.title, "command": command_line(overrides), "parts": [*done, *later]}
-        write_json(folder / "study.json", record)
+        note(number)
     return _finish(folder, done)
 
 
