@@ -12,7 +12,7 @@ SOURCE = Path(__file__).parents[1] / "src" / "convlens"
 # In the order of the walls: each package imports those before it; `data` stands beside them.
 PACKAGES = (
     *("io", "nets", "metrics", "stats", "figures", "ops", "deconv", "analysis", "transfer", "data"),
-    *("systems", "callbacks", "loggers", "runs", "report", "explorer", "tasks", "cli"),
+    *("systems", "callbacks", "loggers", "runs", "report", "tasks", "cli"),
 )
 
 

@@ -183,7 +183,8 @@ def test_the_sweep_of_wandb_agents_names_what_there_is():
         for value in choice["values"]:
             if key != "seed":
                 assert (conf_dir() / key / f"{value}.yaml").exists()
-    assert set(sweep["parameters"]["ablation"]["values"]) == {p.stem for p in (conf_dir() / "ablation").glob("*.yaml")}
+    ablations = {path.stem for path in (conf_dir() / "ablation").glob("*.yaml")}
+    assert set(sweep["parameters"]["ablation"]["values"]) == ablations, "list the ablations in conf/wandb_sweep.yaml"
     assert [word for word in sweep["command"] if word.startswith("experiment=")] == ["experiment=ablation"]
 
 

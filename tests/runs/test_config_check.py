@@ -150,3 +150,12 @@ def test_shared_numbers_are_refused_under_the_key_that_was_typed():
     for key in ("recipe.batch_size", "recipe.max_epochs", "recipe.dropout"):  # data, trainer and network refer to them
         with pytest.raises(InputError, match=f"^{key}=abc: "), job_config(f"{key}=abc") as job:
             check(*job)
+
+
+def test_an_ablation_without_its_package_line_is_refused(tmp_path):
+    with (
+        contextlib.chdir(tmp_path),
+        job_config("+ablation.removed=[5]") as (cfg, overrides),  # what such a file does
+        pytest.raises(InputError, match="the first line of its file must be # @package model[.]net"),
+    ):
+        check(cfg, overrides)

@@ -34,6 +34,8 @@ def check_root(cfg: DictConfig, overrides: Sequence[str] = ()) -> dict[str, Any]
             file, or a directory that is not empty and no run.
     """
     values = _resolved(cfg)
+    if "ablation" in values:
+        raise InputError("the ablation changes nothing: the first line of its file must be # @package model.net")
     _check_added(cfg, overrides)
     changed = [
         _check_section(cfg, values, "", RootSettings, closed=False),

@@ -1,12 +1,13 @@
-"""The paper's claims, bootstrap intervals, and the rule that turns intervals into a verdict."""
+"""Bootstrap intervals, the rule that turns intervals into a verdict, and a claim with its evidence."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
 from jaxtyping import Float, Int
 
 from convlens.errors import InputError
+from convlens.stats.statements import STATEMENTS
 
 RESAMPLES = 1000
 MIN_UNITS = 6
@@ -97,109 +98,6 @@ def verdict(*outcomes: str) -> str:
 
 
 @dataclass(frozen=True)
-class Statement:
-    """A claim of the paper.
-
-    Attributes:
-        text: the claim.
-        place: section, figure or table of the paper.
-        refuted_if: the outcome that refutes the claim.
-    """
-
-    text: str
-    place: str
-    refuted_if: str
-
-
-STATEMENTS: Mapping[int, Statement] = {
-    1: Statement(
-        "projections show what truly excites the map", "section 4.2, Fig 7",
-        "the map's activity falls no more where its projection is strong than where another map's is",
-    ),
-    2: Statement(
-        "covering the visualised structure strongly cuts the map's activity", "section 4.2, Fig 7",
-        "the cut is no larger where the projection is strong than where it is weak, or where another map's is strong",
-    ),
-    3: Statement(
-        "the deconvnet is clearer than the gradient", "ECCV, footnote 1",
-        "its pictures are less sparse or their edges less coherent",
-    ),
-    5: Statement(
-        "the nine projections of a map are of one kind", "section 4, Fig 2",
-        "two projections of one map are no more alike than two of different maps",
-    ),
-    10: Statement(
-        "small transformations change the first layer dramatically and the top layer little", "section 4.1, Fig 5",
-        "the top layer's relative change is as large as the first layer's",
-    ),
-    11: Statement(
-        "the top layer changes nearly linearly with translation and scale", "section 4.1, Fig 5",
-        "a line fits the top layer's distance no better than the first layer's",
-    ),
-    12: Statement(
-        "the output is stable to translation and scaling, but not to rotation", "section 4.1, Fig 5",
-        "rotation changes the output no more than translation and scaling do",
-    ),
-    13: Statement(
-        "rotation is harmless where the object has a symmetry", "section 4.1, Fig 5",
-        "quarter turns are no better than turns between them, or no more so than for classes without a symmetry",
-    ),
-    14: Statement(
-        "7x7 filters at stride 2 cure AlexNet's lack of middle frequencies and its dead filters", "section 4.1, Fig 6",
-        "the share of middle frequencies or of dead filters is no better",
-    ),
-    15: Statement(
-        "a large stride in the first layer causes aliasing in the second", "section 4.1, Fig 6",
-        "the larger stride shows no more power at its frequency",
-    ),
-    16: Statement(
-        "clipping the RMS of filters stops single ones from dominating", "section 3, Fig 6 a",
-        "the strongest filter is no further above the median without it",
-    ),
-    17: Statement(
-        "the model localises the object and does not use its surroundings only", "section 4.2, Fig 7",
-        "covering a place inside of the object costs no more than one outside",
-    ),
-    18: Statement(
-        "the strongest map and the class can be sensitive to different places", "Fig 7",
-        "the two maps agree: their correlation is above 0.9",
-    ),
-    19: Statement(
-        "parts correspond at layer 5, less at layer 7", "section 4.3, Table 1",
-        "covering the same part changes layer 5 no more consistently than covering random places",
-    ),
-    20: Statement(
-        "7x7 filters at stride 2 make the network better than AlexNet", "section 5.1, Table 3",
-        "its error on the same images is higher",
-    ),
-    21: Statement(
-        "depth matters more than any of its sections", "section 5.1, Table 3",
-        "removing both sections costs no more than the sum of removing each, or nothing",
-    ),
-    22: Statement(
-        "the dense layers hold most parameters, yet their removal and width matter little", "section 5.1, Table 3",
-        "one of them changes the error by more than a quarter, or they do not hold most parameters",
-    ),
-    23: Statement(
-        "wider middle layers help, and wider dense layers beside them overfit", "section 5.1, Table 3",
-        "there is no gain, or the gap between training and test images does not grow",
-    ),
-    24: Statement(
-        "pretrained features beat training on the small set alone by far, with few images", "section 5.2, Fig 9",
-        "they are no better than the control",
-    ),
-    25: Statement(
-        "features get steadily more discriminative with depth", "section 5.3, Table 7",
-        "classes are told apart no better from higher layers",
-    ),
-    26: Statement(
-        "one class for each image does not fit PASCAL VOC, whose images show several", "section 5.2, Table 6",
-        "heads that can say several classes are no better",
-    ),
-}  # fmt: skip
-
-
-@dataclass(frozen=True)
 class Claim:
     """A claim of the paper with the evidence of one experiment.
 
@@ -220,6 +118,10 @@ class Claim:
     verdict: str
     paper: str = ""
     controls: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.number not in STATEMENTS:
+            raise ValueError(f"there is no claim {self.number}: add it to stats/statements.py")
 
     def __repr__(self) -> str:
         about = f", {self.about}" if self.about else ""
