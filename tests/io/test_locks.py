@@ -1,6 +1,7 @@
 """Locks between processes."""
 
 import logging
+import os
 import threading
 import time
 
@@ -14,12 +15,25 @@ from convlens.io.locks import directory_lock, file_lock
 def test_a_directory_admits_one_process_and_leaves_nothing(tmp_path):
     folder = tmp_path / "run"
     with directory_lock(folder):
-        with pytest.raises(BusyError, match=rf"another process works in {folder}: wait for it"), directory_lock(folder):
+        said = rf"another process \(pid {os.getpid()}, host .+, since 20.+\) works in {folder}: wait for it"
+        with pytest.raises(BusyError, match=said), directory_lock(folder):
             pytest.fail("two at once")
         assert (folder / ".lock").exists()
-    assert list(folder.iterdir()) == []
+    assert not folder.exists()
+    folder.mkdir()
     with directory_lock(folder):  # again
         pass
+    assert list(folder.iterdir()) == []
+
+
+def test_folders_that_were_made_for_the_lock_go_with_it(tmp_path):
+    (tmp_path / "a").mkdir()
+    with directory_lock(tmp_path / "a/b/c"):
+        pass
+    assert list((tmp_path / "a").iterdir()) == []
+    with directory_lock(tmp_path / "a/b/c"):
+        (tmp_path / "a/b/c/result").touch()
+    assert [path.name for path in (tmp_path / "a").rglob("*")] == ["b", "c", "result"]
 
 
 def test_an_exception_frees_the_directory(tmp_path):

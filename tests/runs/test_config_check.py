@@ -156,6 +156,6 @@ def test_an_ablation_without_its_package_line_is_refused(tmp_path):
     with (
         contextlib.chdir(tmp_path),
         job_config("+ablation.removed=[5]") as (cfg, overrides),  # what such a file does
-        pytest.raises(InputError, match="the first line of its file must be # @package model[.]net"),
+        pytest.raises(InputError, match=r"the first line of its file must be # @package model\.net"),
     ):
         check(cfg, overrides)

@@ -18,6 +18,7 @@ from convlens.analysis.galleries.gallery import Gallery
 from convlens.analysis.galleries.sheets import TABLE_COLUMNS
 from convlens.analysis.galleries.top_activations import top_activations
 from convlens.deconv import project
+from convlens.io.locks import directory_lock
 from convlens.runs.subject import load_network
 
 CONVS = ["conv1", "conv2", "conv3", "conv4", "conv5"]
@@ -329,3 +330,27 @@ def test_what_cannot_be_drawn_is_said_in_one_line(convlens, run, override, messa
     assert outcome.err.startswith(f"convlens: {message}")
     assert len(outcome.err.splitlines()) == 1
     assert not (run / "results/projections/best").exists() or not list((run / "results/projections/best").glob("*.png"))
+
+
+# ---- two at once -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("task", "folder"),
+    [
+        ("project", "projections"),
+        ("occlude", "occlusion"),
+        ("invariance", "invariance"),
+        ("correspond", "correspondence"),
+        ("diagnose", "filters"),
+    ],
+)
+def test_a_second_analysis_of_one_kind_harms_nothing(refused, run, task, folder):
+    with directory_lock(run / "results" / folder):
+        (run / "results" / folder / "work").write_text("hours")
+        said = refused(f"task={task}", "run=run")
+        assert said.startswith(f"another process (pid {os.getpid()}, host ")
+        assert said.endswith(f"works in run/results/{folder}: wait for it")
+        assert (run / "results" / folder / "work").read_text() == "hours"
+    with directory_lock(run / "results" / "another"):  # other analyses of the run may go on
+        assert "unknown layer" in refused("task=project", "run=run", "task.layers=[conv9]")

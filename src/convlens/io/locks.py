@@ -1,11 +1,16 @@
 """Locks between processes: on a file, and on a directory in which one process works."""
 
+import contextlib
 import logging
+import os
+import socket
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from convlens.errors import BusyError
+from convlens.io.atomic import read_json, write_json
 from convlens.io.rank import is_rank_zero
 
 log = logging.getLogger(__name__)
@@ -39,31 +44,55 @@ def file_lock(path: Path, activity: str) -> Iterator[None]:
 def directory_lock(folder: Path, *, wait: bool = False) -> Iterator[None]:
     """Keep other processes out of a directory, except the ranks of the same job.
 
+    Directories that did not exist and are empty at the end are removed again.
+
     Args:
         folder: the directory, which is created if needed.
         wait: whether to wait for a process that works there.
 
     Raises:
-        BusyError: another process works there and ``wait`` is false.
+        BusyError: another process works there and ``wait`` is false; the message says which, where and since when.
     """
     if not is_rank_zero():
         yield
         return
+    new = [path for path in (folder, *folder.parents) if not path.exists()]
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / ".lock"
-    if wait:
-        with file_lock(path, f"working in {folder}"):
-            yield
-        return
+    try:
+        if wait:
+            with file_lock(path, f"working in {folder}"):
+                yield
+        else:
+            with _held(path):
+                yield
+    finally:
+        with contextlib.suppress(OSError):  # not empty
+            for made in new:
+                made.rmdir()
+
+
+@contextmanager
+def _held(path: Path) -> Iterator[None]:
+    """Hold the lock file of a directory and note beside it who does."""
     from filelock import FileLock, Timeout
 
     lock = FileLock(path)
+    holder = path.with_name(".lock.holder")
     try:
         lock.acquire(timeout=0)
     except Timeout:
-        raise BusyError(f"another process works in {folder}: wait for it, or choose another run_dir") from None
+        raise BusyError(f"another process{_who(holder)} works in {path.parent}: wait for it") from None
     try:
+        write_json(holder, {"pid": os.getpid(), "host": socket.gethostname(), "since": time.strftime("%F %T")})
         yield
     finally:
+        holder.unlink(missing_ok=True)
         path.unlink(missing_ok=True)  # not where processes wait: they would hold a file that no other sees
         lock.release()
+
+
+def _who(holder: Path) -> str:
+    """Return in parentheses which process holds a lock; empty if it has not noted that yet."""
+    found = read_json(holder)
+    return f" (pid {found['pid']}, host {found['host']}, since {found['since']})" if found else ""

@@ -36,7 +36,7 @@ def run_analysis(
     Returns:
         The exit code.
     """
-    with open_run(cfg, overrides, task) as run_dir:
+    with open_run(cfg, overrides, task, folder) as run_dir:
         network = load_network(cfg, list(overrides))
         target = run_dir / "results" / folder
         started = time.monotonic()

@@ -2,7 +2,7 @@
 
 import io
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from convlens.data import ImageData, ShardedData
 from convlens.errors import InputError
 from convlens.io.atomic import read_json, write_bytes
+from convlens.io.locks import directory_lock
 from convlens.nets.weights import load_weights, read_weights
 from convlens.runs.config_check import check_node
 from convlens.runs.record import command_line, recorded
@@ -62,18 +63,23 @@ class LoadedNetwork:
 
 
 @contextmanager
-def open_run(cfg: DictConfig, overrides: Sequence[str], task: str, *, shared: bool = False) -> Iterator[Path]:
+def open_run(
+    cfg: DictConfig, overrides: Sequence[str], task: str, folder: str = "", *, shared: bool = False
+) -> Iterator[Path]:
     """Open the directory that a task writes to: that of ``run``, which keeps its own record, or a new one.
 
     Args:
         cfg: the composed configuration.
         overrides: of the command.
         task: name of the task, for the record of a new directory.
+        folder: name of the task's folder below ``results``; the task's own name if empty. Of a run, only that folder
+            is locked: different analyses of one run may go side by side.
         shared: other jobs of the task may work in the directory at the same time, and protect their files themselves.
     """
     run_dir = Path(cfg.run_dir)
     if cfg.run is not None:
-        with listing(run_dir):
+        lock = nullcontext() if shared else directory_lock(run_dir / "results" / (folder or task))
+        with lock, listing(run_dir):
             yield run_dir
         return
     with recorded(run_dir, cfg, task, command_line(overrides), shared=shared):

@@ -33,7 +33,7 @@ def run(cfg: DictConfig, overrides: list[str], settings: Settings) -> int:
     """Draw the filters, measure the layers, write ``results/filters``."""
     if settings.run_dirs is not None and not settings.run_dirs:
         raise InputError("task.run_dirs is empty: give directories of runs, or run=DIR")
-    with open_run(cfg, overrides, "diagnose") as run_dir:
+    with open_run(cfg, overrides, "diagnose", "filters") as run_dir:
         networks = []
         for name, directory in zip(*_named_directories(cfg, settings), strict=True):
             own = cfg.copy()

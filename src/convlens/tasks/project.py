@@ -55,7 +55,11 @@ class Settings:
 
 def run(cfg: DictConfig, overrides: list[str], settings: Settings) -> int:
     """Search the split, project, write ``results/projections``; a finished gallery of the same settings is reused."""
-    with Processes(cfg) as processes, open_run(cfg, overrides, "project") as run_dir, processes.stop_together():
+    with (
+        Processes(cfg) as processes,
+        open_run(cfg, overrides, "project", "projections") as run_dir,
+        processes.stop_together(),
+    ):
         network = load_network(cfg, overrides)
         job = gallery_job(network, settings)
         folder = run_dir / "results" / "projections"

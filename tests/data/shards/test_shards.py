@@ -1,8 +1,10 @@
 import json
 import logging
+import os
 import shutil
 import socket
 from pathlib import Path
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -41,6 +43,49 @@ def packed(images, tmp_path_factory) -> Path:
     lost = write_shards(images.splits(), images.class_names, folder, size=SIZE, shard_bytes="32KB", workers=2)
     assert lost == {"train": 0, "val": 0, "test": 1}
     return folder
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_nothing_in_the_temporary_directory_is_touched(images, tmp_path, monkeypatch):
+    """litdata empties ``data`` and ``chunks`` there if it is left to itself."""
+    for name in ("data/mine.txt", "chunks/mine.bin", "data/train/a.png"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("of the user")
+    before = contents(tmp_path)
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr("tempfile.tempdir", None)
+    monkeypatch.delenv("DATA_OPTIMIZER_CACHE_FOLDER", raising=False)
+    out = tmp_path / "out"
+    splits = {"train": images.splits()["test"]}
+    write_shards(splits, images.class_names, out, size=SIZE, shard_bytes="32KB", workers=1)
+    assert {name: text for name, text in contents(tmp_path).items() if not name.startswith("out/")} == before
+    assert "DATA_OPTIMIZER_CACHE_FOLDER" not in os.environ
+    assert not [path.name for path in out.iterdir() if path.name.startswith(".")]
+
+
+@pytest.mark.parametrize("theirs", ["mine.bin", "index.json", "photos/a.png"])
+def test_files_of_the_user_in_the_output_are_refused_and_kept(images, tmp_path, theirs):
+    (tmp_path / "test" / theirs).parent.mkdir(parents=True)
+    (tmp_path / "test" / theirs).write_text("of the user")
+    before = contents(tmp_path)
+    with pytest.raises(InputError, match="holds other files: remove it, or choose another folder"):
+        write_shards(images.splits(), images.class_names, tmp_path, size=SIZE, shard_bytes="32KB", workers=1)
+    assert contents(tmp_path) == before
+
+
+def test_writing_that_was_killed_is_done_again(images, packed, tmp_path):
+    own = {"size": SIZE, "shard_bytes": "32KB", "workers": 2}
+    with (
+        patch("convlens.data.shards.writer._write_split", side_effect=KeyboardInterrupt),
+        pytest.raises(KeyboardInterrupt),
+    ):
+        write_shards(images.splits(), images.class_names, tmp_path, **own)
+    (tmp_path / "train/chunk-0-0.bin").write_bytes(b"half")
+    assert write_shards(images.splits(), images.class_names, tmp_path, **own)["test"] == 1
+    assert contents(tmp_path / "train").keys() == contents(packed / "train").keys()
 
 
 def trainer(**state: object):

@@ -2,7 +2,9 @@
 
 import json
 import os
-from collections.abc import Iterable, Mapping, Sequence
+import shutil
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
     from convlens.data.shards.reader import ShardItem
 
 RECORD_FILE = "done.json"
-"""File in a split's folder that records the digest and number of its images once all are written."""
+"""File in a split's folder that records the digest of its images, and their number once all are written."""
 
 
 def write_shards(
@@ -41,17 +43,50 @@ def write_shards(
         Number of unreadable images of each split.
 
     Raises:
-        InputError: litdata is not installed, or the folder holds other images.
+        InputError: litdata is not installed, or the folder holds other images or files.
     """
     import_litdata()
+    with _work_folders(folder):
+        return _write_all(splits, class_names, folder, size=size, shard_bytes=shard_bytes, workers=workers)
+
+
+@contextmanager
+def _work_folders(folder: Path) -> Iterator[None]:
+    """Have litdata work in a hidden folder of the output: it empties ``data`` and ``chunks`` in its work folder, which
+    is the system's temporary directory otherwise."""
+    work = folder / ".work"
+    names = {"DATA_OPTIMIZER_CACHE_FOLDER": "chunks", "DATA_OPTIMIZER_DATA_CACHE_FOLDER": "data"}
+    before = {name: os.environ.get(name) for name in names}
+    shutil.rmtree(work, ignore_errors=True)  # of a process that was killed
+    os.environ.update({name: str(work / place) for name, place in names.items()})
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+        shutil.rmtree(work, ignore_errors=True)
+
+
+def _write_all(
+    splits: dict[str, Split], class_names: Sequence[str], folder: Path, *, size: int, shard_bytes: str, workers: int
+) -> dict[str, int]:
+    """Write the splits that are not finished, then the metadata; return the number of unreadable images."""
     digests = {name: split_digest(split, class_names, size) for name, split in splits.items()}
     for name in splits:
-        if (folder / name / RECORD_FILE).exists() and _read_record(folder / name).get("of") != digests[name]:
-            raise InputError(f"{folder / name} holds other images: remove it, or choose another folder")
+        target = folder / name
+        if not target.exists() or not any(target.iterdir()):
+            continue
+        if _read_record(target).get("of") != digests[name]:
+            kind = "images" if (target / RECORD_FILE).exists() else "files"
+            raise InputError(f"{target} holds other {kind}: remove it, or choose another folder")
     counts: dict[str, int] = {}
     for name, split in splits.items():
         target = folder / name
-        if not (target / RECORD_FILE).exists():
+        if "count" not in _read_record(target):
+            write_json(target / RECORD_FILE, {"of": digests[name]})  # litdata removes what an interrupted attempt left
             count = _write_split(split, target, size=size, shard_bytes=shard_bytes, workers=workers)
             write_json(target / RECORD_FILE, {"count": count, "of": digests[name]})
         counts[name] = int(str(_read_record(target)["count"]))
