@@ -16,7 +16,8 @@ from tests.composed_job import job_config
 # Keys that a text, or a list of texts, is right for; every other key refuses `abc`.
 TEXTS = {
     *("run", "run_dir", "output_root", "job_name", "data_dir", "cache_dir", "data.cache_dir", "logger.csv.save_dir"),
-    *("model.name", "model.weights", "model.pretrained", "model.input_mean", "data.mean", "data.exclude", "sweep"),
+    *("model.name", "model.weights", "model.pretrained", "model.input_mean", "data.mean", "data.exclude"),
+    *("sweep", "trust"),
     *("callbacks.projections.layers", "callbacks.projections.split", "callbacks.evolution.layers"),
     *("trainer.accelerator", "trainer.strategy", "recipe.init"),
 }

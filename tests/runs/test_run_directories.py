@@ -18,6 +18,7 @@ from convlens.io.atomic import write_json
 from convlens.nets import zfnet
 from convlens.nets.weights import load_weights
 from convlens.runs import subject
+from convlens.runs.authorship import is_own
 from convlens.runs.compose import conf_dir, register_resolvers
 from convlens.runs.record import check_same, command_line, recorded, status
 from convlens.runs.replacement import clear
@@ -115,6 +116,7 @@ def test_a_job_that_ends_well_is_recorded(cfg):
     assert found.pop("seconds") >= 0
     assert len(found.pop("settings")) == 16
     assert found.pop("files") == ["config.yaml", "run.json"]
+    assert is_own((run_dir / "config.yaml").read_bytes(), found.pop("author"))
     assert found == {
         "task": "train",
         "name": "some/job",

@@ -107,6 +107,7 @@ def test_the_record_says_what_was_done(trained):
     assert command.startswith("convlens data.source.train=48 ")
     assert "'job_name=tiny zfnet'" in command  # can be typed as it is
     assert len(record.pop("settings")) == 16
+    assert len(record.pop("author")) == 64
     files = {str(path.relative_to(trained)) for path in trained.rglob("*") if path.is_file()}
     assert set(record.pop("files")) == files - {"run.log"}
     assert (record.pop("num_classes"), record.pop("class_names")[:2]) == (12, ["bear", "bug"])

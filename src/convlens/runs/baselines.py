@@ -12,13 +12,15 @@ from convlens.data import Protocol
 from convlens.errors import InputError
 from convlens.metrics.class_accuracy import mean_class_accuracy
 from convlens.runs.predictions import read_predictions, read_probabilities
-from convlens.runs.run_config import require_config
 from convlens.runs.subject import instantiate
+from convlens.runs.trust import trusted_config
 from convlens.transfer.score_table import Baseline
 from convlens.transfer.targets import Targets
 
 
-def read_baseline(run_dirs: Sequence[str] | str, targets: Targets, protocol: Protocol) -> Baseline:
+def read_baseline(
+    run_dirs: Sequence[str] | str, targets: Targets, protocol: Protocol, trust: bool | Sequence[str] = False
+) -> Baseline:
     """Return the scores of several runs, such as one for each fold, by images per class.
 
     Args:
@@ -31,7 +33,7 @@ def read_baseline(run_dirs: Sequence[str] | str, targets: Targets, protocol: Pro
     """
     found: dict[int | None, list[np.ndarray]] = {}
     for run_dir in [run_dirs] if isinstance(run_dirs, str) else run_dirs:
-        size, per_class = read_class_scores(Path(run_dir), targets, protocol)
+        size, per_class = read_class_scores(Path(run_dir), targets, protocol, trust)
         found.setdefault(size, []).append(per_class)
     return Baseline(
         {size: np.array([float(np.nanmean(one)) for one in values]) for size, values in found.items()},
@@ -40,7 +42,7 @@ def read_baseline(run_dirs: Sequence[str] | str, targets: Targets, protocol: Pro
 
 
 def read_class_scores(
-    run_dir: Path, targets: Targets, protocol: Protocol
+    run_dir: Path, targets: Targets, protocol: Protocol, trust: bool | Sequence[str] = False
 ) -> tuple[int | None, Float[np.ndarray, " classes"]]:
     """Return a run's training images per class (validation included) and the test score of each class in percent.
 
@@ -48,7 +50,7 @@ def read_class_scores(
         InputError: it is not a finished run, or was trained on other classes or tested on other images.
     """
     names = protocol.class_names
-    config = require_config(run_dir)
+    config = trusted_config(run_dir, trust)
     predictions = read_predictions(run_dir)
     theirs = instantiate(config.data).class_names
     if tuple(theirs) != tuple(names):

@@ -3,7 +3,7 @@
 SECTIONS = ("logger", "hydra", "trainer.strategy", "trainer.profiler")
 """Sections of which no setting matters."""
 KEYS = (
-    *("run", "run_dir", "output_root", "job_name", "force", "checkpoint_every", "data_dir", "cache_dir"),
+    *("run", "run_dir", "output_root", "job_name", "force", "trust", "checkpoint_every", "data_dir", "cache_dir"),
     *("data.cache_dir", "data.download", "data.num_workers"),
     *("trainer.accelerator", "trainer.devices", "trainer.num_nodes", "trainer.accumulate_grad_batches"),
     *("trainer.log_every_n_steps", "trainer.num_sanity_val_steps"),

@@ -17,6 +17,7 @@ from convlens.errors import InputError
 from convlens.io.atomic import read_json, write_bytes, write_json
 from convlens.io.locks import directory_lock
 from convlens.io.rank import is_rank_zero
+from convlens.runs.authorship import mark
 from convlens.runs.replacement import clear, discard, ended, foreign_files, restore
 from convlens.runs.run_config import first_difference, plain, settings_digest
 
@@ -150,7 +151,9 @@ def _noted(run_dir: Path, cfg: DictConfig, task: str, command: str, about: Mappi
         "command": command,
         "version": version("convlens"),
     }
+    content = OmegaConf.to_yaml(OmegaConf.create(values)).encode()
     entries |= {"settings": settings_digest(values), "choices": choices(), **about, "foreign": foreign}
+    entries["author"] = mark(content)
 
     def note(state: str, error: str | None = None) -> None:
         seconds = round(before + time.monotonic() - started, 1)
@@ -158,7 +161,7 @@ def _noted(run_dir: Path, cfg: DictConfig, task: str, command: str, about: Mappi
         write_json(run_dir / "run.json", record if state == "running" else ended(record, run_dir))
 
     note("running")  # first: the other files are the run's by it
-    write_bytes(run_dir / "config.yaml", OmegaConf.to_yaml(OmegaConf.create(values)).encode())
+    write_bytes(run_dir / "config.yaml", content)
     if "traceback.txt" not in foreign:
         (run_dir / "traceback.txt").unlink(missing_ok=True)
     try:

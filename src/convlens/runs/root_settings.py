@@ -20,6 +20,7 @@ class RootSettings:
     job_name: str
     run_dir: str
     force: bool
+    trust: bool | Sequence[str]
     checkpoint_every: Positive | None
     data_dir: str
     cache_dir: str

@@ -24,7 +24,8 @@ from convlens.nets.weights import load_weights, read_weights
 from convlens.runs.config_check import check_node
 from convlens.runs.record import command_line, recorded
 from convlens.runs.replacement import listing
-from convlens.runs.run_config import plain, require_config
+from convlens.runs.run_config import plain
+from convlens.runs.trust import trusted_config
 
 MEAN_IMAGE = "mean.npy"
 """File of a run with the mean image of its training images, which is subtracted from all images its network reads."""
@@ -170,7 +171,7 @@ def _build_model(cfg: DictConfig) -> LoadedNetwork:
 
 def _load_run(cfg: DictConfig, overrides: Sequence[str]) -> LoadedNetwork:
     run_dir = Path(cfg.run)
-    recorded_cfg = require_config(run_dir)
+    recorded_cfg = trusted_config(run_dir, cfg.trust)
     path = checkpoint_path(run_dir)
     record = read_json(run_dir / "run.json")
     net = build_net(recorded_cfg, record.get("num_classes") or _output_count(path))

@@ -30,8 +30,8 @@ from convlens.io.atomic import write_bytes
 from convlens.io.tables import Cell
 from convlens.runs.analysis import write_and_log
 from convlens.runs.compose import compose_job, options
-from convlens.runs.run_config import require_config
 from convlens.runs.subject import instantiate, open_run, require_images
+from convlens.runs.trust import trusted_config
 from convlens.runs.typed_settings import AtLeast, Between, Count, Positive
 from convlens.stats.results import AnalysisResult, Figure, Number, Table
 
@@ -95,7 +95,7 @@ def data_sets(cfg: DictConfig, overrides: Sequence[str], settings: Settings) -> 
     if cfg.run is not None:
         if against is not None or root is not None:
             raise InputError(f"run={cfg.run} and task.against are both given: give one of them")
-        run_data = require_config(Path(cfg.run)).data
+        run_data = trusted_config(Path(cfg.run), cfg.trust).data
         if "data" not in {override.lstrip("+~").partition("=")[0] for override in overrides}:
             return require_images(instantiate(run_data)), None
         if "resize_mode" in run_data:

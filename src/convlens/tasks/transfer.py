@@ -148,7 +148,9 @@ def prepare(cfg: DictConfig, network: LoadedNetwork, settings: Settings, process
     """
     data, protocol = network.data, network.data.protocol
     dataset = transfer_dataset(data, settings.multilabel_policy, settings.average_precision)
-    baselines = {name: read_baseline(dirs, dataset.targets, protocol) for name, dirs in settings.baselines.items()}
+    baselines = {
+        name: read_baseline(dirs, dataset.targets, protocol, cfg.trust) for name, dirs in settings.baselines.items()
+    }
     layers = layer_names(network.net, settings.layers, data.image_size)
     sizes = list(dict.fromkeys(protocol.number(size) for size in settings.images_per_class))
     for size, fold in product(sizes, settings.folds):
