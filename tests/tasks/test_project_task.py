@@ -346,11 +346,12 @@ def test_what_cannot_be_drawn_is_said_in_one_line(convlens, run, override, messa
     ],
 )
 def test_a_second_analysis_of_one_kind_harms_nothing(refused, run, task, folder):
-    with directory_lock(run / "results" / folder):
+    with directory_lock(run, folder):
+        (run / "results" / folder).mkdir(exist_ok=True)
         (run / "results" / folder / "work").write_text("hours")
         said = refused(f"task={task}", "run=run")
         assert said.startswith(f"another process (pid {os.getpid()}, host ")
-        assert said.endswith(f"works in run/results/{folder}: wait for it")
+        assert said.endswith(f"works on {folder} in run: wait for it")
         assert (run / "results" / folder / "work").read_text() == "hours"
-    with directory_lock(run / "results" / "another"):  # other analyses of the run may go on
+    with directory_lock(run, "another"):  # other analyses of the run may go on
         assert "unknown layer" in refused("task=project", "run=run", "task.layers=[conv9]")

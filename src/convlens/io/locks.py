@@ -41,13 +41,14 @@ def file_lock(path: Path, activity: str) -> Iterator[None]:
 
 
 @contextmanager
-def directory_lock(folder: Path, *, wait: bool = False) -> Iterator[None]:
+def directory_lock(folder: Path, part: str = "", *, wait: bool = False) -> Iterator[None]:
     """Keep other processes out of a directory, except the ranks of the same job.
 
     Directories that did not exist and are empty at the end are removed again.
 
     Args:
         folder: the directory, which is created if needed.
+        part: name of the part of the directory that is locked; empty for the directory itself.
         wait: whether to wait for a process that works there.
 
     Raises:
@@ -58,13 +59,13 @@ def directory_lock(folder: Path, *, wait: bool = False) -> Iterator[None]:
         return
     new = [path for path in (folder, *folder.parents) if not path.exists()]
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / ".lock"
+    path = folder / (f".lock-{part}" if part else ".lock")
     try:
         if wait:
             with file_lock(path, f"working in {folder}"):
                 yield
         else:
-            with _held(path):
+            with _held(path, f"works on {part} in {folder}" if part else f"works in {folder}"):
                 yield
     finally:
         with contextlib.suppress(OSError):  # not empty
@@ -73,16 +74,16 @@ def directory_lock(folder: Path, *, wait: bool = False) -> Iterator[None]:
 
 
 @contextmanager
-def _held(path: Path) -> Iterator[None]:
+def _held(path: Path, activity: str) -> Iterator[None]:
     """Hold the lock file of a directory and note beside it who does."""
     from filelock import FileLock, Timeout
 
     lock = FileLock(path)
-    holder = path.with_name(".lock.holder")
+    holder = path.with_name(f"{path.name}.holder")
     try:
         lock.acquire(timeout=0)
     except Timeout:
-        raise BusyError(f"another process{_who(holder)} works in {path.parent}: wait for it") from None
+        raise BusyError(f"another process{_who(holder)} {activity}: wait for it") from None
     try:
         write_json(holder, {"pid": os.getpid(), "host": socket.gethostname(), "since": time.strftime("%F %T")})
         yield

@@ -93,7 +93,8 @@ def recorded(
     existed = run_dir.exists()
     try:
         lock = contextlib.nullcontext() if shared else directory_lock(run_dir)
-        with lock, _cleared_if_refused(run_dir), _restored_after_errors(run_dir):
+        restored = contextlib.nullcontext() if shared else _restored_after_errors(run_dir)
+        with lock, _cleared_if_refused(run_dir), restored:
             if not begin():
                 yield False
                 return

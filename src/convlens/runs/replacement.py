@@ -68,8 +68,11 @@ def foreign_entry(run_dir: Path) -> str:
     """
     if not run_dir.is_dir() or is_run(run_dir):
         return ""
-    early = {LOG, "traceback.txt", "report.html", ".lock", ".lock.holder", ASIDE, PARTIAL, DISCARDED}
-    return min((path.name for path in run_dir.iterdir() if path.name not in early), default="")
+    early = {LOG, "traceback.txt", "report.html", ASIDE, PARTIAL, DISCARDED}
+    return min(
+        (path.name for path in run_dir.iterdir() if path.name not in early and not path.name.startswith(".lock")),
+        default="",
+    )
 
 
 def clear(run_dir: Path) -> None:

@@ -79,7 +79,7 @@ def open_run(
     """
     run_dir = Path(cfg.run_dir)
     if cfg.run is not None:
-        lock = nullcontext() if shared else directory_lock(run_dir / "results" / (folder or task))
+        lock = nullcontext() if shared else directory_lock(run_dir, folder or task)
         with lock, listing(run_dir):
             yield run_dir
         return

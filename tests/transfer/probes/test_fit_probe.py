@@ -350,6 +350,41 @@ def test_primal_with_many_images_equals_dual_with_active_set(probe, monkeypatch)
 def test_unconverged_fit_is_logged(monkeypatch, caplog):
     features, labels, _ = random_problem(2)
     monkeypatch.setattr("convlens.transfer.probes.newton.MAX_STEPS", 1)
+    monkeypatch.setattr("convlens.transfer.probes.fit.MIN_PATH_C", 10**6)
     found = fit_probe("softmax", features, class_targets("softmax", labels, 3), 1000.0)
     assert found.newton_decrement > 1e-3
     assert "softmax with C = 1000 is not converged after 1 steps" in caplog.text
+
+
+@pytest.mark.parametrize("seed", [26, *(pytest.param(seed, marks=pytest.mark.slow) for seed in (12, 13, 15, 16, 35))])
+def test_classes_that_a_plane_divides_are_fitted_to_the_minimum_at_large_C(seed, caplog):
+    """Newton's steps are short there: fits ended after 100 of them, up to 13 times above the minimum."""
+    rng = np.random.default_rng(seed)
+    classes, images, d = int(rng.integers(2, 8)), int(rng.choice([60, 200, 300, 600])), int(rng.choice([5, 20, 60]))
+    features = rng.normal(size=(images, d))
+    kind = seed % 4
+    if kind == 1:
+        features *= np.exp(rng.normal(size=d) * 2)
+    elif kind == 2:
+        features = np.maximum(features, 0) * np.exp(rng.normal(size=d)) + 5
+    elif kind == 3:
+        features = np.abs(features) @ rng.normal(size=(d, d))
+    labels = (features @ rng.normal(size=(d, classes))).argmax(1)
+    labels[:classes] = range(classes)
+    c = float(10 ** rng.uniform(1, 5))
+    found = fit_probe(
+        "svm", torch.from_numpy(features).float(), class_targets("svm", torch.from_numpy(labels), classes), c
+    )
+    assert caplog.text == ""
+    exact = torch.from_numpy(features).float().double().numpy()
+    signs = np.where(labels[:, None] == np.arange(classes), 1, -1)
+
+    def objective(weights: np.ndarray, bias: np.ndarray, sign: np.ndarray) -> np.ndarray:
+        losses = np.maximum(1 - sign * (exact @ weights.T + bias), 0) ** 2
+        return 0.5 * (weights**2).sum(1) + 0.5 * bias**2 + c * losses.sum(0)
+
+    ours = objective(found.weights[:-1].T.double().numpy(), found.weights[-1].double().numpy(), signs)
+    for number in range(classes):
+        sign = signs[:, number : number + 1]
+        reference = LinearSVC(C=c, dual=False, tol=1e-8, max_iter=10**5).fit(exact, sign[:, 0])
+        assert ours[number] <= objective(reference.coef_, reference.intercept_, sign)[0] * (1 + 1e-3)

@@ -29,6 +29,8 @@ log = logging.getLogger(__name__)
 TOLERANCE = 1e-4
 """Default of the largest Newton decrement, as a share of the objective or of its decrease from weights of 0."""
 
+MIN_PATH_C, PATH_FACTOR = 1e-3, 4.0
+"""A fit that ends too early starts from one with a C that is smaller by this factor, down to this C."""
 UNSOLVED = 1e-3
 """A fit that rounding or the number of steps ended with a larger Newton decrement is repeated in double precision, then
 logged."""
@@ -131,6 +133,10 @@ def fit_probe(
         # Rounding hides a small decrease.
         objective = Objective(LOSSES[probe], design.in_double, targets, C)
         found = minimize(objective, objective.at(found.point.weights.double()), tolerance)
+    if found.newton_decrement > max(UNSOLVED, tolerance) and C > MIN_PATH_C:
+        # Classes that a plane divides: the minimum at a smaller C is near, and steps from there are long.
+        smaller = fit_probe(probe, objective.design, targets, C / PATH_FACTOR, tolerance=COARSE_TOLERANCE)
+        found = min(found, minimize(objective, objective.start(smaller.weights), tolerance), key=_decrement)
     if found.newton_decrement > max(UNSOLVED, tolerance):
         log.warning(
             "%s with C = %g is not converged after %d steps: the Newton decrement is %.2g of the objective",
@@ -140,6 +146,10 @@ def fit_probe(
             found.newton_decrement,
         )
     return _finish(objective, found)
+
+
+def _decrement(found: Minimum) -> float:
+    return found.newton_decrement
 
 
 def _checked(probe: str, features: Tensor | DesignMatrix, targets: Tensor, C: float) -> DesignMatrix:
