@@ -41,9 +41,18 @@ CALLBACKS = {
 
 # The command line, with the power cut at a chosen moment; epochs and batches from 0.
 CUT = {
-    "in the first epoch": """
+    "before the first step": """
         from convlens.systems import Classifier
         Classifier.training_step = lambda self, batch, batch_idx: die()
+    """,
+    "in the first epoch": """
+        from convlens.systems import Classifier
+        step = Classifier.training_step
+        def cut(self, batch, batch_idx):
+            if batch_idx == 1:
+                die()
+            return step(self, batch, batch_idx)
+        Classifier.training_step = cut
     """,
     "in the third epoch": """
         from convlens.systems import Classifier
@@ -207,8 +216,11 @@ def test_what_the_callbacks_drew_is_neither_lost_nor_repeated(tmp_path, whole):
         "result.json",
     }
     for path in files[1]:
-        if path.suffix in (".png", ".json") and path.parts[0] == "results":
+        if path.suffix == ".png" and path.parts[0] == "results":
             assert (run_dir / path).read_bytes() == (reference / path).read_bytes(), path
+        if path.suffix == ".json" and path.parts[0] == "results":
+            ours, theirs = (json.loads((run / path).read_text()) for run in (run_dir, reference))
+            assert ours | {"seconds": 0} == theirs | {"seconds": 0}, path
         if path.suffix == ".npz":
             ours, theirs = np.load(run_dir / path), np.load(reference / path)
             assert all(np.array_equal(ours[key], theirs[key]) for key in theirs.files), path
@@ -216,6 +228,18 @@ def test_what_the_callbacks_drew_is_neither_lost_nor_repeated(tmp_path, whole):
     for name in ("last", "best"):
         plain, drawn = state(whole(*RECIPES["modern"], *CALLBACKS["none"]), name), state(reference, name)
         assert all(torch.equal(plain[key], drawn[key]) for key in plain)
+
+
+@pytest.mark.essential
+def test_an_earlier_run_is_kept_if_the_new_one_is_killed_before_its_first_step(tmp_path):
+    run_dir = tmp_path / "run"
+    old = ["callbacks=none", "recipe.max_epochs=1"]
+    finish(start(run_dir, old))
+    before = {path: path.read_bytes() for path in run_dir.rglob("*") if path.is_file() and path.name != "run.log"}
+    finish(start(run_dir, [*old, "seed=1", "force=true"], "before the first step"), -signal.SIGKILL)
+    assert "finished meanwhile: reused" in finish(start(run_dir, old))
+    after = {path: path.read_bytes() for path in run_dir.rglob("*") if path.is_file() and path.name != "run.log"}
+    assert after == before
 
 
 @pytest.mark.slow
