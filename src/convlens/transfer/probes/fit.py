@@ -127,6 +127,22 @@ def fit_probe(
         half = _half(targets)
         coarse = fit_probe(probe, design.subset(half), targets[half], C, tolerance=COARSE_TOLERANCE)
         weights = design.expand(coarse.weights, half)
+    objective, found = _minimize(probe, design, targets, C, weights, tolerance)
+    if found.newton_decrement > max(UNSOLVED, tolerance):
+        log.warning(
+            "%s with C = %g is not converged after %d steps: the Newton decrement is %.2g of the objective",
+            probe,
+            C,
+            found.steps,
+            found.newton_decrement,
+        )
+    return _finish(objective, found)
+
+
+def _minimize(
+    probe: str, design: DesignMatrix, targets: Tensor, C: float, weights: Tensor | None, tolerance: float
+) -> tuple[Objective, Minimum]:
+    """Minimize from starting weights; where that ends early, in double precision, then from a smaller ``C``."""
     objective = Objective(LOSSES[probe], design, targets, C)
     found = minimize(objective, objective.start(weights), tolerance)
     if found.newton_decrement > max(UNSOLVED, tolerance) and design.precision != torch.float64:
@@ -137,15 +153,7 @@ def fit_probe(
         # Classes that a plane divides: the minimum at a smaller C is near, and steps from there are long.
         smaller = fit_probe(probe, objective.design, targets, C / PATH_FACTOR, tolerance=COARSE_TOLERANCE)
         found = min(found, minimize(objective, objective.start(smaller.weights), tolerance), key=_decrement)
-    if found.newton_decrement > max(UNSOLVED, tolerance):
-        log.warning(
-            "%s with C = %g is not converged after %d steps: the Newton decrement is %.2g of the objective",
-            probe,
-            C,
-            found.steps,
-            found.newton_decrement,
-        )
-    return _finish(objective, found)
+    return objective, found
 
 
 def _decrement(found: Minimum) -> float:
