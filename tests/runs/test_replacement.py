@@ -15,6 +15,7 @@ from convlens.runs.replacement import (
     clear,
     discard,
     ended,
+    foreign_entry,
     foreign_files,
     is_run,
     listing,
@@ -76,7 +77,7 @@ def fill(folder: Path, text: str, names: Iterable[str] = NAMES) -> None:
 
 def record(folder: Path, **entries: object) -> dict[str, object]:
     """Write the record of a run as a job does."""
-    value = {"task": "train", **entries}
+    value = {"task": "train", "command": "convlens", "settings": "0" * 16, **entries}
     write_json(folder / "run.json", value)
     return value
 
@@ -150,6 +151,15 @@ def test_a_record_lists_what_was_written_and_not_what_was_there(tmp_path):
 def test_a_record_of_version_0_1_owns_all_that_has_the_place_of_a_runs(run):
     record(run, status="finished")
     assert own_files(run) == {*NAMES, *FOREIGN, "run.json"} - {"run.log", "mine.txt"}
+
+
+def test_a_record_of_another_program_makes_no_run(run):
+    write_json(run / "run.json", {"task": "train", "status": "finished", "files": sorted(NAMES)})
+    before = contents(run)
+    assert foreign_entry(run)
+    clear(run)
+    set_aside(run)
+    assert contents(run) == before
 
 
 def test_links_are_not_followed(run, tmp_path_factory):

@@ -236,7 +236,9 @@ def test_clearing_a_run_takes_what_it_computed_and_nothing_else(cfg):
     for name in ("checkpoints/last.ckpt", "results/test/predictions.npz", "metrics.csv", "metrics.json", "mine.txt"):
         (run_dir / name).parent.mkdir(parents=True, exist_ok=True)
         (run_dir / name).touch()
-    write_json(run_dir / "run.json", {"task": "train", "status": "finished"})  # as version 0.1 wrote it
+    write_json(
+        run_dir / "run.json", {"task": "train", "status": "finished", "command": "c", "settings": "s"}
+    )  # as version 0.1 wrote it
     clear(run_dir)
     clear(run_dir)
     assert [path.name for path in run_dir.iterdir()] == ["mine.txt"]

@@ -39,7 +39,7 @@ def own_files(run_dir: Path) -> set[str]:
     Records of version 0.1 list no files: all that have the place of a run's are taken for its own.
     """
     record = read_json(run_dir / RECORD)
-    if not record:
+    if not _is_ours(record):
         return set()
     there = present(run_dir)
     if isinstance(files := record.get("files"), list):
@@ -58,7 +58,12 @@ def is_run(run_dir: Path) -> bool:
     if isinstance(read_json(run_dir / STUDY).get("parts"), list):
         return True
     records = (read_json(run_dir / folder / RECORD) for folder in ("", ASIDE, PARTIAL))
-    return any(isinstance(record.get("status"), str) and isinstance(record.get("task"), str) for record in records)
+    return any(_is_ours(record) for record in records)
+
+
+def _is_ours(record: Mapping[str, object]) -> bool:
+    """Return whether a record has the entries of ours, and is not the ``run.json`` of another program."""
+    return all(isinstance(record.get(name), str) for name in ("task", "status", "command", "settings"))
 
 
 def foreign_entry(run_dir: Path) -> str:

@@ -187,8 +187,14 @@ def _callbacks(cfg: DictConfig, run_dir: Path) -> list[L.Callback]:
         if isinstance(callback, AtEpochs):
             callback.epochs_of(cfg.trainer.max_epochs)  # raises for epochs outside of the run
     if is_rank_zero():
-        callbacks.append(LambdaCallback(on_train_batch_end=lambda *_: discard(run_dir)))
+        callbacks.append(LambdaCallback(on_train_batch_end=partial(_discard_earlier, run_dir)))
     return [*callbacks, RunProgress(), *checkpoints(run_dir, cfg.checkpoint_every)]
+
+
+def _discard_earlier(run_dir: Path, *arguments: object) -> None:
+    """Remove the files of the run that was replaced, after the first batch; looked for once in an epoch."""
+    if arguments[-1] == 0:
+        discard(run_dir)
 
 
 def checkpoints(run_dir: Path, every: int | None = None) -> list[L.Callback]:

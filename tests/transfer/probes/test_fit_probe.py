@@ -350,7 +350,7 @@ def test_primal_with_many_images_equals_dual_with_active_set(probe, monkeypatch)
 def test_unconverged_fit_is_logged(monkeypatch, caplog):
     features, labels, _ = random_problem(2)
     monkeypatch.setattr("convlens.transfer.probes.newton.MAX_STEPS", 1)
-    monkeypatch.setattr("convlens.transfer.probes.fit.MIN_PATH_C", 10**6)
+    monkeypatch.setattr("convlens.transfer.probes.fit.PATH", ())
     found = fit_probe("softmax", features, class_targets("softmax", labels, 3), 1000.0)
     assert found.newton_decrement > 1e-3
     assert "softmax with C = 1000 is not converged after 1 steps" in caplog.text

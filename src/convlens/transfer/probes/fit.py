@@ -29,8 +29,8 @@ log = logging.getLogger(__name__)
 TOLERANCE = 1e-4
 """Default of the largest Newton decrement, as a share of the objective or of its decrease from weights of 0."""
 
-MIN_PATH_C, PATH_FACTOR = 1e-3, 4.0
-"""A fit that ends too early starts from one with a C that is smaller by this factor, down to this C."""
+PATH = (4096, 1024, 256, 64, 16, 4)
+"""A fit that ends too early is reached through fits whose ``C`` is smaller by these factors."""
 UNSOLVED = 1e-3
 """A fit that rounding or the number of steps ended with a larger Newton decrement is repeated in double precision, then
 logged."""
@@ -149,15 +149,15 @@ def _minimize(
         # Rounding hides a small decrease.
         objective = Objective(LOSSES[probe], design.in_double, targets, C)
         found = minimize(objective, objective.at(found.point.weights.double()), tolerance)
-    if found.newton_decrement > max(UNSOLVED, tolerance) and C > MIN_PATH_C:
+    if found.newton_decrement > max(UNSOLVED, tolerance):
         # Classes that a plane divides: the minimum at a smaller C is near, and steps from there are long.
-        smaller = fit_probe(probe, objective.design, targets, C / PATH_FACTOR, tolerance=COARSE_TOLERANCE)
-        found = min(found, minimize(objective, objective.start(smaller.weights), tolerance), key=_decrement)
+        point = objective.start(weights)
+        for divisor in PATH:
+            smaller = Objective(LOSSES[probe], objective.design, targets, C / divisor)
+            point = minimize(smaller, smaller.at(point.weights), COARSE_TOLERANCE).point
+        again = minimize(objective, point, tolerance)
+        found = again if again.newton_decrement < found.newton_decrement else found
     return objective, found
-
-
-def _decrement(found: Minimum) -> float:
-    return found.newton_decrement
 
 
 def _checked(probe: str, features: Tensor | DesignMatrix, targets: Tensor, C: float) -> DesignMatrix:
