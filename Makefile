@@ -8,7 +8,7 @@ READY := .venv/.installed-dev-$(HASH)
 READY_ALL := .venv/.installed-dev-all-$(HASH)
 # One thread in each of the tests' processes: more threads than cores only wait for each other. Bytecode is kept for the
 # processes that tests start.
-PYTEST := OMP_NUM_THREADS=1 PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n $(WORKERS)
+PYTEST := OMP_NUM_THREADS=1 PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 # Tests of what computes; commands, reports and run directories call it.
 COMPUTING := $(addprefix tests/,analysis data deconv figures metrics nets ops stats systems transfer)
 INSTALL := $(BIN)/python -m pip install --quiet

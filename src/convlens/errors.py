@@ -14,3 +14,7 @@ class NoReLUError(InputError):
 
 class BusyError(InputError):
     """Another process works there."""
+
+
+class DamagedError(InputError):
+    """A file is cut short, or is not as it was written."""

@@ -10,7 +10,8 @@ from PIL import Image
 from convlens.errors import InputError
 from convlens.figures.png import save_png
 from convlens.io.arrays import write_arrays
-from convlens.io.atomic import replacing, write_bytes, write_json
+from convlens.io.atomic import replacing, write_bytes
+from convlens.io.json_files import write_json
 
 WRITERS = {
     "json": lambda path: write_json(path, {"a": 1}),

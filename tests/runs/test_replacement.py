@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from convlens.io.atomic import read_json, write_json
+from convlens.io.json_files import read_json, write_json
 from convlens.runs.replacement import (
     clear,
     discard,

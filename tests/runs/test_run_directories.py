@@ -14,7 +14,7 @@ from torch import nn
 
 import convlens
 from convlens.errors import InputError
-from convlens.io.atomic import write_json
+from convlens.io.json_files import write_json
 from convlens.nets import zfnet
 from convlens.nets.weights import load_weights
 from convlens.runs import subject

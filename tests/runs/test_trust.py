@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from convlens.errors import InputError
-from convlens.io.atomic import read_json, write_json
+from convlens.io.json_files import read_json, write_json
 from convlens.runs.authorship import is_own, mark
 from convlens.runs.trust import trusted_config
 

@@ -16,7 +16,8 @@ from omegaconf import DictConfig
 from convlens.cli.outcomes import DONE, ELSEWHERE, FAILED, REFUSED, SKIPPED, Outcome, objective
 from convlens.cli.sweep_jobs import needs_own_command, run_alone
 from convlens.errors import BusyError, InputError
-from convlens.io.atomic import read_json, write_bytes
+from convlens.io.atomic import write_bytes
+from convlens.io.json_files import read_json
 from convlens.io.locks import directory_lock
 from convlens.runs.compose import register_resolvers
 

@@ -1,13 +1,12 @@
 """The outcome of each job of a sweep: its states, its file, and the summary that ends the sweep."""
 
-import json
 import math
 import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from convlens.io.atomic import read_json, write_json
+from convlens.io.json_files import read_json, write_json
 
 DONE, SKIPPED, ELSEWHERE, REFUSED, FAILED, BEGUN = "done", "skipped", "elsewhere", "refused", "failed", "begun"
 STATES = {
@@ -63,8 +62,8 @@ def note_outcome(folder: Path, number: int, outcome: Outcome) -> None:
 
 def read_outcomes(folder: Path) -> list[Outcome]:
     """Read the outcomes in the folder of a sweep, ordered by the number of the job."""
-    records = [json.loads(path.read_text()) for path in sorted(folder.glob("*.json"))]
-    return [Outcome(**record | {"objective": float(record["objective"] or "nan")}) for record in records]
+    records = [read_json(path) for path in sorted(folder.glob("*.json"))]
+    return [Outcome(**record | {"objective": float(record["objective"] or "nan")}) for record in records if record]
 
 
 def finish_sweep(folder: Path) -> list[Outcome]:

@@ -1,18 +1,39 @@
-"""Arrays as npy and npz files, whole or not there."""
+"""Arrays as npy and npz files, whole or not there, and checked when they are read.
 
+An npy file ends with a checksum, which numpy does not read. Files of npz and torch are zip archives, which have one for
+each entry.
+"""
+
+import os
+import struct
+import zipfile
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
+from typing import BinaryIO, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
 
+from convlens.errors import DamagedError
 from convlens.io.atomic import replacing
+
+LARGE = 2**30
+"""Bytes of a file that is checked only if its time is not that of its checksum: reading it would take seconds."""
+_CHECKSUM = struct.Struct("<8sqI")
+"""Mark, time of the file in nanoseconds, CRC-32 of the bytes before."""
+_MARK = b"CRC32\0\0\0"
+_ZIP_ERRORS = (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError, KeyError, ValueError)
+_checked: dict[tuple[str, int, int], None] = {}
+"""Path, size and time of the files that this process has checked."""
 
 
 def write_array(path: Path, array: ArrayLike) -> Path:
-    """Write an array as npy, whole or not at all; return the path."""
-    with replacing(path) as partial, partial.open("wb") as file:
-        np.save(file, array)
+    """Write an array as npy with a checksum, whole or not at all; return the path."""
+    with replacing(path) as partial:
+        with partial.open("wb") as file:
+            np.save(file, array)
+        seal(partial)
     return path
 
 
@@ -21,3 +42,120 @@ def write_arrays(path: Path, arrays: Mapping[str, ArrayLike]) -> Path:
     with replacing(path) as partial, partial.open("wb") as file:
         np.savez_compressed(file, **dict(arrays))  # type: ignore[arg-type]
     return path
+
+
+def seal(path: Path, crc: int | None = None) -> None:
+    """Append a checksum to an npy file that is complete, in place of an earlier one.
+
+    Args:
+        path: the file.
+        crc: CRC-32 of the file, if it was computed while the file was written.
+    """
+    with path.open("r+b") as file:
+        end = _end(file)
+        crc = _crc(file, end) if crc is None else crc
+        file.truncate(end)
+        file.seek(end)
+        time = os.fstat(file.fileno()).st_mtime_ns
+        file.write(_CHECKSUM.pack(_MARK, time, crc))
+        file.flush()
+        os.fsync(file.fileno())
+    os.utime(path, ns=(time, time))
+
+
+def check_array(path: Path) -> None:
+    """Check that an npy file is as it was written; files without a checksum are checked for their size only.
+
+    Raises:
+        DamagedError: it is cut short or changed.
+        OSError: it is missing or cannot be read.
+    """
+    with path.open("rb") as file:
+        state = os.fstat(file.fileno())
+        key = (str(path.absolute()), state.st_size, state.st_mtime_ns)
+        if key in _checked:
+            return
+        try:
+            end = _end(file)
+        except (ValueError, EOFError, SyntaxError) as error:
+            raise DamagedError(f"{path} is damaged ({' '.join(str(error).split())})") from None
+        file.seek(end)
+        stored = file.read()[: _CHECKSUM.size + 1] if state.st_size - end <= _CHECKSUM.size else b"?"
+        if state.st_size < end or len(stored) not in (0, _CHECKSUM.size):
+            raise DamagedError(f"{path} is damaged ({state.st_size} bytes, not {end} and a checksum)")
+        if stored:
+            mark, time, crc = _CHECKSUM.unpack(stored)
+            untouched = end > LARGE and time == state.st_mtime_ns
+            if mark != _MARK or not (untouched or _crc(file, end) == crc):
+                raise DamagedError(f"{path} is damaged (it is not as it was written)")
+    _checked[key] = None
+
+
+def read_array(path: Path, mmap_mode: Literal["r", "c", "r+"] | None = None) -> np.ndarray:
+    """Return the array in an npy file after checking it; no pickled objects are read.
+
+    Raises:
+        DamagedError: it is cut short or changed.
+        OSError: it is missing or cannot be read.
+    """
+    check_array(path)
+    array: np.ndarray = np.load(path, mmap_mode=mmap_mode, allow_pickle=False)
+    return array
+
+
+def read_arrays(path: Path) -> dict[str, np.ndarray]:
+    """Return the arrays in an npz file by name; no pickled objects are read.
+
+    Raises:
+        DamagedError: it is cut short or changed.
+        OSError: it is missing or cannot be read.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            return {name: file[name] for name in file.files}
+    except _ZIP_ERRORS as error:
+        raise DamagedError(f"{path} is damaged ({' '.join(str(error).split())})") from None
+
+
+def check_zip(path: Path) -> None:
+    """Check that a file of npz or torch, which are zip archives, is as it was written.
+
+    Raises:
+        DamagedError: it is cut short or changed, or no zip archive.
+        OSError: it is missing or cannot be read.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            damaged = archive.testzip()
+    except _ZIP_ERRORS as error:
+        raise DamagedError(f"{path} is damaged ({' '.join(str(error).split())})") from None
+    if damaged:
+        raise DamagedError(f"{path} is damaged (its entry {damaged} is not as it was written)")
+
+
+def _end(file: BinaryIO) -> int:
+    """Return the number of bytes of an npy file's header and array."""
+    file.seek(0)
+    version = np.lib.format.read_magic(file)
+    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    shape, _, dtype = read(file)
+    return file.tell() + int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
+
+
+def file_crc(path: Path, end: int) -> int:
+    """Return the CRC-32 of the first ``end`` bytes of a file.
+
+    Raises:
+        OSError: it is missing or cannot be read.
+    """
+    with path.open("rb") as file:
+        return _crc(file, end)
+
+
+def _crc(file: BinaryIO, end: int) -> int:
+    """Return the CRC-32 of the first ``end`` bytes."""
+    file.seek(0)
+    crc, left = 0, end
+    while left > 0 and (chunk := file.read(min(left, 2**20))):
+        crc, left = zlib.crc32(chunk, crc), left - len(chunk)
+    return crc

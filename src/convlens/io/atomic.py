@@ -1,13 +1,11 @@
-"""Atomic writes: a file appears complete under its name, or not at all; JSON files that may be damaged."""
+"""Atomic writes: a file appears complete under its name, or not at all."""
 
 import errno
-import json
 import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from convlens.errors import InputError
 
@@ -48,21 +46,7 @@ def disk_full(folder: Path) -> InputError:
     )
 
 
-def read_json(path: Path) -> dict[str, Any]:
-    """Return the content of a JSON file; empty if the file is missing, damaged or holds no object."""
-    try:
-        found = json.loads(path.read_text())
-    except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}
-
-
 def write_bytes(path: Path, content: bytes | memoryview) -> None:
     """Write a file, whole or not at all."""
     with replacing(path) as partial:
         partial.write_bytes(content)
-
-
-def write_json(path: Path, value: object) -> None:
-    """Write a value as indented JSON, whole or not at all."""
-    write_bytes(path, (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode())

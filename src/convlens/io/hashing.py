@@ -8,7 +8,6 @@ from typing import Protocol, runtime_checkable
 
 
 @runtime_checkable
-@runtime_checkable
 class SupportsTobytes(Protocol):
     """An array that gives its values as bytes, in C order."""
 

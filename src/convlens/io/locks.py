@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from convlens.errors import BusyError
-from convlens.io.atomic import read_json, write_json
+from convlens.io.json_files import read_json, write_json
 from convlens.io.rank import is_rank_zero
 
 log = logging.getLogger(__name__)

@@ -7,6 +7,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
+from convlens.errors import DamagedError
+from convlens.io.json_files import without_checksum
 from convlens.report.study_record import ClaimRecord, History, Part, Picture, Result, Run, Study
 from convlens.runs.run_config import flat, read_config
 from convlens.stats.results import Number, Table
@@ -60,7 +62,11 @@ def read_json(path: Path, problems: list[str]) -> dict[str, object]:
     if not isinstance(found, dict):
         problems.append(f"{path}: not a JSON object")
         return {}
-    return found
+    try:
+        return without_checksum(path, found)
+    except DamagedError:
+        problems.append(f"{path}: damaged, it is not as it was written")
+        return {}
 
 
 def read_history(path: Path, problems: list[str]) -> History:

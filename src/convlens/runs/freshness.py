@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from convlens.io.atomic import read_json, write_json
+from convlens.io.json_files import read_json, write_json
 
 COLLECTED = "results/collect/collected.json"
 """The file that notes which runs are in the table, below the folder of the runs."""

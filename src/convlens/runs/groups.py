@@ -11,7 +11,7 @@ import yaml
 from jaxtyping import Bool, Float
 
 from convlens.errors import InputError
-from convlens.io.atomic import read_json
+from convlens.io.json_files import read_json
 from convlens.runs.compose import conf_dir
 from convlens.runs.predictions import OLD_SPLITS, read_predictions
 from convlens.runs.run_config import read_config, settings_of

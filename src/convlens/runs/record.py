@@ -14,7 +14,8 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 from convlens.errors import InputError
-from convlens.io.atomic import read_json, write_bytes, write_json
+from convlens.io.atomic import write_bytes
+from convlens.io.json_files import read_json, write_json
 from convlens.io.locks import directory_lock
 from convlens.io.rank import is_rank_zero
 from convlens.runs.authorship import mark

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from convlens.io.atomic import read_json, write_json
+from convlens.io.json_files import read_json, write_json
 from convlens.io.rank import is_rank_zero
 
 RECORD = "run.json"

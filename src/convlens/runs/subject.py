@@ -18,7 +18,8 @@ from torch import Tensor, nn
 
 from convlens.data import ImageData, ShardedData
 from convlens.errors import InputError
-from convlens.io.atomic import read_json, write_bytes
+from convlens.io.atomic import write_bytes
+from convlens.io.json_files import read_json
 from convlens.io.locks import directory_lock
 from convlens.nets.weights import load_weights, read_weights
 from convlens.runs.config_check import check_node

@@ -19,7 +19,7 @@ from convlens.callbacks.checkpoints import BestCheckpoint, EpochCheckpoint, Step
 from convlens.callbacks.progress import RunProgress
 from convlens.data import ImageData, ShardedData
 from convlens.errors import InputError
-from convlens.io.atomic import write_json
+from convlens.io.json_files import write_json
 from convlens.io.rank import is_rank_zero
 from convlens.nets.weights import load_weights
 from convlens.ops.layer_access import check_outputs

@@ -12,7 +12,7 @@ from torch.optim.lr_scheduler import LRScheduler
 from convlens import callbacks, data, loggers, nets, systems
 from convlens.data import Source
 from convlens.errors import InputError
-from convlens.io.atomic import read_json
+from convlens.io.json_files import read_json
 from convlens.runs.authorship import is_own
 from convlens.runs.constructors import imported
 from convlens.runs.run_config import plain, require_config

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from convlens.io.atomic import write_json
+from convlens.io.json_files import write_json
 from convlens.io.tables import Cell
 from convlens.stats.claims import Claim
 

@@ -8,7 +8,7 @@ import torch
 from omegaconf import DictConfig
 
 from convlens.errors import InputError
-from convlens.io.atomic import read_json
+from convlens.io.json_files import read_json
 from convlens.runs.analysis import write_and_log
 from convlens.runs.predictions import read_predictions
 from convlens.runs.subject import open_run

@@ -12,7 +12,7 @@ from convlens.analysis.diagnosis.diagnose import Diagnosis, diagnose
 from convlens.analysis.diagnosis.result import DiagnosedNetwork, diagnosis_result
 from convlens.callbacks.filters import convolutions, first_conv
 from convlens.errors import InputError
-from convlens.io.atomic import read_json
+from convlens.io.json_files import read_json
 from convlens.runs.analysis import write_and_log
 from convlens.runs.run_config import read_config, settings_of
 from convlens.runs.subject import LoadedNetwork, load_network, open_run

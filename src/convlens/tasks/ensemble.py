@@ -8,7 +8,7 @@ import torch
 from omegaconf import DictConfig
 
 from convlens.errors import InputError
-from convlens.io.atomic import read_json
+from convlens.io.json_files import read_json
 from convlens.metrics.ensemble import EnsembleErrors
 from convlens.runs.analysis import write_and_log
 from convlens.runs.predictions import ensemble_of

@@ -14,8 +14,8 @@ from convlens.analysis.galleries.sheets import TABLE_COLUMNS
 from convlens.callbacks.log_media import log_image, log_table
 from convlens.deconv.project import ProjectOptions
 from convlens.deconv.rules import LrnRule, Rule, Signal, Unpool
-from convlens.io.atomic import read_json
 from convlens.io.hashing import digest_json
+from convlens.io.json_files import read_json
 from convlens.ops.default_layers import default_layers
 from convlens.runs.analysis import log_answer
 from convlens.runs.launch import Processes

@@ -10,7 +10,7 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from convlens.errors import InputError
-from convlens.io.atomic import read_json, write_json
+from convlens.io.json_files import read_json, write_json
 from convlens.report import write_report
 from convlens.runs.compose import compose_job
 from convlens.runs.dispatch import dispatch

@@ -15,8 +15,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from convlens.errors import InputError
-from convlens.io.atomic import write_json
 from convlens.io.hashing import digest_named_arrays
+from convlens.io.json_files import write_json
 from convlens.io.locks import directory_lock
 
 META = "features.json"

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import torch
 
-from convlens.io.atomic import write_json
 from convlens.io.hashing import digest_json
+from convlens.io.json_files import load_json, write_json
 from convlens.transfer.grid import ProbeConfig
 from convlens.transfer.probe_result import GridPoint, ProbeResult
 from convlens.transfer.targets import Metrics, Targets
@@ -95,7 +95,7 @@ class FitCache:
     def _read(self, path: Path) -> ProbeResult | None:
         """Read a result; None if it is missing, damaged, or of other settings or images."""
         try:
-            found = json.loads(path.read_text())
+            found = load_json(path)
             point = GridPoint(*found["cell"])
             if found["about"] != self._about_point(point):
                 return None

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from convlens.io.atomic import write_json
+from convlens.io.json_files import write_json
 
 
 class Projections:

@@ -5,9 +5,10 @@ in ``progress.json``; the folder gets its final name when it is complete.
 """
 
 import io
-import json
+import logging
 import os
 import shutil
+import zlib
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -16,18 +17,22 @@ from tqdm import tqdm
 
 from convlens.data.splits.image_index import ImageIndex
 from convlens.errors import InputError
-from convlens.io.atomic import is_disk_full, write_json
+from convlens.io.arrays import file_crc, seal
+from convlens.io.atomic import is_disk_full
+from convlens.io.json_files import read_json, write_json
 
+log = logging.getLogger(__name__)
 BLOCK = 256
 """Images between two records of progress: the most that a killed build decodes again."""
 
 
 @dataclass
 class _Progress:
-    """Number of finished images, and the (row, reason) pairs of the unreadable ones among them."""
+    """Number of finished images, the (row, reason) pairs of the unreadable ones among them, and the file's CRC-32."""
 
     done: int = 0
     unreadable: list[tuple[int, str]] = field(default_factory=list)
+    crc: int = 0
 
 
 def build(image_index: ImageIndex, size: int, folder: Path) -> None:
@@ -37,7 +42,7 @@ def build(image_index: ImageIndex, size: int, folder: Path) -> None:
         InputError: the disk is full or too small; nothing is left behind.
     """
     partial = Path(f"{folder}.partial")
-    progress = _read_progress(partial)
+    progress = _read_progress(partial, len(_npy_header(image_index, size)), 3 * size**2)
     _check_free_space(image_index, size, folder.parent, progress.done)
     try:
         partial.mkdir(exist_ok=True)
@@ -51,6 +56,7 @@ def build(image_index: ImageIndex, size: int, folder: Path) -> None:
                 {"row": row, "name": image_index.names[row], "reason": reason} for row, reason in progress.unreadable
             ],
         }
+        seal(partial / "images.npy", progress.crc)
         write_json(partial / "meta.json", meta)
         (partial / "progress.json").unlink()
     except (OSError, InputError) as error:
@@ -61,13 +67,26 @@ def build(image_index: ImageIndex, size: int, folder: Path) -> None:
     partial.rename(folder)
 
 
-def _read_progress(partial: Path) -> _Progress:
-    """Return the progress of an earlier build, or none."""
-    try:
-        record = json.loads((partial / "progress.json").read_text())
-    except (OSError, ValueError):
+def _read_progress(partial: Path, header: int, image: int) -> _Progress:
+    """Return the progress of an earlier build; none if its pixels are not as they were written.
+
+    Args:
+        partial: folder of the build.
+        header: bytes before the first image.
+        image: bytes of an image.
+    """
+    record = read_json(partial / "progress.json")
+    if "crc" not in record:
         return _Progress()
-    return _Progress(record["done"], [(row, reason) for row, reason in record["unreadable"]])
+    end = header + record["done"] * image
+    try:
+        whole = file_crc(partial / "images.npy", end) == record["crc"]
+    except OSError:
+        whole = False
+    if not whole:
+        log.warning("the unfinished cache %s is damaged: it is begun again", partial)
+        return _Progress()
+    return _Progress(record["done"], [(row, reason) for row, reason in record["unreadable"]], record["crc"])
 
 
 def _write_images(image_index: ImageIndex, size: int, partial: Path, progress: _Progress) -> None:
@@ -75,7 +94,7 @@ def _write_images(image_index: ImageIndex, size: int, partial: Path, progress: _
 
     The file is written, not mapped: on a full disk a write raises an error, while a map kills the process.
     """
-    header = _npy_header((len(image_index), 3, size, size))
+    header = _npy_header(image_index, size)
     description = f"{image_index.title} to {size} px"
     with (
         open(partial / "images.npy", "r+b" if progress.done else "wb") as file,
@@ -83,6 +102,7 @@ def _write_images(image_index: ImageIndex, size: int, partial: Path, progress: _
     ):
         if not progress.done:
             file.write(header)
+            progress.crc = zlib.crc32(header)
         file.truncate(len(header) + progress.done * 3 * size**2)
         file.seek(0, io.SEEK_END)
         starts = range(progress.done, len(image_index), BLOCK)
@@ -91,14 +111,14 @@ def _write_images(image_index: ImageIndex, size: int, partial: Path, progress: _
             file.write(block.images.data)
             file.flush()
             os.fsync(file.fileno())
-            progress.done = rows.stop
+            progress.done, progress.crc = rows.stop, zlib.crc32(block.images.data, progress.crc)
             progress.unreadable += [(rows.start + row, reason) for row, reason in block.unreadable.items()]
             write_json(partial / "progress.json", asdict(progress))
             bar.update(len(rows))
 
 
-def _npy_header(shape: tuple[int, ...]) -> bytes:
-    header = io.BytesIO()
+def _npy_header(image_index: ImageIndex, size: int) -> bytes:
+    header, shape = io.BytesIO(), (len(image_index), 3, size, size)
     np.lib.format.write_array_header_1_0(header, {"descr": "|u1", "fortran_order": False, "shape": shape})
     return header.getvalue()
 

@@ -8,7 +8,6 @@ The folder's key is a digest of the names, labels, file sizes, file times and de
 is 13 times (224 px) or 21 times (56 px) as fast as one that decodes each JPEG file.
 """
 
-import json
 import logging
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,13 +20,16 @@ from tqdm import tqdm
 
 from convlens.data.cache.build import build
 from convlens.data.splits.image_index import ImageIndex
-from convlens.errors import InputError
-from convlens.io.arrays import write_array
+from convlens.errors import DamagedError, InputError
+from convlens.io.arrays import read_array, write_array
 from convlens.io.hashing import digest_bytes
+from convlens.io.json_files import load_json
 from convlens.io.locks import file_lock
 
 log = logging.getLogger(__name__)
 _ROWS_PER_CHUNK = 256
+CACHE_FILES = ("images.npy", "meta.json", "mean-*.npy")
+"""What a cache holds, and what is removed of a damaged one."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,8 +61,12 @@ class CachedArrays:
         """Return the mean image of some rows; it is computed once for each set of rows and kept in the folder."""
         rows = np.unique(rows)
         path = self.folder / f"mean-{digest_bytes(rows.tobytes(), size=8)}.npy"
-        if path.is_file():
-            return torch.from_numpy(np.load(path))
+        try:
+            return torch.from_numpy(read_array(path))
+        except FileNotFoundError:
+            pass
+        except DamagedError as error:
+            log.warning("%s: the mean image is computed again", error)
         mean = self._compute_mean(rows)
         try:
             write_array(path, mean)
@@ -94,17 +100,33 @@ def cache_images(image_index: ImageIndex, size: int, cache_dir: Path) -> CachedA
         InputError: the cache folder cannot be written, or the disk is full.
     """
     folder = cache_dir / f"{image_index.title}-{size}-{cache_key(image_index, size)}"
-    if not folder.is_dir():
+    try:
+        if folder.is_dir():
+            return _open(folder, image_index, size)
+    except DamagedError as error:
+        log.warning("%s: it is built again", error)
+    try:
+        cache_dir.mkdir(parents=True, exist_ok=True)
+        with file_lock(Path(f"{folder}.lock"), f"building {folder}"):
+            return _open_or_build(folder, image_index, size)
+    except OSError as error:
+        raise InputError(
+            f"the cache folder {cache_dir} cannot be used ({error.strerror or error}): "
+            "set cache_dir to a folder that you may write to"
+        ) from error
+
+
+def _open_or_build(folder: Path, image_index: ImageIndex, size: int) -> CachedArrays:
+    """Return a cache, built if it is missing or damaged; the caller holds its lock."""
+    if folder.is_dir():
         try:
-            cache_dir.mkdir(parents=True, exist_ok=True)
-            with file_lock(Path(f"{folder}.lock"), f"building {folder}"):
-                if not folder.is_dir():
-                    build(image_index, size, folder)
-        except OSError as error:
-            raise InputError(
-                f"the cache folder {cache_dir} cannot be used ({error.strerror or error}): "
-                "set cache_dir to a folder that you may write to"
-            ) from error
+            return _open(folder, image_index, size)  # another process has built it meanwhile
+        except DamagedError:
+            for pattern in CACHE_FILES:
+                for path in folder.glob(pattern):
+                    path.unlink()
+            folder.rmdir()
+    build(image_index, size, folder)
     return _open(folder, image_index, size)
 
 
@@ -116,11 +138,21 @@ def cache_key(image_index: ImageIndex, size: int) -> str:
 
 
 def _open(folder: Path, image_index: ImageIndex, size: int) -> CachedArrays:
+    """Return a finished cache.
+
+    Raises:
+        DamagedError: a file is missing, cut short or changed.
+    """
     try:
-        meta = json.loads((folder / "meta.json").read_text())
-        shape = np.load(folder / "images.npy", mmap_mode="r").shape
-    except (OSError, ValueError) as error:
-        raise InputError(f"the cache {folder} is damaged ({error}): delete it, it will be built again") from error
-    if shape != (len(image_index), 3, size, size):
-        raise InputError(f"the cache {folder} is damaged (images of shape {shape}): delete it, it will be built again")
-    return CachedArrays(folder, image_index, size, {entry["row"]: entry["reason"] for entry in meta["unreadable"]})
+        meta = load_json(folder / "meta.json")
+        images = read_array(folder / "images.npy", "r")
+        unreadable = {int(entry["row"]): str(entry["reason"]) for entry in meta["unreadable"]}
+    except FileNotFoundError as error:
+        raise DamagedError(f"the cache {folder} is damaged ({error.filename} is missing)") from None
+    except (KeyError, TypeError, ValueError) as error:
+        if isinstance(error, DamagedError):
+            raise
+        raise DamagedError(f"the cache {folder} is damaged (meta.json: {error!r})") from None
+    if images.shape != (len(image_index), 3, size, size) or images.dtype != np.uint8:
+        raise DamagedError(f"the cache {folder} is damaged ({images.dtype} images of shape {images.shape})")
+    return CachedArrays(folder, image_index, size, unreadable)

@@ -8,6 +8,7 @@ from typing import Protocol, TypedDict, runtime_checkable
 from urllib.parse import urlparse
 
 from convlens.errors import InputError
+from convlens.io.json_files import without_checksum
 
 FORMAT_VERSION = 2
 METADATA_FILE = "about.json"
@@ -106,9 +107,10 @@ def read_metadata(root: str) -> ShardMetadata:
     import_litdata()
     storage: Storage = BucketStorage(root) if "://" in root else FolderStorage(root)
     try:
-        metadata: ShardMetadata = json.loads(storage.read(METADATA_FILE))
-        if not isinstance(metadata, dict):
+        found = json.loads(storage.read(METADATA_FILE))
+        if not isinstance(found, dict):
             raise ValueError(f"{METADATA_FILE} is damaged")
+        metadata: ShardMetadata = without_checksum(Path(METADATA_FILE), found)  # type: ignore[assignment]
     except (OSError, ValueError, KeyError) as error:
         raise InputError(
             f"{root} holds no shards ({error}): make some with task=write_shards task.output=DIR"

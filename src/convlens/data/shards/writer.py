@@ -1,6 +1,5 @@
 """Writing of shards and their metadata (litdata's format)."""
 
-import json
 import os
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -16,8 +15,8 @@ from convlens.data.shards.metadata import FORMAT_VERSION, METADATA_FILE, file_si
 from convlens.data.splits.image_index import ImageIndex
 from convlens.data.splits.split import Split
 from convlens.errors import InputError
-from convlens.io.atomic import write_json
 from convlens.io.hashing import digest_bytes
+from convlens.io.json_files import read_json, write_json
 
 if TYPE_CHECKING:
     from convlens.data.shards.reader import ShardItem
@@ -135,10 +134,7 @@ def split_digest(split: Split, class_names: Sequence[str], size: int) -> str:
 
 
 def _read_record(folder: Path) -> Mapping[str, object]:
-    try:
-        return dict(json.loads((folder / RECORD_FILE).read_text()))
-    except (OSError, ValueError):
-        return {}
+    return read_json(folder / RECORD_FILE)
 
 
 def read_row(indexed_row: tuple[int, int], *, image_index: ImageIndex, size: int) -> dict[str, bytes | int] | None:

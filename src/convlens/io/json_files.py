@@ -1,0 +1,61 @@
+"""JSON files that are written whole and checked when they are read: objects have a checksum as their last entry."""
+
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+from convlens.errors import DamagedError
+from convlens.io.atomic import write_bytes
+from convlens.io.hashing import digest_json
+
+log = logging.getLogger(__name__)
+CHECKSUM = "checksum"
+
+
+def write_json(path: Path, value: object) -> None:
+    """Write a value as indented JSON, whole or not at all; an object gets an entry ``checksum``."""
+    if isinstance(value, dict):
+        value = value | {CHECKSUM: digest_json(value, size=8)}
+    write_bytes(path, (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode())
+
+
+def load_json(path: Path) -> dict[str, Any]:
+    """Return the object in a JSON file, without its checksum.
+
+    Objects without a checksum, such as those of version 0.1, are not checked.
+
+    Raises:
+        DamagedError: the file holds no JSON object, or another one than was written.
+        OSError: it is missing or cannot be read.
+    """
+    try:
+        found = json.loads(path.read_text())
+    except ValueError as error:
+        raise DamagedError(f"{path} is damaged ({error})") from None
+    if not isinstance(found, dict):
+        raise DamagedError(f"{path} is damaged (no object)")
+    return without_checksum(path, found)
+
+
+def without_checksum(path: Path, found: dict[str, Any]) -> dict[str, Any]:
+    """Return the object that was read from a file without its checksum.
+
+    Raises:
+        DamagedError: it is another object than was written.
+    """
+    rest = {name: value for name, value in found.items() if name != CHECKSUM}
+    if CHECKSUM in found and found[CHECKSUM] != digest_json(rest, size=8):
+        raise DamagedError(f"{path} is damaged (it is not as it was written)")
+    return rest
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Return the object in a JSON file; empty if the file is missing or, with a warning, damaged."""
+    try:
+        return load_json(path)
+    except OSError:
+        return {}
+    except DamagedError as error:
+        log.warning("%s: ignored", error)
+        return {}
