@@ -3,12 +3,12 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from convlens.errors import InputError
+from convlens.io.arrays import read_array
 
 
 def channels(name: str, value: float | Sequence[float] | str) -> Float[Tensor, "3"]:
@@ -41,7 +41,7 @@ def mean_image(mean: float | Sequence[float] | str, size: int) -> Float[Tensor, 
         return channels("mean", mean)[:, None, None].expand(3, size, size).contiguous()
     path = Path(mean).expanduser()
     try:
-        found = torch.from_numpy(np.load(path)).float()
+        found = torch.from_numpy(read_array(path)).float()
     except (OSError, ValueError) as error:
         raise InputError(f"data.mean is {path}, which cannot be read ({error}): give an npy file") from None
     if found.shape != (3, size, size):

@@ -23,7 +23,6 @@ LARGE = 2**30
 _CHECKSUM = struct.Struct("<8sqI")
 """Mark, time of the file in nanoseconds, CRC-32 of the bytes before."""
 _MARK = b"CRC32\0\0\0"
-_ZIP_ERRORS = (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError, KeyError, ValueError)
 _checked: dict[tuple[str, int, int], None] = {}
 """Path, size and time of the files that this process has checked."""
 
@@ -52,11 +51,10 @@ def seal(path: Path, crc: int | None = None) -> None:
         crc: CRC-32 of the file, if it was computed while the file was written.
     """
     with path.open("r+b") as file:
-        end = _end(file)
+        end, time = _end(file), os.fstat(file.fileno()).st_mtime_ns
         crc = _crc(file, end) if crc is None else crc
         file.truncate(end)
         file.seek(end)
-        time = os.fstat(file.fileno()).st_mtime_ns
         file.write(_CHECKSUM.pack(_MARK, time, crc))
         file.flush()
         os.fsync(file.fileno())
@@ -77,8 +75,10 @@ def check_array(path: Path) -> None:
             return
         try:
             end = _end(file)
-        except (ValueError, EOFError, SyntaxError) as error:
-            raise DamagedError(f"{path} is damaged ({' '.join(str(error).split())})") from None
+        except OSError:
+            raise
+        except Exception as error:  # numpy evaluates the header as Python: almost anything
+            raise _damaged(path, error) from None
         file.seek(end)
         stored = file.read()[: _CHECKSUM.size + 1] if state.st_size - end <= _CHECKSUM.size else b"?"
         if state.st_size < end or len(stored) not in (0, _CHECKSUM.size):
@@ -113,8 +113,10 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
     try:
         with np.load(path, allow_pickle=False) as file:
             return {name: file[name] for name in file.files}
-    except _ZIP_ERRORS as error:
-        raise DamagedError(f"{path} is damaged ({' '.join(str(error).split())})") from None
+    except OSError:
+        raise
+    except Exception as error:  # of numpy, zipfile and zlib
+        raise _damaged(path, error) from None
 
 
 def check_zip(path: Path) -> None:
@@ -127,10 +129,20 @@ def check_zip(path: Path) -> None:
     try:
         with zipfile.ZipFile(path) as archive:
             damaged = archive.testzip()
-    except _ZIP_ERRORS as error:
-        raise DamagedError(f"{path} is damaged ({' '.join(str(error).split())})") from None
+    except OSError:
+        raise
+    except Exception as error:  # of numpy, zipfile and zlib
+        raise _damaged(path, error) from None
     if damaged:
         raise DamagedError(f"{path} is damaged (its entry {damaged} is not as it was written)")
+
+
+def _damaged(path: Path, error: BaseException) -> DamagedError:
+    """Return the error for a file that cannot be read."""
+    reason = " ".join(str(error).split()) or type(error).__name__
+    if "pickle" in reason:  # numpy would recommend to load it unsafely
+        reason = "it holds pickled objects, which are not read"
+    return DamagedError(f"{path} is damaged ({reason})")
 
 
 def _end(file: BinaryIO) -> int:
@@ -139,6 +151,8 @@ def _end(file: BinaryIO) -> int:
     version = np.lib.format.read_magic(file)
     read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
     shape, _, dtype = read(file)
+    if dtype.hasobject:
+        raise ValueError("pickled")
     return file.tell() + int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
 
 

@@ -4,10 +4,11 @@ import json
 import os
 from pathlib import Path
 from types import ModuleType
-from typing import Protocol, TypedDict, runtime_checkable
+from typing import NotRequired, Protocol, TypedDict, runtime_checkable
 from urllib.parse import urlparse
 
-from convlens.errors import InputError
+from convlens.errors import DamagedError, InputError
+from convlens.io.arrays import LARGE, file_crc
 from convlens.io.json_files import without_checksum
 
 FORMAT_VERSION = 2
@@ -23,6 +24,7 @@ class ShardMetadata(TypedDict):
         class_names: names of the classes.
         counts: number of images in each split.
         shards: size in bytes of each file of each split.
+        crc32: checksum of each file of each split; missing in shards of version 0.1.
         mean: mean image of the training images, 3 x size x size values.
     """
 
@@ -31,6 +33,7 @@ class ShardMetadata(TypedDict):
     class_names: list[str]
     counts: dict[str, int]
     shards: dict[str, dict[str, int]]
+    crc32: NotRequired[dict[str, dict[str, int]]]
     mean: list[float]
 
 
@@ -111,6 +114,8 @@ def read_metadata(root: str) -> ShardMetadata:
         if not isinstance(found, dict):
             raise ValueError(f"{METADATA_FILE} is damaged")
         metadata: ShardMetadata = without_checksum(Path(METADATA_FILE), found)  # type: ignore[assignment]
+    except DamagedError as error:
+        raise InputError(f"{root}: {error}: copy it again, or write the shards again") from None
     except (OSError, ValueError, KeyError) as error:
         raise InputError(
             f"{root} holds no shards ({error}): make some with task=write_shards task.output=DIR"
@@ -130,7 +135,29 @@ def read_metadata(root: str) -> ShardMetadata:
             raise InputError(
                 f"{root}/{split}/{name} has {found[name]} bytes, not {sizes[name]}: copy it again, or write it again"
             )
+    if isinstance(storage, FolderStorage):
+        _check_content(storage.folder, metadata)
     return metadata
+
+
+def _check_content(folder: Path, metadata: ShardMetadata) -> None:
+    """Check the checksums of shards in a folder; if there are many, of those that are newer than their metadata.
+
+    Raises:
+        InputError: a file is not as it was written.
+    """
+    small = sum(sum(sizes.values()) for sizes in metadata["shards"].values()) <= LARGE
+    written = (folder / METADATA_FILE).stat().st_mtime_ns
+    for split, checksums in metadata.get("crc32", {}).items():
+        for name, crc in checksums.items():
+            path = folder / split / name
+            if (small or path.stat().st_mtime_ns > written) and file_crc(path, path.stat().st_size) != crc:
+                raise InputError(f"{path} is damaged (it is not as it was written): copy it again, or write it again")
+
+
+def file_crcs(folder: Path) -> dict[str, int]:
+    """Return the CRC-32 of each shard in a folder and of their index."""
+    return {name: file_crc(folder / name, size) for name, size in file_sizes(folder).items()}
 
 
 def file_sizes(folder: Path) -> dict[str, int]:
