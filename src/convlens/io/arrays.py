@@ -4,11 +4,13 @@ An npy file ends with a checksum, which numpy does not read. Files of npz and to
 each entry.
 """
 
+import errno
 import os
 import struct
 import zipfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, Literal
 
@@ -73,12 +75,8 @@ def check_array(path: Path) -> None:
         key = (str(path.absolute()), state.st_size, state.st_mtime_ns)
         if key in _checked:
             return
-        try:
+        with unreadable_is_damaged(path):
             end = _end(file)
-        except OSError:
-            raise
-        except Exception as error:  # numpy evaluates the header as Python: almost anything
-            raise _damaged(path, error) from None
         file.seek(end)
         stored = file.read()[: _CHECKSUM.size + 1] if state.st_size - end <= _CHECKSUM.size else b"?"
         if state.st_size < end or len(stored) not in (0, _CHECKSUM.size):
@@ -110,13 +108,8 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
         DamagedError: it is cut short or changed.
         OSError: it is missing or cannot be read.
     """
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            return {name: file[name] for name in file.files}
-    except OSError:
-        raise
-    except Exception as error:  # of numpy, zipfile and zlib
-        raise _damaged(path, error) from None
+    with unreadable_is_damaged(path), np.load(path, allow_pickle=False) as file:
+        return {name: file[name] for name in file.files}
 
 
 def check_zip(path: Path) -> None:
@@ -126,23 +119,29 @@ def check_zip(path: Path) -> None:
         DamagedError: it is cut short or changed, or no zip archive.
         OSError: it is missing or cannot be read.
     """
-    try:
-        with zipfile.ZipFile(path) as archive:
-            damaged = archive.testzip()
-    except OSError:
-        raise
-    except Exception as error:  # of numpy, zipfile and zlib
-        raise _damaged(path, error) from None
+    with unreadable_is_damaged(path), zipfile.ZipFile(path) as archive:
+        damaged = archive.testzip()
     if damaged:
         raise DamagedError(f"{path} is damaged (its entry {damaged} is not as it was written)")
 
 
-def _damaged(path: Path, error: BaseException) -> DamagedError:
-    """Return the error for a file that cannot be read."""
-    reason = " ".join(str(error).split()) or type(error).__name__
-    if "pickle" in reason:  # numpy would recommend to load it unsafely
-        reason = "it holds pickled objects, which are not read"
-    return DamagedError(f"{path} is damaged ({reason})")
+@contextmanager
+def unreadable_is_damaged(path: Path) -> Iterator[None]:
+    """Raise `DamagedError` for whatever a reader raises that stumbles over a file, but not for errors of the system.
+
+    Raises:
+        DamagedError: the file cannot be read.
+        OSError: it is missing, or the system cannot read it.
+    """
+    try:
+        yield
+    except Exception as error:  # numpy evaluates a header as Python, zipfile looks for places in the file: anything
+        if isinstance(error, OSError) and error.errno != errno.EINVAL:
+            raise
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        if "pickle" in reason:  # numpy would recommend to load it unsafely
+            reason = "it holds pickled objects, which are not read"
+        raise DamagedError(f"{path} is damaged ({reason})") from None
 
 
 def _end(file: BinaryIO) -> int:

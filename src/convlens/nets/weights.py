@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from convlens.errors import DamagedError, InputError
-from convlens.io.arrays import check_zip
+from convlens.errors import InputError
+from convlens.io.arrays import check_zip, unreadable_is_damaged
 
 
 def load_weights(net: nn.Module, path: Path) -> None:
@@ -99,12 +99,8 @@ def read_checkpoint(path: Path, device: torch.device | str = "cpu") -> Any:
         OSError: it is missing or cannot be read.
     """
     check_zip(path)  # torch does not look at the checksums
-    try:
+    with unreadable_is_damaged(path):
         return torch.load(path, map_location=device, weights_only=True)
-    except OSError:
-        raise
-    except Exception as error:
-        raise DamagedError(f"{path} is damaged ({(str(error).splitlines() or [type(error).__name__])[0]})") from None
 
 
 def weight_bytes(net: nn.Module) -> dict[str, np.ndarray]:

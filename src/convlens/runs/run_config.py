@@ -6,6 +6,7 @@ from pathlib import Path
 
 import yaml
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 from convlens.errors import InputError
 from convlens.io.hashing import short_sha256
@@ -63,7 +64,12 @@ def require_config(run_dir: Path, *, edited: bool = False) -> DictConfig:
     if config is None:
         reason = "config.yaml cannot be read" if (run_dir / "config.yaml").exists() else "no config.yaml"
         raise InputError(f"{run_dir} is not a run directory ({reason}): give the directory of a training run")
-    return OmegaConf.create(config)
+    try:
+        found = OmegaConf.create(config)
+        OmegaConf.resolve(found)
+    except (OmegaConfBaseException, RecursionError) as error:
+        raise InputError(f"{run_dir / CONFIG} cannot be resolved ({str(error).splitlines()[0]})") from None
+    return found
 
 
 def settings_of(config: Mapping[str, object]) -> dict[str, object]:

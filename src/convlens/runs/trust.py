@@ -12,6 +12,7 @@ from torch.optim.lr_scheduler import LRScheduler
 from convlens import callbacks, data, loggers, nets, systems
 from convlens.data import Source
 from convlens.errors import InputError
+from convlens.io.inside import links_out
 from convlens.runs.authorship import is_own
 from convlens.runs.constructors import imported
 from convlens.runs.record_file import read_record
@@ -37,11 +38,14 @@ def trusted_config(run_dir: Path, trust: bool | Sequence[str]) -> DictConfig:
         trust: packages that it may name besides, or whether it may name anything.
 
     Raises:
-        InputError: the directory has no configuration, or it names another constructor, and is not this user's own.
+        InputError: the directory has no configuration, or it names another constructor or a link leads out of it, and
+            it is not this user's own.
     """
     config = require_config(run_dir, edited=trust is True)
     if trust is True or _is_users(run_dir):
         return config
+    if link := next(links_out(run_dir), None):
+        raise InputError(f"{link} is a link out of somebody else's run: if you trust it, give trust=true")
     packages = () if trust is False else tuple(trust)
     values = plain(config)
     for section in SECTIONS:

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from convlens.errors import DamagedError, InputError
 from convlens.io.hashing import digest_named_arrays
+from convlens.io.inside import leads_out
 from convlens.io.json_files import load_json, write_json
 from convlens.io.locks import directory_lock
 
@@ -183,6 +184,8 @@ class FeatureStore:
         """Return a layer's array for writing; create it if no row is done."""
         if layer not in self._open:
             path = self.path(layer)
+            if leads_out(path, self.folder):
+                raise InputError(f"{path} is a link out of {self.folder}: remove it, or choose another folder")
             if self.done(layer) == 0:
                 self._claim(path)
                 shape = (self.count, width)

@@ -7,8 +7,9 @@ from types import ModuleType
 from typing import NotRequired, Protocol, TypedDict, runtime_checkable
 from urllib.parse import urlparse
 
+from convlens.data.shards.checks import INDEX_FILE, check_files, check_index, check_names
 from convlens.errors import DamagedError, InputError
-from convlens.io.arrays import LARGE, file_crc
+from convlens.io.arrays import file_crc
 from convlens.io.json_files import without_checksum
 
 FORMAT_VERSION = 2
@@ -125,6 +126,7 @@ def read_metadata(root: str) -> ShardMetadata:
             f"{root} holds shards of version {version}, this convlens reads {FORMAT_VERSION}: write them again"
         )
     for split, sizes in metadata["shards"].items():
+        check_names(root, [split, *sizes])
         found = storage.sizes(split)
         if missing := sorted(set(sizes) - set(found)):
             raise InputError(
@@ -135,24 +137,13 @@ def read_metadata(root: str) -> ShardMetadata:
             raise InputError(
                 f"{root}/{split}/{name} has {found[name]} bytes, not {sizes[name]}: copy it again, or write it again"
             )
+        if sizes:
+            check_index(root, split, storage.read(f"{split}/{INDEX_FILE}"), sizes)
     if isinstance(storage, FolderStorage):
-        _check_content(storage.folder, metadata)
+        written = (storage.folder / METADATA_FILE).stat().st_mtime
+        size = sum(sum(sizes.values()) for sizes in metadata["shards"].values())
+        check_files(storage.folder, written, metadata.get("crc32", {}), size)
     return metadata
-
-
-def _check_content(folder: Path, metadata: ShardMetadata) -> None:
-    """Check the checksums of shards in a folder; if there are many, of those that are newer than their metadata.
-
-    Raises:
-        InputError: a file is not as it was written.
-    """
-    small = sum(sum(sizes.values()) for sizes in metadata["shards"].values()) <= LARGE
-    written = (folder / METADATA_FILE).stat().st_mtime_ns
-    for split, checksums in metadata.get("crc32", {}).items():
-        for name, crc in checksums.items():
-            path = folder / split / name
-            if (small or path.stat().st_mtime_ns > written) and file_crc(path, path.stat().st_size) != crc:
-                raise InputError(f"{path} is damaged (it is not as it was written): copy it again, or write it again")
 
 
 def file_crcs(folder: Path) -> dict[str, int]:
@@ -162,7 +153,7 @@ def file_crcs(folder: Path) -> dict[str, int]:
 
 def file_sizes(folder: Path) -> dict[str, int]:
     """Return the size in bytes of the shards in a folder and of their index."""
-    files = [file for file in folder.glob("*") if file.suffix == ".bin" or file.name == "index.json"]
+    files = [file for file in folder.glob("*") if file.suffix == ".bin" or file.name == INDEX_FILE]
     return {file.name: file.stat().st_size for file in sorted(files)}
 
 
