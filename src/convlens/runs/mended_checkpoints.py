@@ -7,8 +7,18 @@ from pathlib import Path
 from convlens.errors import DamagedError
 from convlens.io.atomic import replacing
 from convlens.nets.weights import read_checkpoint
+from convlens.runs.damage import damaged_files
+from convlens.runs.record_file import read_record, write_record
 
 log = logging.getLogger(__name__)
+
+
+def reopen(run_dir: Path) -> None:
+    """Prepare a run for going on: mend its checkpoints, and if it is finished and damaged, count it as unfinished."""
+    record = read_record(run_dir)
+    if record.get("status") == "finished" and (damaged := damaged_files(run_dir)):
+        write_record(run_dir, record | {"status": "failed", "error": f"damaged: {', '.join(damaged)}"})
+    mend_checkpoints(run_dir)
 
 
 def mend_checkpoints(run_dir: Path) -> None:

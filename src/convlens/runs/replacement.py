@@ -131,18 +131,22 @@ def listing(run_dir: Path) -> Iterator[None]:
     try:
         yield
     finally:
-        if is_rank_zero():
+        if is_rank_zero() and _new_files(run_dir, foreign):
             with directory_lock(run_dir, "record", wait=True):  # other analyses may end at the same time
                 _add_files(run_dir, foreign)
 
 
 def _add_files(run_dir: Path, foreign: Set[str]) -> None:
     """Add the files that are there now, but those of others, to a run's record."""
-    record, there = read_record(run_dir), present(run_dir)
-    if isinstance(files := record.get("files"), list):
-        found = sorted((there - foreign) | (there & {str(name) for name in files}))
-        if found != files:
-            write_record(run_dir, record | {"files": found})
+    if new := _new_files(run_dir, foreign):
+        record = read_record(run_dir)
+        write_record(run_dir, record | {"files": sorted(new | (present(run_dir) & set(record["files"])))})
+
+
+def _new_files(run_dir: Path, foreign: Set[str]) -> set[str]:
+    """Return the files that are there now, are not those of others and are missing in the record's list, if any."""
+    files = read_record(run_dir).get("files")
+    return present(run_dir) - foreign - {str(name) for name in files} if isinstance(files, list) else set()
 
 
 def ended(record: Mapping[str, object], run_dir: Path) -> dict[str, object]:

@@ -15,8 +15,8 @@ from omegaconf import DictConfig, OmegaConf
 from torch import Tensor, nn
 
 from convlens.data import ImageData, ShardedData
-from convlens.errors import InputError
-from convlens.io.arrays import read_array, write_array
+from convlens.errors import DamagedError, InputError
+from convlens.io.arrays import check_zip, read_array, write_array
 from convlens.io.locks import directory_lock
 from convlens.nets.weights import load_weights, read_weights
 from convlens.runs.config_check import check_node
@@ -172,6 +172,10 @@ def _load_run(cfg: DictConfig, overrides: Sequence[str]) -> LoadedNetwork:
     run_dir = Path(cfg.run)
     recorded_cfg = trusted_config(run_dir, cfg.trust)
     path = checkpoint_path(run_dir)
+    try:
+        check_zip(path)
+    except DamagedError as error:
+        raise InputError(f"{error}: give the command of the run again, which goes on from what is whole") from None
     record = read_record(run_dir)
     net = build_net(recorded_cfg, record.get("num_classes") or _output_count(path))
     load_weights(net, path)

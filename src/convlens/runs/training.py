@@ -20,14 +20,14 @@ from convlens.callbacks.progress import RunProgress
 from convlens.data import ImageData, ShardedData
 from convlens.errors import InputError
 from convlens.io.json_files import write_json
-from convlens.io.locks import directory_lock
+from convlens.io.locks import check_parts, directory_lock
 from convlens.io.rank import is_rank_zero
 from convlens.nets.weights import load_weights, read_checkpoint
 from convlens.ops.layer_access import check_outputs
 from convlens.runs.evaluation import evaluate_best
 from convlens.runs.init_weights import PretrainedInit, load_pretrained
 from convlens.runs.lightning_logging import quiet_lightning
-from convlens.runs.mended_checkpoints import mend_checkpoints
+from convlens.runs.mended_checkpoints import reopen
 from convlens.runs.record import check_same, command_line, is_finished, recorded
 from convlens.runs.replacement import discard, set_aside
 from convlens.runs.run_config import flat, plain
@@ -49,7 +49,7 @@ def train(cfg: DictConfig, overrides: Sequence[str]) -> None:
         raise InputError("checkpoint_every is for data=shards, which resume within an epoch: leave it null for others")
     if is_rank_zero() and not cfg.force and (run_dir / "checkpoints").exists():
         with directory_lock(run_dir):
-            mend_checkpoints(run_dir)
+            reopen(run_dir)
     with deterministic():
         data, net, pretrained = build(cfg)
         check_devices(cfg, data)
@@ -88,11 +88,13 @@ def begin_in(run_dir: Path, cfg: DictConfig, data: ImageData | ShardedData) -> b
     With ``force``, an earlier run's files are set aside; they are removed after the first step of the new one.
 
     Raises:
-        InputError: the directory holds a run with other settings.
+        InputError: the directory holds a run with other settings, or another process works on an analysis of the run
+            that would be replaced.
     """
     if cfg.force:
         data.setup("fit")
         if is_rank_zero():
+            check_parts(run_dir)
             set_aside(run_dir)
         return True
     if is_rank_zero():
