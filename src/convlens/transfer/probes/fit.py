@@ -18,7 +18,8 @@ from torch.nn import functional as F
 
 from convlens.errors import InputError
 from convlens.ops.tensor_repr import summary
-from convlens.transfer.probes.design import DesignMatrix, Primal
+from convlens.transfer.probes.active_set import exchange, lawson_hanson
+from convlens.transfer.probes.design import DesignMatrix, Dual, Primal
 from convlens.transfer.probes.gram import column_blocks
 from convlens.transfer.probes.losses import Loss, Sigmoid, Softmax, SquaredHinge
 from convlens.transfer.probes.newton import Minimum, minimize
@@ -62,7 +63,9 @@ class LinearProbe:
             probe was fitted to a `Dual` design matrix, to the training images.
         objective: minimum of the objective.
         steps: number of Newton steps.
-        newton_decrement: decrease that another step would have promised, as a share of the objective.
+        newton_decrement: decrease that another step would have promised, as a share of the objective or, if that is
+            less, of its decrease from weights of 0; of an SVM in the dual its duality gap, the most that is to be
+            gained.
     """
 
     weights: Float[Tensor, "d_and_1 classes"]
@@ -143,6 +146,8 @@ def _minimize(
     probe: str, design: DesignMatrix, targets: Tensor, C: float, weights: Tensor | None, tolerance: float
 ) -> tuple[Objective, Minimum]:
     """Minimize from starting weights; where that ends early, in double precision, then from a smaller ``C``."""
+    if probe == "svm" and isinstance(design, Dual):
+        return _minimize_hinge(design, targets, C, weights, tolerance)
     objective = Objective(LOSSES[probe], design, targets, C)
     found = minimize(objective, objective.start(weights), tolerance)
     if found.newton_decrement > max(UNSOLVED, tolerance) and design.precision != torch.float64:
@@ -158,6 +163,27 @@ def _minimize(
         again = minimize(objective, point, tolerance)
         found = again if again.newton_decrement < found.newton_decrement else found
     return objective, found
+
+
+def _minimize_hinge(
+    design: DesignMatrix, targets: Tensor, C: float, weights: Tensor | None, tolerance: float
+) -> tuple[Objective, Minimum]:
+    """Minimize an SVM in the dual by exchanging images; in double precision the classes that this does not solve."""
+    objective = Objective(LOSSES["svm"], design, targets, C)
+    start = objective.start(weights)
+    active = (objective.targets * start.scores < 1) & (objective.targets != 0)
+    found = exchange(objective.matrix, objective.targets, active, C, tolerance)
+    coefficients, gaps, steps = found
+    if (unsolved := (gaps > tolerance).nonzero()[:, 0]).numel():
+        objective = Objective(LOSSES["svm"], design.in_double, targets, C)
+        coefficients, signs = coefficients.double(), objective.targets
+        for column in unsolved.split(1):
+            active = coefficients[:, column] * signs[:, column] > 0
+            more = lawson_hanson(objective.matrix, signs[:, column], active, C, tolerance)
+            coefficients[:, column], gaps[column] = more.coefficients, more.gaps
+            steps = max(steps, found.steps + more.steps)
+    point = objective.at(torch.cat([coefficients, torch.zeros_like(coefficients[:1])]))
+    return objective, Minimum(point, steps, float(gaps.max()))
 
 
 def _checked(probe: str, features: Tensor | DesignMatrix, targets: Tensor, C: float) -> DesignMatrix:
