@@ -10,7 +10,7 @@ from scipy.optimize import nnls
 from sklearn.linear_model import LogisticRegression
 from sklearn.svm import LinearSVC
 
-from convlens.transfer.probes import fit as fit_module
+from convlens.transfer.probes.active_set import duality_gap, lawson_hanson
 from convlens.transfer.probes.fit import class_targets, fit_probe
 
 PROBLEMS = list(
@@ -123,3 +123,30 @@ def test_the_objective_is_at_most_a_thousandth_above_the_references(number, capl
     assert ours <= reference(probe, x, y, classes, c) * (1 + 1e-3)
     assert found.objective == pytest.approx(ours, rel=1e-3)
     assert caplog.text == ""
+
+
+def test_duality_gap_is_the_objective_less_the_dual_objective():
+    generator = torch.Generator().manual_seed(0)
+    x, b = torch.randn(7, 3, generator=generator).double(), torch.randn(7, 2, generator=generator).double()
+    y, c = torch.randn(7, 2, generator=generator).double().sign(), 0.7
+    y[3, 1] = b[3, 1] = 0  # an image that is ignored
+    found = duality_gap(x @ x.T, b, x @ x.T @ b, y, c)
+    for column in range(2):
+        weights = x.T @ b[:, column]
+        losses = ((1 - y[:, column] * (x @ weights)).clamp_min(0) ** 2 * y[:, column].abs()).sum()
+        value = weights @ weights / 2 + c * losses
+        sizes = (y * b)[:, column].clamp_min(0)
+        combined = x.T @ (sizes * y[:, column])
+        dual = sizes.sum() - combined @ combined / 2 - (sizes**2).sum() / (4 * c)
+        decrease = (c * y[:, column].abs().sum() - value).clamp_min(1e-7 * value)
+        torch.testing.assert_close(found[column], (value - dual) / min(value, decrease))
+
+
+def test_lawson_hanson_ends_at_the_minimum_from_any_images():
+    features, labels, classes = drawn(98)
+    products, c = features @ features.T + 1, PROBLEMS[98][3]
+    targets = class_targets("svm", labels, classes).double()[:, :1]
+    for active in (targets > 0, targets < 0, targets != 0):
+        found = lawson_hanson(products, targets, active, c, 1e-9)
+        gap = duality_gap(products, found.coefficients, products @ found.coefficients, targets, c)
+        assert found.gap == float(gap) <= 1e-9

@@ -1,11 +1,10 @@
-"""Squared-hinge problems as quadratic programs: the set of images inside the margin is found by exchanging images.
+"""Squared-hinge problems by the set of images inside the margin: Newton steps, and Lawson and Hanson's method.
 
 With the inner products Q of the images, targets y of 1 and -1, and weights that combine the images with coefficients b,
-the minimum has ``(Q + I / 2C) b = y`` on some images, with ``b * y > 0``, and ``b = 0`` on the others, which are beyond
-the margin. An exchange of all images that contradict this is a Newton step without line search (Chapelle 2007, section
-3) and mostly finds the set in a few steps, but may go round in circles. Lawson and Hanson's method (1974, chapter 23)
-does not: the dual objective decreases with each set. A line search over the weights does not either, but where a plane
-divides the classes and C is large its steps become so short that it ends above the minimum.
+the minimum has ``(Q + I / 2C) b = y`` on the images inside the margin, with ``b * y > 0``, and ``b = 0`` on the others.
+A Newton step solves this for the images that are inside the margin now (Chapelle 2007, section 3). Where a plane
+divides the classes and C is large, such steps have to be short and end above the minimum. Lawson and Hanson's method
+(1974, chapter 23) then finds the set: the dual objective decreases with each set, until it is the right one.
 """
 
 from typing import NamedTuple
@@ -16,59 +15,22 @@ from torch import Tensor
 
 from convlens.transfer.probes.newton import RESOLUTION
 
-PATIENCE = 3
-"""Exchanges without a smaller duality gap after which Lawson and Hanson's method takes over."""
 ROUNDING = 1e-12
 """Margin violation, as a share of the largest score that the coefficients allow, that rounding explains."""
 
 
 class Solution(NamedTuple):
-    """Coefficients of squared-hinge problems.
+    """Coefficients of the squared-hinge problem of one class.
 
     Attributes:
-        coefficients: [n, classes].
-        gaps: duality gap of each class, see `duality_gap`: an upper bound of how far it is above its minimum.
-        steps: number of linear systems solved for the class that needed most.
+        coefficients: [n, 1].
+        gap: duality gap, see `duality_gap`.
+        steps: number of linear systems solved.
     """
 
     coefficients: Tensor
-    gaps: Tensor
+    gap: float
     steps: int
-
-
-def exchange(
-    products: Float[Tensor, "n n"],
-    targets: Float[Tensor, "n classes"],
-    active: Bool[Tensor, "n classes"],
-    C: float,
-    tolerance: float,
-) -> Solution:
-    """Solve all classes by exchanging, at each step, every image on the wrong side of the margin.
-
-    Args:
-        products: inner products of the images.
-        targets: 1, -1, or 0 for an image that is ignored.
-        active: images to begin with, inside the margin of each class.
-        C: weight of the losses.
-        tolerance: largest duality gap; a class that goes round in circles ends above it.
-    """
-    classes, steps = torch.arange(targets.shape[1]), 0
-    found, gaps = torch.zeros_like(targets), torch.full(classes.shape, torch.inf, dtype=torch.float64)
-    misses = torch.zeros_like(classes)
-    while len(classes):
-        steps += 1
-        signs, inside = targets[:, classes], active[:, classes]
-        trial = solve_active(products, inside, signs, 1 / (2 * C))
-        scores = products @ trial
-        now = duality_gap(products, trial, scores, signs, C)
-        better = now < gaps[classes]
-        found[:, classes[better]], gaps[classes[better]] = trial[:, better], now[better]
-        misses = torch.where(better, 0, misses + 1)
-        wrong = torch.where(inside, trial * signs <= 0, signs * scores < 1) & (signs != 0)
-        active = active.index_copy(1, classes, inside ^ wrong)
-        unsolved = (gaps[classes] > tolerance) & (misses < PATIENCE)
-        classes, misses = classes[unsolved], misses[unsolved]
-    return Solution(found, gaps, steps)
 
 
 def lawson_hanson(
@@ -80,7 +42,14 @@ def lawson_hanson(
 ) -> Solution:
     """Solve one class by Lawson and Hanson's method, with blocks of images while these decrease the dual objective.
 
-    Ends where the tolerance is reached or where rounding allows no decrease; the arguments are those of `exchange`.
+    Ends where the tolerance is reached or where rounding allows no decrease.
+
+    Args:
+        products: inner products of the images.
+        targets: 1, -1, or 0 for an image that is ignored.
+        active: images to begin with, inside the margin.
+        C: weight of the losses.
+        tolerance: largest duality gap.
     """
     ridge, steps, best, block = 1 / (2 * C), 0, 0.0, True
     coefficients, reach = torch.zeros_like(targets), products.abs()
@@ -96,10 +65,10 @@ def lawson_hanson(
             active = active & (lengths > lengths.min())
             coefficients = torch.where(active, coefficients + lengths.min() * (trial - coefficients), 0)
         coefficients, scores = trial, products @ trial
-        found = Solution(coefficients, duality_gap(products, coefficients, scores, targets, C), steps)
+        found = Solution(coefficients, float(duality_gap(products, coefficients, scores, targets, C)), steps)
         dual = float((coefficients * targets).sum())  # twice the dual objective, where the system is solved
         decreases = dual > best * (1 + ROUNDING)
-        if found.gaps[0] <= tolerance or not (decreases or block):
+        if found.gap <= tolerance or not (decreases or block):
             return found
         block, best = decreases, max(best, dual)
         violation = torch.where(active | (targets == 0), 0, 1 - targets * scores)
@@ -118,8 +87,8 @@ def duality_gap(
 ) -> Float[Tensor, " classes"]:
     """Return the objective less the dual objective, as a share of the objective or, if less, of its decrease from 0.
 
-    Coefficients of the wrong sign count as 0 in the dual. The gap is summed from terms none of which is negative: a
-    difference of the two would be lost to rounding.
+    It bounds how far the objective is above its minimum. Coefficients of the wrong sign count as 0 in the dual. The gap
+    is summed from terms none of which is negative: a difference of the two would be lost to rounding.
     """
     wrong = torch.where(coefficients * targets < 0, coefficients, 0)
     size = (coefficients * targets).clamp_min(0)
