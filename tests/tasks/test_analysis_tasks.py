@@ -136,7 +136,12 @@ def test_several_runs_are_diagnosed_side_by_side(convlens, run, tmp_path):
         config.system.max_filter_rms = config.recipe.max_filter_rms = clip
         OmegaConf.save(config, folder / "config.yaml")
     outcome = convlens(
-        "task=diagnose", "task.run_dirs=[run,other]", "task.images=6", "task.shift_images=4", "run_dir=here"
+        "task=diagnose",
+        "task.run_dirs=[run,other]",
+        "task.images=6",
+        "task.shift_images=4",
+        "run_dir=here",
+        "trust=true",  # the configurations were edited
     )
     assert (outcome.code, outcome.err) == (0, ""), outcome
     found = result(tmp_path / "here", "filters")

@@ -264,8 +264,8 @@ def test_a_damaged_checkpoint_is_refused(refused, copied):
     file.write_bytes(file.read_bytes()[:5000])
     before = contents(copied)
     said = refused("task=project", "run=run")
-    assert said.startswith("cannot read weights from run/checkpoints/best.ckpt (")
-    assert said.endswith("): give a whole file")
+    assert said.startswith("run/checkpoints/best.ckpt is damaged (")
+    assert said.endswith("): give the command of the run again, which goes on from what is whole")
     assert contents(copied) == before
 
 

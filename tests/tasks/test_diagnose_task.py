@@ -1,4 +1,3 @@
-import json
 import shutil
 
 import pytest
@@ -6,6 +5,7 @@ import torch
 from PIL import Image
 
 from convlens.analysis.diagnosis.filter_health import filter_health
+from convlens.io.json_files import load_json
 
 
 def numbers(result: dict) -> dict[str, float]:
@@ -22,11 +22,11 @@ def test_the_first_filters_of_a_run_are_drawn_and_measured(convlens, trained, tm
     weight[0] *= 4
     weight[1] = 0
     torch.save(content, file)
-    record = json.loads((run / "run.json").read_text())
+    record = load_json(run / "run.json")
     outcome = convlens("task=diagnose", "run=run", "task.images=5")
     assert (outcome.code, outcome.err) == (0, ""), outcome
     folder = run / "results" / "filters"
-    result = json.loads((folder / "result.json").read_text())
+    result = load_json(folder / "result.json")
     health = filter_health(weight)
     assert numbers(result)["strongest filter's RMS over the median"] == pytest.approx(health.spread, rel=1e-6)
     assert health.spread > 2
@@ -39,7 +39,7 @@ def test_the_first_filters_of_a_run_are_drawn_and_measured(convlens, trained, tm
     for figure in result["figures"]:
         with Image.open(folder / figure["file"]) as picture:
             assert min(picture.size) > 10
-    after = json.loads((run / "run.json").read_text())
+    after = load_json(run / "run.json")
     assert after | {"files": 0} == record | {"files": 0}
 
 
@@ -48,4 +48,4 @@ def test_any_network_is_diagnosed_by_the_convolution_that_reads_the_image(convle
     outcome = convlens("task=diagnose", *options, "task.images=3", "run_dir=here")
     assert outcome.code == 0, outcome
     assert outcome.out.splitlines()[-2].startswith("features.0 of squeezenet1_1: strongest filter ")
-    assert json.loads((tmp_path / "here" / "run.json").read_text())["task"] == "diagnose"
+    assert load_json(tmp_path / "here" / "run.json")["task"] == "diagnose"

@@ -1,4 +1,3 @@
-import json
 import os
 import subprocess
 import sys
@@ -7,6 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+
+from convlens.io.json_files import load_json
 
 TWO = ("trainer.accelerator=cpu", "trainer.devices=2")
 # The test images do not divide by two; 88 training images do: else one is trained on twice. Dropout draws other numbers
@@ -31,7 +32,7 @@ def type_in(tmp_path, cache):
 
 def read(run: Path) -> tuple[dict, dict]:
     kept = np.load(run / "results/test/predictions.npz")
-    return json.loads((run / "metrics.json").read_text()), {name: kept[name] for name in kept.files}
+    return load_json(run / "metrics.json"), {name: kept[name] for name in kept.files}
 
 
 def test_two_processes_train_and_test_as_one_does(convlens, type_in, tmp_path):

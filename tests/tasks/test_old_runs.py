@@ -9,6 +9,7 @@ import torch
 import yaml
 
 from convlens.callbacks import FirstFilters
+from convlens.io.json_files import load_json
 from convlens.runs.run_config import read_config
 
 OLD = Path(__file__).parents[1] / "runs" / "old_run"
@@ -44,7 +45,7 @@ def old_run(trained, tmp_path) -> Path:
 
 
 def read(run: Path, name: str) -> dict:
-    return json.loads((run / name).read_text())
+    return load_json(run / name)
 
 
 def test_the_present_version_computes_what_was_recorded_then(trained):

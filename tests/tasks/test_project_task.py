@@ -1,5 +1,4 @@
 import itertools
-import json
 import os
 import shutil
 import subprocess
@@ -18,6 +17,7 @@ from convlens.analysis.galleries.gallery import Gallery
 from convlens.analysis.galleries.sheets import TABLE_COLUMNS
 from convlens.analysis.galleries.top_activations import top_activations
 from convlens.deconv import project
+from convlens.io.json_files import load_json
 from convlens.io.locks import directory_lock
 from convlens.runs.subject import load_network
 
@@ -32,17 +32,17 @@ def run(trained, tmp_path) -> Path:
 
 
 def test_a_runs_convolutional_layers_are_drawn_into_the_run(convlens, run):
-    record = json.loads((run / "run.json").read_text())
+    record = load_json(run / "run.json")
     outcome = convlens("task=project", "run=run", "task.maps=2", "task.k=3")
     assert (outcome.code, outcome.err) == (0, ""), outcome
     folder = run / "results" / "projections"
     assert outcome.out.splitlines()[-1] == "results in run/results/projections"
-    result = json.loads((folder / "result.json").read_text())
+    result = load_json(folder / "result.json")
     keys = [figure["key"] for figure in result["figures"]]
     assert keys == [*CONVS, *(f"{x}: where in the images" for x in CONVS), *(f"{x}: controls" for x in CONVS)]
     assert all((folder / figure["file"]).is_file() for figure in result["figures"])
     assert "test images" in result["figures"][0]["caption"]
-    after = json.loads((run / "run.json").read_text())  # the run's own record stays, but for the files that came
+    after = load_json(run / "run.json")  # the run's own record stays, but for the files that came
     written = {str(path.relative_to(run)) for path in folder.rglob("*") if path.is_file()}
     assert set(after["files"]) == set(record["files"]) | written
     assert after | {"files": 0} == record | {"files": 0}
@@ -111,7 +111,7 @@ def test_a_run_is_looked_at_with_other_images_where_its_own_are_gone(convlens, t
     OmegaConf.save(config, run / "config.yaml")
     outcome = convlens(
         *("task=project", "run=run", "task.layers=conv1", "task.maps=1", "task.controls=0"),
-        *("data=parts", "data.source.train=24", "data.source.test=24"),
+        *("data=parts", "data.source.train=24", "data.source.test=24", "trust=true"),  # the configuration was edited
     )
     assert outcome.code == 0, outcome
 
@@ -121,9 +121,9 @@ def test_any_network_is_projected_in_a_directory_of_its_own(convlens, tmp_path):
     assert (outcome.code, outcome.err) == (0, ""), outcome
     (folder,) = (tmp_path / "out" / "project").iterdir()
     assert folder.name.startswith("torchvision-parts-")
-    record = json.loads((folder / "run.json").read_text())
+    record = load_json(folder / "run.json")
     assert (record["task"], record["status"]) == ("project", "finished")
-    result = json.loads((folder / "results/projections/result.json").read_text())
+    result = load_json(folder / "results/projections/result.json")
     layers = [figure["key"] for figure in result["figures"] if ":" not in figure["key"]]
     assert layers[:2] == ["features.0", "features.3"]
     assert [number["name"] for number in result["numbers"]] == [f"dead maps, {x}" for x in layers]

@@ -13,13 +13,14 @@ from omegaconf import OmegaConf
 import convlens as package
 from convlens.callbacks import FirstFilters
 from convlens.data import ImageData
+from convlens.io.json_files import load_json
 from convlens.nets.weights import load_weights
 from convlens.runs.subject import build_data_and_net
 from convlens.systems import Classifier
 
 
 def read(run: Path, name: str) -> dict:
-    return json.loads((run / name).read_text())
+    return load_json(run / name)
 
 
 def contents(run: Path) -> dict[str, bytes]:
@@ -108,6 +109,7 @@ def test_the_record_says_what_was_done(trained):
     assert "'job_name=tiny zfnet'" in command  # can be typed as it is
     assert len(record.pop("settings")) == 16
     assert len(record.pop("author")) == 64
+    assert {"config.yaml", "metrics.csv", "metrics.json", "checkpoints/best.ckpt"} <= set(record.pop("states"))
     files = {str(path.relative_to(trained)) for path in trained.rglob("*") if path.is_file()}
     assert set(record.pop("files")) == files - {"run.log"}
     assert (record.pop("num_classes"), record.pop("class_names")[:2]) == (12, ["bear", "bug"])
@@ -134,9 +136,8 @@ def test_nothing_half_written_is_left(trained):
         f"epoch_{epoch:03d}.ckpt" for epoch in (1, 2)
     }
     assert not [path for path in trained.rglob("*") if path.name.endswith((".partial", ".tmp"))]
-    assert {p.name for p in trained.iterdir()} == {
-        *("checkpoints", "config.yaml", "mean.npy", "metrics.csv", "metrics.json", "results", "run.json", "run.log")
-    }
+    files = {".run.json", "config.yaml", "mean.npy", "metrics.csv", "metrics.json", "run.json", "run.log"}
+    assert {p.name for p in trained.iterdir()} == {*files, "checkpoints", "results"}
 
 
 def test_the_callbacks_drew_their_pictures(trained):
@@ -236,7 +237,7 @@ def test_an_error_leaves_the_finished_run_until_the_first_step(convlens, copied,
 def test_what_another_process_does_meanwhile_is_seen(convlens, refused, copied, same, monkeypatch):
     with monkeypatch.context() as patched:  # as it was when the command was typed
         patched.setattr("convlens.tasks.train.check_same", Mock())
-        patched.setattr("convlens.tasks.train.status", Mock(return_value="absent"))
+        patched.setattr("convlens.tasks.train.is_finished", Mock(return_value=False))
         outcome = convlens(*same)
         assert outcome.out.splitlines()[-1] == "run was finished meanwhile: reused"
         assert "run holds a run with data.seed=0, not 1" in refused(*same, "seed=1")

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from convlens.io.json_files import load_json
 from convlens.stats.results import AnalysisResult
 from convlens.transfer.dataset import TransferDataset
 from convlens.transfer.fit_cache import FitCache
@@ -200,7 +201,7 @@ def test_results_written_by_version_0_1_are_read(tmp_path):
     assert result.metrics.per_class.tolist()[0] == 50
     assert result.metrics.per_class.isnan().tolist() == [False, True]
     cache.put(result)
-    assert json.loads(path.read_text()) == content
+    assert load_json(path) == content
     other = FitCache(tmp_path, {"weights": "y"}, lambda size, fold: "digest")
     assert (other.results(), other.num_other_settings) == ([], 1)
     assert FitCache(tmp_path, {"weights": "x", "c": None, "normalise": "l2"}, lambda s, f: "no").results() == []

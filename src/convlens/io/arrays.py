@@ -10,7 +10,7 @@ import struct
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO, Literal
 
@@ -21,9 +21,11 @@ from convlens.errors import DamagedError
 from convlens.io.atomic import replacing
 
 LARGE = 2**30
-"""Bytes of a file that is checked only if its time is not that of its checksum: reading it would take seconds."""
-_CHECKSUM = struct.Struct("<8sqI")
-"""Mark, time of the file in nanoseconds, CRC-32 of the bytes before."""
+"""Bytes of a file that is read for its check only once, since that takes seconds: its size and time are noted then."""
+NOTE = ".checked"
+"""Suffix of that note, a file beside the large one."""
+_CHECKSUM = struct.Struct("<8sI")
+"""Mark, CRC-32 of the bytes before."""
 _MARK = b"CRC32\0\0\0"
 _checked: dict[tuple[str, int, int], None] = {}
 """Path, size and time of the files that this process has checked."""
@@ -53,14 +55,13 @@ def seal(path: Path, crc: int | None = None) -> None:
         crc: CRC-32 of the file, if it was computed while the file was written.
     """
     with path.open("r+b") as file:
-        end, time = _end(file), os.fstat(file.fileno()).st_mtime_ns
+        end = _end(file)
         crc = _crc(file, end) if crc is None else crc
         file.truncate(end)
         file.seek(end)
-        file.write(_CHECKSUM.pack(_MARK, time, crc))
+        file.write(_CHECKSUM.pack(_MARK, crc))
         file.flush()
         os.fsync(file.fileno())
-    os.utime(path, ns=(time, time))
 
 
 def check_array(path: Path) -> None:
@@ -82,10 +83,12 @@ def check_array(path: Path) -> None:
         if state.st_size < end or len(stored) not in (0, _CHECKSUM.size):
             raise DamagedError(f"{path} is damaged ({state.st_size} bytes, not {end} and a checksum)")
         if stored:
-            mark, time, crc = _CHECKSUM.unpack(stored)
-            untouched = end > LARGE and time == state.st_mtime_ns
-            if mark != _MARK or not (untouched or _crc(file, end) == crc):
+            mark, crc = _CHECKSUM.unpack(stored)
+            noted = end > LARGE and _is_noted(path)
+            if mark != _MARK or not (noted or _crc(file, end) == crc):
                 raise DamagedError(f"{path} is damaged (it is not as it was written)")
+            if end > LARGE and not noted:
+                _note_checked(path)
     _checked[key] = None
 
 
@@ -142,6 +145,25 @@ def unreadable_is_damaged(path: Path) -> Iterator[None]:
         if "pickle" in reason:  # numpy would recommend to load it unsafely
             reason = "it holds pickled objects, which are not read"
         raise DamagedError(f"{path} is damaged ({reason})") from None
+
+
+def _note_checked(path: Path) -> None:
+    """Note size and time of a large file that was checked."""
+    with suppress(OSError):  # of somebody else, whose folder is read-only
+        path.with_name(path.name + NOTE).write_text(_size_and_time(path))
+
+
+def _is_noted(path: Path) -> bool:
+    """Return whether a large file was checked and has the same size and time since."""
+    try:
+        return path.with_name(path.name + NOTE).read_text() == _size_and_time(path)
+    except (OSError, ValueError):
+        return False
+
+
+def _size_and_time(path: Path) -> str:
+    state = path.stat()
+    return f"{state.st_size} {state.st_mtime_ns}\n"
 
 
 def _end(file: BinaryIO) -> int:

@@ -4,7 +4,6 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from convlens.errors import DamagedError
-from convlens.io.arrays import check_array
 from convlens.io.hashing import file_checksum
 
 State = list[int | str]
@@ -35,7 +34,9 @@ def changed_files(folder: Path, states: object) -> list[str]:
     found = file_states(folder, states)
     changed = [name for name, state in found.items() if state != states[name]]
     for name in sorted(found.keys() - changed):
-        if name.endswith(".npy"):
+        if name.endswith(".npy") and len(found[name]) == 1:
+            from convlens.io.arrays import check_array  # numpy is not needed for `convlens --help`
+
             try:
                 check_array(folder / name)
             except DamagedError:

@@ -1,4 +1,4 @@
-"""Whether a path leads out of its folder, by ``..`` or by a link."""
+"""Paths that lead out of their folder, by ``..`` or by a link."""
 
 from collections.abc import Iterator
 from pathlib import Path

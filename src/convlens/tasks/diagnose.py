@@ -96,7 +96,7 @@ def _error_and_clipping(directory: str | None) -> tuple[float, bool | None]:
     """Return a run's test error in percent (NaN if unknown), and whether its filters were clipped (None if unknown)."""
     if directory is None:
         return math.nan, None
-    metrics, config = read_json(Path(directory) / "metrics.json"), read_config(Path(directory))
+    metrics, config = read_json(Path(directory) / "metrics.json"), read_config(Path(directory), edited=True)
     error = metrics.get("test/top1_error", metrics.get("test/error"))
     clipped = None if config is None else "system.max_filter_rms" in settings_of(config)
     return float(error) if isinstance(error, int | float) else math.nan, clipped

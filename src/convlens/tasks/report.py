@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,9 +33,7 @@ def run(cfg: DictConfig, overrides: list[str], settings: Settings) -> int:
         with directory_lock(Path(cfg.run_dir), "report"):
             path = report_runs([Path(folder) for folder in settings.run_dirs], Path(cfg.run_dir) / "report.html")
     elif cfg.run:
-        if not Path(cfg.run).is_dir():
-            raise InputError(f"run={cfg.run}: there is no such directory: give that of a run or a study")
-        with directory_lock(Path(cfg.run), "report"):
+        with directory_lock(Path(cfg.run), "report") if Path(cfg.run).is_dir() else nullcontext():
             path = write_report(Path(cfg.run))
     else:
         raise InputError("task=report: give run=DIR (a run or a study), or task.run_dirs=[DIR,DIR] to compare runs")

@@ -28,7 +28,7 @@ from convlens.io.locks import file_lock
 
 log = logging.getLogger(__name__)
 _ROWS_PER_CHUNK = 256
-CACHE_FILES = ("images.npy", "meta.json", "mean-*.npy")
+CACHE_FILES = ("images.npy", "images.npy.checked", "meta.json", "mean-*.npy")
 """What a cache holds, and what is removed of a damaged one."""
 
 
