@@ -22,11 +22,11 @@ ROWS = [
     ("project(net=nn.Conv2d(3, 2, 3, device='meta'))", "Conv2d has weights on the device meta"),
     (
         "project(net=diverged, layer='3')",
-        "layer '3' has an activation that is NaN or infinite: has the network diverged",
+        "layer '3' has an activation that is NaN or infinite: has the",
     ),
     (
         "project(net=nn.Sequential(nn.Conv2d(3, 2, 3)), layer='0', rule='guided')",
-        "Sequential has no ReLU below the unit",
+        "Sequential has no ReLU below",
     ),
     ("project(net=nn.Conv2d(1, 2, 3))", "unknown layer '3' in Conv2d: its layers are none"),
     ("project(net=broken, layer=None)", "Broken cannot read images of shape [3, 3, 16, 16]: 'no such key'"),
@@ -92,7 +92,7 @@ ROWS = [
     ("invariance(images=[one, one, None])", "image=None: give one image [c, h, w]"),
     (
         "invariance(images=[one, one, one[..., :12, :12]])",
-        "images of shape [3, 12, 12] after [3, 16, 16]: give one size",
+        "images of shape [3, 12, 12] after [3, 16, 16]",
     ),
     ("invariance(images=nan(x))", "image: NaN or infinite values"),
     ("invariance(images=nan(x, inf))", "image: NaN or infinite values"),
@@ -127,7 +127,7 @@ ROWS = [
     ("top_activations(loader=[])", "the loader gave no images: give at least one"),
     (
         "top_activations(loader=[[]])",
-        "the loader must give batches of images [n, c, h, w], alone or before their labels",
+        "the loader must give batches of images [n, c, h, w], alone",
     ),
     ("top_activations(loader=[{'image': x}])", "got dict"),
     ("top_activations(loader=x)", "got Tensor [3, 16, 16]"),
@@ -140,7 +140,7 @@ ROWS = [
     ("top_activations(loader=[x, x[..., :12, :12]])", "image 3 is [3, 12, 12] after images of [3, 16, 16]"),
     (
         "top_activations(loader=DataLoader([one, one[:, 1:]], 2))",
-        "images of different sizes in one batch: scale or crop",
+        "images of different sizes in one batch",
     ),
     ("extract_features(loader=None)", "loader=None: give batches of images"),
     ("extract_features(loader=1.5)", "loader=1.5: give batches of images"),
@@ -154,7 +154,7 @@ ROWS = [
     ("extract_features(loader=[x.byte()])", "batch=Tensor [3, 3, 16, 16] of uint8: give floating-point values"),
     (
         "extract_features(loader=[x, x[..., :12, :12]])",
-        "layer '3' gives 150 and 54 values for images of different sizes",
+        "layer '3' gives 150 and 54 values for images",
     ),
     ("extract_features(loader=[x, x[:, :1]])", "Sequential cannot read images of shape [3, 1, 16, 16]"),
     ("extract_features(loader=DataLoader([one, one[:, 1:]], 2))", "images of different sizes in one batch"),
