@@ -1,7 +1,7 @@
 """Check every setting of a composed configuration before anything is written: a wrong type is refused in one line."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import fields
+from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import Any, get_type_hints
 
@@ -16,8 +16,9 @@ from convlens.runs.replacement import foreign_entry
 from convlens.runs.root_settings import DeviceSettings, ModelSettings, RecipeSettings, RootSettings
 from convlens.runs.run_config import plain
 from convlens.runs.type_conversion import described, is_node, shown
-from convlens.runs.typed_settings import checked, unknown_setting
+from convlens.runs.typed_settings import checked, missing_setting, unknown_setting
 
+SECTIONS = ("task", "data", "model", "recipe", "system", "callbacks", "logger", "trainer")
 HYDRA_KEYS = {"_target_": str, "_partial_": bool, "_args_": list, "_recursive_": bool, "_convert_": str}
 
 
@@ -34,6 +35,9 @@ def check_root(cfg: DictConfig, overrides: Sequence[str] = ()) -> dict[str, Any]
             file, or a directory that is not empty and no run.
     """
     values = _resolved(cfg)
+    for section in SECTIONS:
+        if not isinstance(values.get(section), Mapping):
+            raise InputError(f"{section}={shown(values.get(section))}: give its settings, as --cfg job shows them")
     if "ablation" in values:
         raise InputError("the ablation changes nothing: the first line of its file must be # @package model.net")
     _check_added(cfg, overrides)
@@ -63,12 +67,11 @@ def check_nodes(cfg: DictConfig, values: Mapping[str, Any]) -> None:
     nodes = {place: node for place, node in optional.items() if node is not None}
     nodes |= {"data": values["data"], "model.net": values["model"]["net"], "system": values["system"]}
     for section in ("callbacks", "logger"):
-        nodes |= {f"{section}.{name}": node for name, node in (values[section] or {}).items()}
+        nodes |= {f"{section}.{name}": node for name, node in values[section].items()}
     for place, node in (nodes | {"trainer": values["trainer"]}).items():
-        if not isinstance(node, Mapping):
+        if not is_node(node):
             raise InputError(f"{place}={shown(node)}: give settings with a _target_")
-        if is_node(node):
-            _check_node(cfg, node, place)
+        _check_node(cfg, node, place)
 
 
 def check_node(cfg: DictConfig, where: str) -> None:
@@ -107,6 +110,9 @@ def _check_section(cfg: DictConfig, values: object, where: str, declared: type, 
     names = [field.name for field in fields(declared)]
     if not isinstance(values, Mapping):
         raise InputError(f"{where}={shown(values)}: give {described(declared)}")
+    for field in fields(declared):
+        if field.default is MISSING and field.name not in values:
+            raise missing_setting(f"{where}.{field.name}" if where else field.name, hints[field.name])
     if closed and (unknown := [name for name in values if name not in names]):
         raise unknown_setting(where, str(unknown[0]), names)
     changed = False
@@ -139,6 +145,10 @@ def _resolved(cfg: DictConfig) -> dict[str, Any]:
     try:
         return plain(cfg)
     except (OmegaConfBaseException, RecursionError, ValueError, TypeError):
+        literal: Any = {name: value for name, value in OmegaConf.to_container(cfg).items() if "${" not in str(value)}
+        for name, hint in get_type_hints(RootSettings, include_extras=True).items():
+            if name in literal and literal[name] != "???":
+                checked(literal[name], hint, name)
         # Names of jobs and directories are made from others, and would be blamed for them.
         for place, text in sorted(_interpolations(cfg, ""), key=lambda found: "${convlens." in found[1]):
             _check_interpolation(cfg, place, text)
