@@ -46,8 +46,10 @@ def mean_image(mean: float | Sequence[float] | str, size: int) -> Float[Tensor, 
         return channels("mean", mean)[:, None, None].expand(3, size, size).contiguous()
     path = Path(mean).expanduser()
     try:
+        if path.exists() and not path.is_file():
+            raise OSError("it is no regular file")  # a pipe would be waited for
         found = torch.from_numpy(np.load(path)).float()
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, TypeError) as error:
         raise InputError(f"data.mean is {path}, which cannot be read ({error}): give an npy file") from None
     if found.shape != (3, size, size):
         raise InputError(f"data.mean is {path} with {list(found.shape)} values: give a mean image of {[3, size, size]}")

@@ -1,5 +1,6 @@
 """Check every setting of a composed configuration before anything is written: a wrong type is refused in one line."""
 
+import inspect
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import MISSING, fields
 from pathlib import Path
@@ -11,7 +12,7 @@ from omegaconf.errors import InterpolationResolutionError, OmegaConfBaseExceptio
 from convlens.errors import InputError
 from convlens.runs.compose import groups
 from convlens.runs.config_errors import one_line
-from convlens.runs.constructors import constructor_of
+from convlens.runs.constructors import constructor_of, imported
 from convlens.runs.replacement import foreign_entry
 from convlens.runs.root_settings import DeviceSettings, ModelSettings, RecipeSettings, RootSettings
 from convlens.runs.run_config import plain
@@ -51,6 +52,17 @@ def check_root(cfg: DictConfig, overrides: Sequence[str] = ()) -> dict[str, Any]
     return _resolved(cfg) if any(changed) else values
 
 
+KINDS = {
+    "data": "lightning.LightningDataModule",
+    "model": "torch.nn.Module",
+    "system": "lightning.LightningModule",
+    "callbacks": "lightning.Callback",
+    "logger": "lightning.pytorch.loggers.Logger",
+    "trainer": "lightning.Trainer",
+}
+"""What the node of a section must make, if its ``_target_`` is a class."""
+
+
 def check_nodes(cfg: DictConfig, values: Mapping[str, Any]) -> None:
     """Check every node with a ``_target_`` outside of ``task`` against the annotations of what it makes.
 
@@ -72,6 +84,14 @@ def check_nodes(cfg: DictConfig, values: Mapping[str, Any]) -> None:
         if not is_node(node):
             raise InputError(f"{place}={shown(node)}: give settings with a _target_")
         _check_node(cfg, node, place)
+        _check_kind(str(node["_target_"]), place)
+
+
+def _check_kind(target: str, place: str) -> None:
+    """Check that a class is of the kind that its section needs; what a function makes is not known before."""
+    made, kind = imported(target, place), KINDS.get(place.partition(".")[0])
+    if kind and inspect.isclass(made) and not issubclass(made, imported(kind, place)):
+        raise InputError(f"{place}._target_={target} is no {kind}: give one")
 
 
 def check_node(cfg: DictConfig, where: str) -> None:
@@ -145,7 +165,8 @@ def _resolved(cfg: DictConfig) -> dict[str, Any]:
     try:
         return plain(cfg)
     except (OmegaConfBaseException, RecursionError, ValueError, TypeError):
-        literal: Any = {name: value for name, value in OmegaConf.to_container(cfg).items() if "${" not in str(value)}
+        unresolved: Any = OmegaConf.to_container(cfg)
+        literal = {name: value for name, value in unresolved.items() if "${" not in str(value)}
         for name, hint in get_type_hints(RootSettings, include_extras=True).items():
             if name in literal and literal[name] != "???":
                 checked(literal[name], hint, name)
