@@ -14,7 +14,7 @@ from convlens.errors import InputError
 from convlens.runs.compose import groups, options
 from convlens.runs.dispatch import check
 from convlens.runs.run_config import plain
-from tests.bad_inputs.commands import ROWS, SETTINGS
+from tests.bad_inputs.commands import ROWS, SETTINGS, UNUSABLE
 from tests.composed_job import job_config
 from tests.tasks.conftest import call_main
 
@@ -58,7 +58,11 @@ def check_line(line: str, message: str) -> None:
 def test_a_bad_setting_is_refused_in_one_line(configuration, folder, task, setting, message):
     cfg, before = configuration(task), listing(folder)
     override = OverridesParser.create().parse_override(setting)
-    OmegaConf.update(cfg, override.key_or_group, override.value(), merge=False, force_add=True)
+    place, _, name = override.key_or_group.rpartition(".")
+    if override.is_delete():
+        del (OmegaConf.select(cfg, place) if place else cfg)[name]
+    else:
+        OmegaConf.update(cfg, override.key_or_group, override.value(), merge=False, force_add=True)
     with contextlib.chdir(folder), pytest.raises(InputError) as error:
         check(cfg)
     check_line(str(error.value), message)
@@ -82,10 +86,16 @@ def test_a_bad_command_ends_with_one_line_and_writes_nothing(folder, command, me
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(("command", "message"), UNUSABLE, ids=[command for command, _ in UNUSABLE])
+def test_a_command_that_cannot_be_done_ends_with_one_line_and_writes_nothing(folder, command, message):
+    typed(folder, command, message)
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize(("task", "setting", "message"), SETTINGS, ids=[f"{row[0]} {row[1]}" for row in SETTINGS])
 def test_a_bad_setting_ends_its_command(folder, task, setting, message):
-    choice = setting.partition("=")[0] in {*groups(), "experiment"}
-    typed(folder, f"task={task} {setting}", "" if choice else message)
+    choice = setting.partition("=")[0] in groups()  # Hydra refuses it before
+    typed(folder, f"task={task} {setting}", "give the name of an option" if choice else message)
 
 
 def test_every_task_and_every_part_of_the_configuration_has_rows():

@@ -209,7 +209,8 @@ def _check_directory(cfg: DictConfig) -> None:
     path = Path(cfg.run_dir)
     for folder in (path, *path.parents):
         if folder.exists() and not folder.is_dir():
-            raise InputError(f"run_dir={path}: {folder} is a file: give a directory")
+            name = "run_dir" if cfg.run is None else "run"
+            raise InputError(f"{name}={path}: {folder} is a file: give a directory")
     if cfg.run is None and (entry := foreign_entry(path)):
         raise InputError(
             f"run_dir={path}: the directory holds {entry} and no run of convlens: give a new or an empty directory"
