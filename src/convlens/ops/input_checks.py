@@ -75,11 +75,16 @@ def check_images(images: object, name: str = "images", axes: Sequence[int] = (4,
         raise InputError(f"{name}={shown(images)}: give {right}")
     if images.dtype not in FLOATS:
         raise InputError(f"{name}={shown(images)}: give floating-point values, normalized as the network was trained")
-    if not all(math.isfinite(value) for value in images.detach().aminmax()):  # NaN comes through both
+    if not _is_finite(images):
         bad = first + int((~images.isfinite()).reshape(len(images), -1).any(1).nonzero()[0])
         where = name if 3 in axes else f"image {bad} of {name}"
         raise InputError(f"{where}: NaN or infinite values in {shown(images)}, give finite ones")
     return images
+
+
+def _is_finite(values: Tensor) -> bool:
+    """Return whether all values are finite, many times faster than by ``isfinite``; NaN comes through both bounds."""
+    return all(math.isfinite(bound) for bound in values.detach().aminmax())
 
 
 def check_same_size(size: Sequence[int], first: Sequence[int]) -> None:
@@ -98,7 +103,7 @@ def check_activations(values: Tensor, layer: str | None) -> Tensor:
     Raises:
         InputError: one is NaN or infinite.
     """
-    if values.numel() and not bool(values.isfinite().all()):
+    if values.numel() and not _is_finite(values):
         where = f"layer {layer!r}" if layer else "the network's output"
         raise InputError(f"{where} has an activation that is NaN or infinite: has the network diverged?")
     return values

@@ -20,6 +20,15 @@ from convlens.runs.type_conversion import described, is_node, shown
 from convlens.runs.typed_settings import checked, missing_setting, unknown_setting
 
 SECTIONS = ("task", "data", "model", "recipe", "system", "callbacks", "logger", "trainer")
+KINDS = {
+    "data": "lightning.LightningDataModule",
+    "model": "torch.nn.Module",
+    "system": "lightning.LightningModule",
+    "callbacks": "lightning.Callback",
+    "logger": "lightning.pytorch.loggers.Logger",
+    "trainer": "lightning.Trainer",
+}
+"""What the node of a section must make, if its ``_target_`` is a class."""
 HYDRA_KEYS = {"_target_": str, "_partial_": bool, "_args_": list, "_recursive_": bool, "_convert_": str}
 
 
@@ -50,17 +59,6 @@ def check_root(cfg: DictConfig, overrides: Sequence[str] = ()) -> dict[str, Any]
     ]
     _check_directory(cfg)
     return _resolved(cfg) if any(changed) else values
-
-
-KINDS = {
-    "data": "lightning.LightningDataModule",
-    "model": "torch.nn.Module",
-    "system": "lightning.LightningModule",
-    "callbacks": "lightning.Callback",
-    "logger": "lightning.pytorch.loggers.Logger",
-    "trainer": "lightning.Trainer",
-}
-"""What the node of a section must make, if its ``_target_`` is a class."""
 
 
 def check_nodes(cfg: DictConfig, values: Mapping[str, Any]) -> None:
@@ -165,15 +163,21 @@ def _resolved(cfg: DictConfig) -> dict[str, Any]:
     try:
         return plain(cfg)
     except (OmegaConfBaseException, RecursionError, ValueError, TypeError):
-        unresolved: Any = OmegaConf.to_container(cfg)
-        literal = {name: value for name, value in unresolved.items() if "${" not in str(value)}
-        for name, hint in get_type_hints(RootSettings, include_extras=True).items():
-            if name in literal and literal[name] != "???":
-                checked(literal[name], hint, name)
+        _check_literals(cfg)
         # Names of jobs and directories are made from others, and would be blamed for them.
         for place, text in sorted(_interpolations(cfg, ""), key=lambda found: "${convlens." in found[1]):
             _check_interpolation(cfg, place, text)
         raise
+
+
+def _check_literals(cfg: DictConfig) -> None:
+    """Check the declared settings that refer to no others, whose mistakes would be told of what refers to them."""
+    unresolved: Any = OmegaConf.to_container(cfg)
+    for where, declared in (("", RootSettings), ("recipe.", RecipeSettings), ("model.", ModelSettings)):
+        values = unresolved.get(where.rstrip(".")) if where else unresolved
+        for name, hint in get_type_hints(declared, include_extras=True).items():
+            if isinstance(values, Mapping) and name in values and "${" not in str(values[name]):
+                checked(values[name], hint, f"{where}{name}")
 
 
 def _check_interpolation(cfg: DictConfig, place: str, text: str) -> None:

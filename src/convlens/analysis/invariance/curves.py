@@ -126,12 +126,12 @@ def invariance(
                 rows.append(features.compare(network_input(image, some)))
                 on_progress(len(some))
             logits.append(check_activations(torch.cat(rows).cpu(), None))
-    return _collect(kind, numbers, features, torch.stack(logits), classes)
+    return _collect(kind, np.array(numbers, np.float64), features, torch.stack(logits), classes)
 
 
 def _collect(
     kind: str,
-    values: Sequence[float],
+    values: Float[np.ndarray, " t"],
     features: "_FeatureDistances",
     logits: Float[Tensor, "n t+1 classes"],
     targets: Int[Tensor, " n"],
@@ -140,7 +140,7 @@ def _collect(
     probability = logits.softmax(2)[torch.arange(len(logits)), :, targets]
     return Invariance(
         kind,
-        np.asarray(values, dtype=np.float64),
+        values,
         features.distances(),
         {layer: distance.value() for layer, distance in features.pair_distance.items()},
         probability[:, 1:],
