@@ -79,6 +79,8 @@ def check_nodes(cfg: DictConfig, values: Mapping[str, Any]) -> None:
     for section in ("callbacks", "logger"):
         nodes |= {f"{section}.{name}": node for name, node in values[section].items()}
     for place, node in (nodes | {"trainer": values["trainer"]}).items():
+        if isinstance(node, Mapping) and not is_node(node):
+            raise InputError(f"{place}._target_ is missing: give settings with a _target_")
         if not is_node(node):
             raise InputError(f"{place}={shown(node)}: give settings with a _target_")
         _check_node(cfg, node, place)

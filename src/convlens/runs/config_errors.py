@@ -34,9 +34,10 @@ def explain(error: BaseException, overrides: Sequence[str], groups: Iterable[str
     if isinstance(error, MissingConfigException):
         return _unknown_option(error)
     if str(error).startswith(NO_OPTION):
-        typed = next((o for o in overrides if o.partition("=")[0] in {*groups, "", "hydra"}), "the command")
+        chosen = [o for o in overrides if o.partition("=")[0] in {*groups, "", "hydra"}]
+        typed = next((o for o in chosen if re.fullmatch(r".*=(null|true|false|[0-9.]*)", o)), "the command")
         return f"{typed}: give the name of an option, such as task=train"
-    if merged := re.match(MERGED, str(error)):
+    if merged := re.match(MERGED, one_line(error)):
         return f"{merged[1]}: a list cannot take the place of settings by name, nor these that of a list: see --cfg job"
     for cause in (error, error.__cause__):
         if isinstance(cause, ConfigAttributeError | ConfigKeyError) and isinstance(cause.parent_node, DictConfig):
