@@ -1,5 +1,4 @@
 import errno
-import json
 import os
 from pathlib import Path
 
@@ -11,7 +10,7 @@ from convlens.errors import InputError
 from convlens.figures.png import save_png
 from convlens.io.arrays import write_arrays
 from convlens.io.atomic import replacing, write_bytes
-from convlens.io.json_files import write_json
+from convlens.io.json_files import load_json, write_json
 
 WRITERS = {
     "json": lambda path: write_json(path, {"a": 1}),
@@ -34,7 +33,7 @@ def test_a_written_file_has_its_content_and_nothing_else_is_left(tmp_path):
     write_json(tmp_path / "deep" / "b.json", {"ä": [1, None]})
     assert everything_in(tmp_path / "deep") == {
         "a.bin": b"\x00\x01",
-        "b.json": '{\n  "ä": [\n    1,\n    null\n  ]\n}\n'.encode(),
+        "b.json": '{\n  "ä": [\n    1,\n    null\n  ],\n  "checksum": "f316cd95b0b28ab6"\n}\n'.encode(),
     }
 
 
@@ -96,4 +95,4 @@ def test_a_disk_that_fills_up_while_writing_keeps_the_old_file(tmp_path, monkeyp
     with pytest.raises(InputError, match="choose another run_dir"):
         write_json(path, {"new": 2})
     assert [p.name for p in tmp_path.iterdir()] == ["metrics.json"]
-    assert json.loads(path.read_text()) == {"old": 1}
+    assert load_json(path) == {"old": 1}

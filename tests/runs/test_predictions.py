@@ -41,10 +41,14 @@ def test_what_cannot_be_read_is_refused(tmp_path):
     with pytest.raises(InputError, match="were tested on different images"):
         ensemble_of([run, make_run(tmp_path / "other", 0, 0.2, images="others")])
     (run / "results/test/probabilities.npz").write_bytes(b"PK cut short")
-    with pytest.raises(InputError, match=r"results/test/probabilities.npz cannot be read \(.+\): test the run again"):
+    with pytest.raises(
+        InputError, match=r"results/test/probabilities.npz is damaged \(.+\): give the command of the run again"
+    ):
         read_probabilities(run)
     (run / "results/test/predictions.npz").write_bytes(b"no zip")
-    with pytest.raises(InputError, match=r"results/test/predictions.npz cannot be read"):
+    with pytest.raises(
+        InputError, match=r"results/test/predictions.npz is damaged \(it holds pickled objects, which are not read\)"
+    ):
         read_predictions(run)
     with pytest.raises(InputError, match=r"no val predictions at .+/results/val/predictions.npz: give the directory"):
         read_predictions(run, "val")

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from convlens.io.json_files import read_json, write_json
+from convlens.runs.record_file import write_record
 from convlens.runs.replacement import (
     clear,
     discard,
@@ -140,12 +141,12 @@ def test_a_record_lists_what_was_written_and_not_what_was_there(tmp_path):
     running = record(tmp_path, status="running", foreign=foreign_files(tmp_path))
     assert running["foreign"] == ["results/notes.txt"]
     fill(tmp_path, "new")
-    write_json(tmp_path / "run.json", ended(running | {"status": "finished"}, tmp_path))
-    assert read_json(tmp_path / "run.json")["files"] == sorted({*NAMES, "run.json"})
+    write_record(tmp_path, ended(running | {"status": "finished"}, tmp_path))
+    assert read_json(tmp_path / "run.json")["files"] == sorted({*NAMES, "run.json", ".run.json"})
     fill(tmp_path, "of the user", ["results/more notes.txt"])
     with listing(tmp_path):
         fill(tmp_path, "new", ["results/occlusion/a.png"])
-    assert own_files(tmp_path) == {*NAMES, "run.json", "results/occlusion/a.png"}
+    assert own_files(tmp_path) == {*NAMES, "run.json", ".run.json", "results/occlusion/a.png"}
 
 
 def test_a_record_of_version_0_1_owns_all_that_has_the_place_of_a_runs(run):

@@ -21,6 +21,7 @@ from convlens.runs import subject
 from convlens.runs.authorship import is_own
 from convlens.runs.compose import conf_dir, register_resolvers
 from convlens.runs.record import check_same, command_line, recorded, status
+from convlens.runs.record_file import write_record
 from convlens.runs.replacement import clear
 from convlens.runs.run_config import plain
 from convlens.runs.subject import checkpoint_path, load_network, open_run
@@ -114,8 +115,10 @@ def test_a_job_that_ends_well_is_recorded(cfg):
         assert status(run_dir) == "running"
     found = record(run_dir)
     assert found.pop("seconds") >= 0
+    del found["checksum"]
     assert len(found.pop("settings")) == 16
-    assert found.pop("files") == ["config.yaml", "run.json"]
+    assert found.pop("files") == [".run.json", "config.yaml", "run.json"]
+    assert list(found.pop("states")) == ["config.yaml"]
     assert is_own((run_dir / "config.yaml").read_bytes(), found.pop("author"))
     assert found == {
         "task": "train",
@@ -189,13 +192,16 @@ def test_the_traceback_of_an_earlier_attempt_does_not_stay_beside_a_finished_run
 
 def test_the_seconds_of_a_continued_run_add_up(cfg):
     run_dir = store(cfg)
-    (run_dir / "run.json").write_text(json.dumps(record(run_dir) | {"seconds": 100.0}))
+    write_record(run_dir, record(run_dir) | {"seconds": 100.0})
     assert record(store(cfg))["seconds"] == pytest.approx(100, abs=5)
 
 
-def test_a_damaged_record_counts_as_none(cfg):
+def test_in_place_of_a_damaged_record_its_copy_is_read(cfg, caplog):
     run_dir = store(cfg)
     (run_dir / "run.json").write_text('{"status": "fini')
+    assert status(run_dir) == "finished"
+    assert "run.json is damaged" in caplog.text
+    (run_dir / ".run.json").write_text("")
     assert status(run_dir) == "absent"
     store(cfg)
     assert status(run_dir) == "finished"
@@ -372,7 +378,7 @@ def test_the_number_of_classes_is_that_of_the_record_whatever_the_last_tensor_is
     state["state_dict"]["net.steps"] = torch.tensor(7)  # such as a count of batches
     torch.save(state, file)
     load_network(asked, [])
-    (Path(asked.run) / "run.json").write_text(json.dumps(record(Path(asked.run)) | {"num_classes": 5}))
+    write_record(Path(asked.run), record(Path(asked.run)) | {"num_classes": 5})
     load_network(asked, [])
     assert built == [12, 5]
 

@@ -1,5 +1,6 @@
 """The callback that draws the evolution of features during training (paper, Fig 4)."""
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -16,13 +17,16 @@ from convlens.analysis.galleries.variants import OWN, ProjectionVariant
 from convlens.callbacks.at_epochs import AtEpochs, datamodule, network, results_dir
 from convlens.callbacks.log_media import log_image
 from convlens.deconv.project import ProjectOptions
+from convlens.errors import DamagedError
 from convlens.figures.evolution import evolution_sheet
 from convlens.figures.png import save_png
-from convlens.io.arrays import write_arrays
+from convlens.io.arrays import check_zip, read_arrays, write_arrays
 from convlens.ops.default_layers import default_layers
 from convlens.ops.layer_access import find_layer
 from convlens.ops.receptive_field import receptive_fields
 from convlens.stats.results import AnalysisResult, Figure, Number
+
+log = logging.getLogger(__name__)
 
 
 class FeatureEvolution(AtEpochs):
@@ -64,7 +68,7 @@ class FeatureEvolution(AtEpochs):
         """Search, project, draw the sheet of all epochs so far and log it."""
         folder = results_dir(trainer, "evolution")
         write_arrays(folder / f"epoch_{epoch:03d}.npz", self.project(network(pl_module), datamodule(trainer)))
-        drawn = [e for e in self.epochs(trainer) if e <= epoch and (folder / f"epoch_{e:03d}.npz").exists()]
+        drawn = [e for e in self.epochs(trainer) if e <= epoch and _is_whole(folder / f"epoch_{e:03d}.npz")]
         path = draw_evolution(folder, drawn)
         log_image(
             trainer.loggers, "evolution", path, epoch, f"epochs {', '.join(map(str, drawn))}", trainer.global_step
@@ -101,9 +105,21 @@ class FeatureEvolution(AtEpochs):
         return arrays
 
 
+def _is_whole(path: Path) -> bool:
+    """Return whether the arrays of an epoch are there; with a warning if they are damaged."""
+    try:
+        check_zip(path)
+    except FileNotFoundError:
+        return False
+    except DamagedError as error:
+        log.warning("%s: the epoch is left out", error)
+        return False
+    return True
+
+
 def draw_evolution(folder: Path, epochs: Sequence[int]) -> Path:
     """Draw the sheet from the epochs' files, write ``result.json`` and return the sheet's path."""
-    files = [np.load(folder / f"epoch_{epoch:03d}.npz") for epoch in epochs]
+    files = [read_arrays(folder / f"epoch_{epoch:03d}.npz") for epoch in epochs]
     layers = [str(layer) for layer in files[0]["layers"]]
     projections = {layer: np.stack([f[f"{layer}/projections"][:, 0] for f in files], 1) for layer in layers}
     strongest = {layer: np.stack([f[f"{layer}/images"][:, 0] for f in files], 1) for layer in layers}

@@ -18,9 +18,9 @@ from convlens.cli.outcomes import DONE, ELSEWHERE, FAILED, REFUSED, SKIPPED, Out
 from convlens.cli.sweep_jobs import needs_own_command, run_alone
 from convlens.errors import BusyError, InputError
 from convlens.io.atomic import write_bytes
-from convlens.io.json_files import read_json
 from convlens.io.locks import directory_lock
 from convlens.runs.compose import register_resolvers
+from convlens.runs.record_file import read_record
 
 STARTED = time.time()
 INTERRUPTED, TERMINATED = 130, 143
@@ -38,7 +38,7 @@ def job(cfg: DictConfig) -> Outcome:
     """
     overrides = [str(override) for override in HydraConfig.get().overrides.task]
     run_dir = Path(HydraConfig.get().runtime.output_dir)
-    before = read_json(run_dir / "run.json")
+    before = read_record(run_dir)
     sweep = HydraConfig.get().mode is RunMode.MULTIRUN
     try:
         with _user_modules():
@@ -65,7 +65,7 @@ def job(cfg: DictConfig) -> Outcome:
 
 
 def _finished(cfg: DictConfig, run_dir: Path, before: Mapping[str, object], code: int = 0) -> Outcome:
-    record = read_json(run_dir / "run.json")
+    record = read_record(run_dir)
     # An analysis of a run writes into that run and leaves its record as it was.
     same = cfg.run is None and record == before and record.get("status") == "finished"
     return Outcome(SKIPPED if same else DONE, str(run_dir), code, objective=objective(run_dir))
@@ -93,7 +93,7 @@ def _run_alone(cfg: DictConfig, overrides: Sequence[str], run_dir: Path, before:
     code = run_alone(cfg, overrides)
     if code == 0:
         return _finished(cfg, run_dir, before)
-    reason = str(read_json(run_dir / "run.json").get("error") or "")
+    reason = str(read_record(run_dir).get("error") or "")
     if code == 2:
         return Outcome(REFUSED, str(run_dir), 2, reason or "its own line above says why")
     ended = f"ended by signal {-code}" if code < 0 else f"ended with exit code {code}"

@@ -4,12 +4,12 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from convlens.errors import InputError
+from convlens.io.arrays import read_array
 
 LARGEST_SIDE = 2**14
 """Pixels; an image of this side takes a gigabyte of memory in each of several steps."""
@@ -48,7 +48,7 @@ def mean_image(mean: float | Sequence[float] | str, size: int) -> Float[Tensor, 
     try:
         if path.exists() and not path.is_file():
             raise OSError("it is no regular file")  # a pipe would be waited for
-        found = torch.from_numpy(np.load(path)).float()
+        found = torch.from_numpy(read_array(path)).float()
     except (OSError, ValueError, TypeError) as error:
         raise InputError(f"data.mean is {path}, which cannot be read ({error}): give an npy file") from None
     if found.shape != (3, size, size):

@@ -4,11 +4,13 @@ An npy file ends with a checksum, which numpy does not read. Files of npz and to
 each entry.
 """
 
+import errno
 import os
 import struct
 import zipfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, Literal
 
@@ -23,7 +25,6 @@ LARGE = 2**30
 _CHECKSUM = struct.Struct("<8sqI")
 """Mark, time of the file in nanoseconds, CRC-32 of the bytes before."""
 _MARK = b"CRC32\0\0\0"
-_ZIP_ERRORS = (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError, KeyError, ValueError)
 _checked: dict[tuple[str, int, int], None] = {}
 """Path, size and time of the files that this process has checked."""
 
@@ -52,11 +53,10 @@ def seal(path: Path, crc: int | None = None) -> None:
         crc: CRC-32 of the file, if it was computed while the file was written.
     """
     with path.open("r+b") as file:
-        end = _end(file)
+        end, time = _end(file), os.fstat(file.fileno()).st_mtime_ns
         crc = _crc(file, end) if crc is None else crc
         file.truncate(end)
         file.seek(end)
-        time = os.fstat(file.fileno()).st_mtime_ns
         file.write(_CHECKSUM.pack(_MARK, time, crc))
         file.flush()
         os.fsync(file.fileno())
@@ -75,10 +75,8 @@ def check_array(path: Path) -> None:
         key = (str(path.absolute()), state.st_size, state.st_mtime_ns)
         if key in _checked:
             return
-        try:
+        with unreadable_is_damaged(path):
             end = _end(file)
-        except (ValueError, EOFError, SyntaxError) as error:
-            raise DamagedError(f"{path} is damaged ({' '.join(str(error).split())})") from None
         file.seek(end)
         stored = file.read()[: _CHECKSUM.size + 1] if state.st_size - end <= _CHECKSUM.size else b"?"
         if state.st_size < end or len(stored) not in (0, _CHECKSUM.size):
@@ -110,11 +108,8 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
         DamagedError: it is cut short or changed.
         OSError: it is missing or cannot be read.
     """
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            return {name: file[name] for name in file.files}
-    except _ZIP_ERRORS as error:
-        raise DamagedError(f"{path} is damaged ({' '.join(str(error).split())})") from None
+    with unreadable_is_damaged(path), np.load(path, allow_pickle=False) as file:
+        return {name: file[name] for name in file.files}
 
 
 def check_zip(path: Path) -> None:
@@ -124,13 +119,29 @@ def check_zip(path: Path) -> None:
         DamagedError: it is cut short or changed, or no zip archive.
         OSError: it is missing or cannot be read.
     """
-    try:
-        with zipfile.ZipFile(path) as archive:
-            damaged = archive.testzip()
-    except _ZIP_ERRORS as error:
-        raise DamagedError(f"{path} is damaged ({' '.join(str(error).split())})") from None
+    with unreadable_is_damaged(path), zipfile.ZipFile(path) as archive:
+        damaged = archive.testzip()
     if damaged:
         raise DamagedError(f"{path} is damaged (its entry {damaged} is not as it was written)")
+
+
+@contextmanager
+def unreadable_is_damaged(path: Path) -> Iterator[None]:
+    """Raise `DamagedError` for whatever a reader raises that stumbles over a file, but not for errors of the system.
+
+    Raises:
+        DamagedError: the file cannot be read.
+        OSError: it is missing, or the system cannot read it.
+    """
+    try:
+        yield
+    except Exception as error:  # numpy evaluates a header as Python, zipfile looks for places in the file: anything
+        if isinstance(error, OSError) and error.errno != errno.EINVAL:
+            raise
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        if "pickle" in reason:  # numpy would recommend to load it unsafely
+            reason = "it holds pickled objects, which are not read"
+        raise DamagedError(f"{path} is damaged ({reason})") from None
 
 
 def _end(file: BinaryIO) -> int:
@@ -139,6 +150,8 @@ def _end(file: BinaryIO) -> int:
     version = np.lib.format.read_magic(file)
     read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
     shape, _, dtype = read(file)
+    if dtype.hasobject:
+        raise ValueError("pickled")
     return file.tell() + int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
 
 

@@ -16,7 +16,8 @@ CHECKSUM = "checksum"
 def write_json(path: Path, value: object) -> None:
     """Write a value as indented JSON, whole or not at all; an object gets an entry ``checksum``."""
     if isinstance(value, dict):
-        value = value | {CHECKSUM: digest_json(value, size=8)}
+        rest = {name: entry for name, entry in value.items() if name != CHECKSUM}
+        value = rest | {CHECKSUM: digest_json(rest, size=8)}
     write_bytes(path, (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode())
 
 

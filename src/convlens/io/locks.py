@@ -15,6 +15,8 @@ from convlens.io.json_files import read_json, write_json
 from convlens.io.rank import is_rank_zero
 
 log = logging.getLogger(__name__)
+HOLDER = ".holder"
+"""Suffix of the file beside a lock file that says which process holds it."""
 
 
 @contextmanager
@@ -51,7 +53,8 @@ def directory_lock(folder: Path, part: str = "", *, wait: bool = False) -> Itera
 
     Args:
         folder: the directory, which is created if needed.
-        part: name of the part of the directory that is locked; empty for the directory itself.
+        part: name of the part of the directory that is locked; empty for the directory itself, whose parts others may
+            work on at the same time.
         wait: whether to wait for a process that works there.
 
     Raises:
@@ -76,13 +79,25 @@ def directory_lock(folder: Path, part: str = "", *, wait: bool = False) -> Itera
                 made.rmdir()
 
 
+def check_parts(folder: Path) -> None:
+    """Check that no other process works on a part of a directory, before its files are moved.
+
+    Raises:
+        BusyError: one does; the message says which, where and since when.
+    """
+    for path in sorted(folder.glob(".lock-*")):
+        if not path.name.endswith(HOLDER):
+            with _held(path, f"works on {path.name.removeprefix('.lock-')} in {folder}"):
+                pass
+
+
 @contextmanager
 def _held(path: Path, activity: str) -> Iterator[None]:
     """Hold the lock file of a directory and note beside it who does."""
     from filelock import FileLock, Timeout
 
     lock = FileLock(path)
-    holder = path.with_name(f"{path.name}.holder")
+    holder = path.with_name(path.name + HOLDER)
     try:
         lock.acquire(timeout=0)
     except Timeout:

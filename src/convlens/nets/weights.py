@@ -1,13 +1,16 @@
 """Read weights from checkpoints, safetensors and torch files, and load them into networks."""
 
+import zipfile
 from collections.abc import Container, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from convlens.errors import InputError
+from convlens.io.arrays import check_zip, unreadable_is_damaged
 
 
 def load_weights(net: nn.Module, path: Path) -> None:
@@ -77,7 +80,7 @@ def read_weights(path: Path) -> dict[str, object]:
 
             state: object = load_file(path)
         else:
-            state = torch.load(path, map_location="cpu", weights_only=True)
+            state = read_checkpoint(path) if zipfile.is_zipfile(path) else torch.load(path, "cpu", weights_only=True)
     except Exception as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise InputError(f"cannot read weights from {path} ({reason}): give a whole file") from error
@@ -86,6 +89,18 @@ def read_weights(path: Path) -> dict[str, object]:
     if isinstance(inner := state.get("state_dict"), dict):
         state = {k.removeprefix("net."): v for k, v in inner.items() if k.startswith("net.")}
     return state
+
+
+def read_checkpoint(path: Path, device: torch.device | str = "cpu") -> Any:
+    """Return what torch saved in a zip archive; no pickled code is run.
+
+    Raises:
+        DamagedError: the file is cut short or changed.
+        OSError: it is missing or cannot be read.
+    """
+    check_zip(path)  # torch does not look at the checksums
+    with unreadable_is_damaged(path):
+        return torch.load(path, map_location=device, weights_only=True)
 
 
 def weight_bytes(net: nn.Module) -> dict[str, np.ndarray]:

@@ -11,6 +11,7 @@ from matplotlib import rc_context
 from PIL import Image, features
 
 from convlens.figures import Curve, curves
+from convlens.io.inside import leads_out
 from convlens.report.study_record import Run
 from convlens.report.summary import best_epoch
 
@@ -53,7 +54,7 @@ def embed(path: Path, directory: Path, problems: list[str]) -> EmbeddedImage | N
         The picture, or None after a problem.
     """
     try:
-        if not path.resolve().is_relative_to(directory.resolve()):
+        if leads_out(path, directory):
             problems.append(f"{path}: outside of its run directory: not shown")
             return None
         content = path.read_bytes()

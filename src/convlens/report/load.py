@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from convlens.errors import DamagedError
+from convlens.io.inside import leads_out
 from convlens.io.json_files import without_checksum
 from convlens.report.study_record import ClaimRecord, History, Part, Picture, Result, Run, Study
 from convlens.runs.run_config import flat, read_config
@@ -177,6 +178,11 @@ def read_run(directory: Path, problems: list[str]) -> Run:
     """Return the record of a run directory; metrics files are expected only if its task is ``train``."""
     if not directory.is_dir():
         problems.append(f"{directory}: no such run directory")
+    files = [directory / name for name in ("run.json", "config.yaml", "metrics.csv", "metrics.json")]
+    for path in [*files, *directory.glob("results/*/result.json")]:
+        if leads_out(path, directory):
+            problems.append(f"{path}: a link out of its run directory: the run is not shown")
+            return Run(name=directory.name, directory=directory)
     about = read_json(directory / "run.json", problems)
     task = text(about.get("task"))
     expected = problems if task == "train" else None
@@ -226,6 +232,9 @@ def read_study(directory: Path) -> Study:
     parts = []
     for item in objects(found.get("parts"), f"{directory / 'study.json'}: parts", problems):
         where = directory / text(item["run"]) if item.get("run") else None
+        if where is not None and leads_out(where, directory):
+            problems.append(f"{where}: outside of the study: not shown")
+            where = None
         if where is not None and where not in runs:
             runs[where] = read_run(where, problems)
         parts.append(

@@ -6,12 +6,11 @@ from typing import Any
 
 import lightning as L
 import numpy as np
-import torch
 from torch import nn
 
 from convlens.data import ImageData, ShardedData
 from convlens.io.arrays import write_arrays
-from convlens.nets.weights import load_weights
+from convlens.nets.weights import load_weights, read_checkpoint
 from convlens.runs.subject import checkpoint_path
 from convlens.systems import Classifier
 
@@ -28,7 +27,7 @@ def evaluate_best(
     ``results/test`` and ``results/train_eval``.
     """
     best = checkpoint_path(run_dir)
-    stored = torch.load(best, weights_only=True, map_location="cpu")
+    stored = read_checkpoint(best)
     load_weights(system.net, best)
     metrics: dict[str, float | int | None] = {}
     for name, split, limit in ((TRAIN_EVAL, "train", data.count("test")), ("test", "test", None)):

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from convlens.io.json_files import read_json, write_json
+from convlens.runs.record_file import read_record
 
 COLLECTED = "results/collect/collected.json"
 """The file that notes which runs are in the table, below the folder of the runs."""
@@ -13,7 +14,7 @@ def finished_runs(folder: Path) -> dict[str, int]:
     """Return the finished training runs below a folder: relative directory to modification time of its metrics (ns)."""
     found = {}
     for file in sorted(folder.rglob("run.json")):
-        record, metrics = read_json(file), file.parent / "metrics.json"
+        record, metrics = read_record(file.parent), file.parent / "metrics.json"
         if record.get("task") == "train" and record.get("status") == "finished" and metrics.exists():
             found[str(file.parent.relative_to(folder))] = metrics.stat().st_mtime_ns
     return found

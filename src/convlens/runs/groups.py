@@ -14,6 +14,7 @@ from convlens.errors import InputError
 from convlens.io.json_files import read_json
 from convlens.runs.compose import conf_dir
 from convlens.runs.predictions import OLD_SPLITS, read_predictions
+from convlens.runs.record_file import read_record
 from convlens.runs.run_config import read_config, settings_of
 from convlens.runs.setting_differences import CHOICES, hashable
 
@@ -100,7 +101,7 @@ def find_groups(sweep: Path) -> tuple[list[Group], dict[str, int]]:
     configs: dict[Hashable, dict[str, object]] = {}
     others: Counter[str] = Counter()
     for file in sorted(sweep.rglob("run.json")):
-        record = read_json(file)
+        record = read_record(file.parent)
         if record.get("task") != "train":
             continue
         if record.get("status") != "finished":
@@ -143,7 +144,7 @@ def _identity(settings: Mapping[str, object]) -> Hashable:
 
 def _choices(run_dir: Path, config: Mapping[str, object]) -> dict[str, str]:
     """Return the names of a run's network, ablation, data set and recipe, as far as they are recorded."""
-    recorded = read_json(run_dir / "run.json").get("choices") or {}
+    recorded = read_record(run_dir).get("choices") or {}
     choices = {"ablation": "none"} | {key: str(recorded[key]) for key in CHOICES if key in recorded}
     settings = settings_of(config)
     choices["model"] = str(settings.get("model.name", choices.get("model", "unknown")))

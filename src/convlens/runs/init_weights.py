@@ -9,7 +9,7 @@ from omegaconf import DictConfig
 from torch import nn
 
 from convlens.errors import InputError
-from convlens.nets.weights import load_matching
+from convlens.nets.weights import load_matching, read_checkpoint
 from convlens.runs.subject import build_net, checkpoint_path, sets_num_classes
 
 SHOWN = 6
@@ -55,7 +55,7 @@ def load_pretrained(cfg: DictConfig, net: nn.Module, num_classes: int) -> Pretra
         )
     last = Path(cfg.run_dir) / "checkpoints" / "last.ckpt"
     if last.exists() and not cfg.force:
-        return PretrainedInit(tuple(torch.load(last, map_location="cpu", weights_only=True).get("backbone", ())))
+        return PretrainedInit(tuple(read_checkpoint(last).get("backbone", ())))
     path = Path(str(source)).expanduser()
     if path.is_dir():
         path = checkpoint_path(path)

@@ -3,12 +3,13 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from zipfile import BadZipFile
 
 import numpy as np
 from jaxtyping import Bool, Float, Integer
 
-from convlens.errors import InputError
+from convlens.errors import DamagedError, InputError
+from convlens.io.arrays import read_arrays
+from convlens.io.inside import leads_out
 from convlens.metrics.ensemble import EnsembleErrors, ensemble_errors
 from convlens.ops.tensor_repr import summary
 
@@ -66,13 +67,16 @@ def _read(run_dir: Path, split: str, kind: str, names: Sequence[str]) -> list[np
     old = results / OLD_SPLITS.get(split, split)
     folder = old if old.exists() and not (results / split).exists() else results / split
     file = folder / f"{kind}.npz"
+    if leads_out(file, run_dir):
+        raise InputError(f"{file} is a link out of {run_dir}: copy the file")
     if not file.exists():
         raise InputError(f"no {split} {kind} at {file}: give the directory of a finished training run")
     try:
-        with np.load(file) as arrays:
-            return [arrays[name] for name in names]
-    except (OSError, ValueError, KeyError, BadZipFile) as error:
-        raise InputError(f"{file} cannot be read ({error}): test the run again with force=true") from None
+        arrays = read_arrays(file)
+        return [arrays[name] for name in names]
+    except (OSError, DamagedError, KeyError) as error:
+        reason = str(error) if isinstance(error, DamagedError) else f"{file} cannot be read ({error})"
+        raise InputError(f"{reason}: give the command of the run again, which tests it") from None
 
 
 def ensemble_of(run_dirs: Sequence[Path]) -> EnsembleErrors:

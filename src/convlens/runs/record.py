@@ -15,10 +15,12 @@ from omegaconf import DictConfig, OmegaConf
 
 from convlens.errors import InputError
 from convlens.io.atomic import write_bytes
-from convlens.io.json_files import read_json, write_json
+from convlens.io.file_states import file_states
 from convlens.io.locks import directory_lock
 from convlens.io.rank import is_rank_zero
 from convlens.runs.authorship import mark
+from convlens.runs.damage import CONFIG, damaged_files
+from convlens.runs.record_file import read_record, write_record
 from convlens.runs.replacement import clear, discard, ended, foreign_files, restore
 from convlens.runs.run_config import first_difference, plain, settings_digest
 
@@ -30,13 +32,24 @@ CHOICES = ("model", "ablation", "data", "recipe")
 
 def status(run_dir: Path) -> str:
     """Return ``finished``, ``running``, ``failed``, or ``absent``."""
-    return str(read_json(run_dir / "run.json").get("status", "absent"))
+    return str(read_record(run_dir).get("status", "absent"))
+
+
+def is_finished(run_dir: Path) -> bool:
+    """Return whether a run is finished and, as far as its record says, not damaged since."""
+    if status(run_dir) != "finished":
+        return False
+    for name in (damaged := damaged_files(run_dir)):
+        log.warning(
+            "%s is damaged: the run is tested again, or trained again from the last whole checkpoint", run_dir / name
+        )
+    return not damaged
 
 
 def is_finished_with(run_dir: Path, config: Mapping[str, object]) -> bool:
     """Return whether a run is finished and recorded exactly the settings of a resolved configuration."""
-    record = read_json(run_dir / "run.json")
-    return record.get("status") == "finished" and record.get("settings") == settings_digest(config)
+    record = read_record(run_dir)
+    return record.get("settings") == settings_digest(config) and is_finished(run_dir)
 
 
 def check_same(run_dir: Path, cfg: DictConfig) -> None:
@@ -49,7 +62,7 @@ def check_same(run_dir: Path, cfg: DictConfig) -> None:
     if not (trained and (run_dir / "config.yaml").exists()):
         return
     values = plain(cfg)
-    if read_json(run_dir / "run.json").get("settings") == settings_digest(values):
+    if read_record(run_dir).get("settings") == settings_digest(values):
         return
     if found := first_difference(run_dir, values):
         key, old, new = found
@@ -144,7 +157,7 @@ def _noted(run_dir: Path, cfg: DictConfig, task: str, command: str, about: Mappi
         yield
         return
     values = plain(cfg)
-    before = float(read_json(run_dir / "run.json").get("seconds", 0.0))
+    before = float(read_record(run_dir).get("seconds", 0.0))
     started = time.monotonic()
     foreign = foreign_files(run_dir)
     entries: dict[str, object] = {
@@ -160,10 +173,11 @@ def _noted(run_dir: Path, cfg: DictConfig, task: str, command: str, about: Mappi
     def note(state: str, error: str | None = None) -> None:
         seconds = round(before + time.monotonic() - started, 1)
         record = entries | {"status": state, "seconds": seconds, "error": error}
-        write_json(run_dir / "run.json", record if state == "running" else ended(record, run_dir))
+        write_record(run_dir, record if state == "running" else ended(record, run_dir))
 
     note("running")  # first: the other files are the run's by it
-    write_bytes(run_dir / "config.yaml", content)
+    write_bytes(run_dir / CONFIG, content)
+    entries["states"] = file_states(run_dir, [CONFIG])
     if "traceback.txt" not in foreign:
         (run_dir / "traceback.txt").unlink(missing_ok=True)
     try:

@@ -5,16 +5,19 @@ that were there before and are not the run's (``foreign``). Only files of the ru
 """
 
 import shutil
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Set
 from contextlib import contextmanager
 from pathlib import Path
 
-from convlens.io.json_files import read_json, write_json
+from convlens.io.file_states import file_states
+from convlens.io.json_files import read_json
+from convlens.io.locks import directory_lock
 from convlens.io.rank import is_rank_zero
+from convlens.runs.damage import CHECKED
+from convlens.runs.record_file import COPY, RECORD, read_record, write_record
 
-RECORD = "run.json"
 FOLDERS = ("checkpoints", "results", "tensorboard", "wandb")
-FILES = (RECORD, "config.yaml", "metrics.csv", "metrics.json", "mean.npy", "traceback.txt")
+FILES = (RECORD, COPY, "config.yaml", "metrics.csv", "metrics.json", "mean.npy", "traceback.txt")
 """What a run writes into its directory, beside its log."""
 LOG = "run.log"
 STUDY = "study.json"
@@ -38,12 +41,12 @@ def own_files(run_dir: Path) -> set[str]:
 
     Records of version 0.1 list no files: all that have the place of a run's are taken for its own.
     """
-    record = read_json(run_dir / RECORD)
+    record = read_record(run_dir)
     if not _is_ours(record):
         return set()
     there = present(run_dir)
     if isinstance(files := record.get("files"), list):
-        return there & ({str(name) for name in files} | {RECORD})
+        return there & ({str(name) for name in files} | {RECORD, COPY})
     foreign = record.get("foreign")
     return there - {str(name) for name in foreign} if isinstance(foreign, list) else there
 
@@ -57,7 +60,7 @@ def is_run(run_dir: Path) -> bool:
     """Return whether the record of a run or a study says that convlens made this directory."""
     if isinstance(read_json(run_dir / STUDY).get("parts"), list):
         return True
-    records = (read_json(run_dir / folder / RECORD) for folder in ("", ASIDE, PARTIAL))
+    records = (read_record(run_dir / folder) for folder in ("", ASIDE, PARTIAL))
     return any(_is_ours(record) for record in records)
 
 
@@ -128,13 +131,22 @@ def listing(run_dir: Path) -> Iterator[None]:
     try:
         yield
     finally:
-        record = read_json(run_dir / RECORD)
-        files = record.get("files")
-        if is_rank_zero() and isinstance(files, list):
-            there = present(run_dir)
-            found = sorted((there - foreign) | (there & {str(name) for name in files}))
-            if found != files:
-                write_json(run_dir / RECORD, record | {"files": found})
+        if is_rank_zero() and _new_files(run_dir, foreign):
+            with directory_lock(run_dir, "record", wait=True):  # other analyses may end at the same time
+                _add_files(run_dir, foreign)
+
+
+def _add_files(run_dir: Path, foreign: Set[str]) -> None:
+    """Add the files that are there now, but those of others, to a run's record."""
+    if new := _new_files(run_dir, foreign):
+        record = read_record(run_dir)
+        write_record(run_dir, record | {"files": sorted(new | (present(run_dir) & set(record["files"])))})
+
+
+def _new_files(run_dir: Path, foreign: Set[str]) -> set[str]:
+    """Return the files that are there now, are not those of others and are missing in the record's list, if any."""
+    files = read_record(run_dir).get("files")
+    return present(run_dir) - foreign - {str(name) for name in files} if isinstance(files, list) else set()
 
 
 def ended(record: Mapping[str, object], run_dir: Path) -> dict[str, object]:
@@ -142,7 +154,8 @@ def ended(record: Mapping[str, object], run_dir: Path) -> dict[str, object]:
     foreign = record.get("foreign")
     others = set(foreign) if isinstance(foreign, list) else set()
     rest = {name: value for name, value in record.items() if name != "foreign"}
-    return rest | {"files": sorted((present(run_dir) | {RECORD}) - others)}
+    files = sorted((present(run_dir) | {RECORD, COPY}) - others)
+    return rest | {"files": files, "states": file_states(run_dir, CHECKED)}
 
 
 def _walk(folder: Path) -> Iterable[Path]:
@@ -156,7 +169,7 @@ def _walk(folder: Path) -> Iterable[Path]:
 
 def _record_last(names: Iterable[str]) -> list[str]:
     """Return the names in an order that ends with the record, which says whose the others are."""
-    return sorted(names, key=lambda name: (name == RECORD, name))
+    return sorted(names, key=lambda name: (name in (RECORD, COPY), name))
 
 
 def _remove(folder: Path, names: Iterable[str]) -> None:

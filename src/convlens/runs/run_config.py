@@ -6,9 +6,11 @@ from pathlib import Path
 
 import yaml
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 from convlens.errors import InputError
 from convlens.io.hashing import short_sha256
+from convlens.runs.damage import CONFIG, is_as_written
 from convlens.runs.neutral_settings import is_neutral
 from convlens.runs.renames import migrate
 
@@ -28,10 +30,17 @@ def flat(value: object, prefix: str = "") -> dict[str, object]:
     return found
 
 
-def read_config(run_dir: Path) -> dict[str, object] | None:
-    """Return the resolved configuration of a run with the present names of its keys; None if missing or damaged."""
+def read_config(run_dir: Path, *, edited: bool = False) -> dict[str, object] | None:
+    """Return the resolved configuration of a run with the present names of its keys; None if missing or damaged.
+
+    Args:
+        run_dir: the run.
+        edited: whether it may be another one than the run wrote.
+    """
+    if not (edited or is_as_written(run_dir, CONFIG)):
+        return None
     try:
-        config = yaml.safe_load((run_dir / "config.yaml").read_text())
+        config = yaml.safe_load((run_dir / CONFIG).read_text())
     except (OSError, ValueError, yaml.YAMLError):
         return None
     if not isinstance(config, dict):
@@ -40,17 +49,27 @@ def read_config(run_dir: Path) -> dict[str, object] | None:
     return config
 
 
-def require_config(run_dir: Path) -> DictConfig:
-    """Return the resolved configuration of a run with the present names of its keys.
+def require_config(run_dir: Path, *, edited: bool = False) -> DictConfig:
+    """Return the resolved configuration of a run with the present names of its keys; arguments as for `read_config`.
 
     Raises:
         InputError: the directory has no configuration that can be read.
     """
-    config = read_config(run_dir)
+    if not (edited or is_as_written(run_dir, CONFIG)):
+        raise InputError(
+            f"{run_dir / CONFIG} is not as the run wrote it (damaged or edited): give the command of the run again, "
+            "which writes it anew, or trust=true to use it as it is"
+        )
+    config = read_config(run_dir, edited=edited)
     if config is None:
         reason = "config.yaml cannot be read" if (run_dir / "config.yaml").exists() else "no config.yaml"
         raise InputError(f"{run_dir} is not a run directory ({reason}): give the directory of a training run")
-    return OmegaConf.create(config)
+    try:
+        found = OmegaConf.create(config)
+        OmegaConf.resolve(found)
+    except (OmegaConfBaseException, RecursionError) as error:
+        raise InputError(f"{run_dir / CONFIG} cannot be resolved ({str(error).splitlines()[0]})") from None
+    return found
 
 
 def settings_of(config: Mapping[str, object]) -> dict[str, object]:

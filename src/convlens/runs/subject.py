@@ -1,6 +1,5 @@
 """The network that a task analyses: load it from a run, or build it with weights, together with its data."""
 
-import io
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
@@ -8,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import hydra
-import numpy as np
 import torch
 from hydra.errors import InstantiationException
 from jaxtyping import Float
@@ -16,13 +14,13 @@ from omegaconf import DictConfig, OmegaConf
 from torch import Tensor, nn
 
 from convlens.data import ImageData, ShardedData
-from convlens.errors import InputError
-from convlens.io.atomic import write_bytes
-from convlens.io.json_files import read_json
+from convlens.errors import DamagedError, InputError
+from convlens.io.arrays import check_zip, read_array, write_array
 from convlens.io.locks import directory_lock
 from convlens.nets.weights import load_weights, read_weights
 from convlens.runs.config_check import check_node
 from convlens.runs.record import command_line, recorded
+from convlens.runs.record_file import read_record
 from convlens.runs.replacement import listing
 from convlens.runs.run_config import plain
 from convlens.runs.trust import trusted_config
@@ -177,7 +175,11 @@ def _load_run(cfg: DictConfig, overrides: Sequence[str]) -> LoadedNetwork:
     run_dir = Path(cfg.run)
     recorded_cfg = trusted_config(run_dir, cfg.trust)
     path = checkpoint_path(run_dir)
-    record = read_json(run_dir / "run.json")
+    try:
+        check_zip(path)
+    except DamagedError as error:
+        raise InputError(f"{error}: give the command of the run again, which goes on from what is whole") from None
+    record = read_record(run_dir)
     net = build_net(recorded_cfg, record.get("num_classes") or _output_count(path))
     load_weights(net, path)
     data = _data_of_run(run_dir, recorded_cfg, cfg, overrides)
@@ -208,17 +210,27 @@ def _data_of_run(
     if expected.get("mean") == "train" and (run_dir / MEAN_IMAGE).exists():
         expected["mean"] = str(run_dir / MEAN_IMAGE)
         if not expected.get("stored_size"):  # shards have no such setting
-            expected["stored_size"] = int(np.load(run_dir / MEAN_IMAGE, mmap_mode="r").shape[-1])
+            expected["stored_size"] = _stored_size(run_dir / MEAN_IMAGE)
     typed = {override.partition("=")[0] for override in given}
     kept = {name: value for name, value in expected.items() if f"data.{name}" not in typed}
     return instantiate(cfg.data, **kept)
 
 
+def _stored_size(path: Path) -> int:
+    """Return the side of a run's mean image.
+
+    Raises:
+        InputError: the file is damaged.
+    """
+    try:
+        return int(read_array(path).shape[-1])
+    except (OSError, InputError) as error:
+        raise InputError(f"{error}: give the command of the run again, which writes it anew") from None
+
+
 def save_mean_image(run_dir: Path, data: ImageData | ShardedData) -> None:
     """Write the mean image of the training images into the run directory."""
-    content = io.BytesIO()
-    np.save(content, data.stored_mean.numpy())
-    write_bytes(run_dir / MEAN_IMAGE, content.getbuffer())
+    write_array(run_dir / MEAN_IMAGE, data.stored_mean.numpy())
 
 
 def require_images(data: ImageData | ShardedData) -> ImageData:

@@ -20,13 +20,15 @@ from convlens.callbacks.progress import RunProgress
 from convlens.data import ImageData, ShardedData
 from convlens.errors import InputError
 from convlens.io.json_files import write_json
+from convlens.io.locks import check_parts, directory_lock
 from convlens.io.rank import is_rank_zero
-from convlens.nets.weights import load_weights
+from convlens.nets.weights import load_weights, read_checkpoint
 from convlens.ops.layer_access import check_outputs
 from convlens.runs.evaluation import evaluate_best
 from convlens.runs.init_weights import PretrainedInit, load_pretrained
 from convlens.runs.lightning_logging import quiet_lightning
-from convlens.runs.record import check_same, command_line, recorded, status
+from convlens.runs.mended_checkpoints import reopen
+from convlens.runs.record import check_same, command_line, is_finished, recorded
 from convlens.runs.replacement import discard, set_aside
 from convlens.runs.run_config import flat, plain
 from convlens.runs.subject import build_data_and_net, instantiate, save_mean_image
@@ -45,6 +47,9 @@ def train(cfg: DictConfig, overrides: Sequence[str]) -> None:
     run_dir = Path(cfg.run_dir)
     if cfg.checkpoint_every is not None and "root" not in cfg.data:
         raise InputError("checkpoint_every is for data=shards, which resume within an epoch: leave it null for others")
+    if is_rank_zero() and not cfg.force and (run_dir / "checkpoints").exists():
+        with directory_lock(run_dir):
+            reopen(run_dir)
     with deterministic():
         data, net, pretrained = build(cfg)
         check_devices(cfg, data)
@@ -83,16 +88,18 @@ def begin_in(run_dir: Path, cfg: DictConfig, data: ImageData | ShardedData) -> b
     With ``force``, an earlier run's files are set aside; they are removed after the first step of the new one.
 
     Raises:
-        InputError: the directory holds a run with other settings.
+        InputError: the directory holds a run with other settings, or another process works on an analysis of the run
+            that would be replaced.
     """
     if cfg.force:
         data.setup("fit")
         if is_rank_zero():
+            check_parts(run_dir)
             set_aside(run_dir)
         return True
     if is_rank_zero():
         check_same(run_dir, cfg)
-    return status(run_dir) != "finished"
+    return not is_finished(run_dir)
 
 
 def build(cfg: DictConfig) -> tuple[ImageData | ShardedData, nn.Module, PretrainedInit]:
@@ -168,7 +175,7 @@ def fit_and_test(
         last = run_dir / "checkpoints" / "last.ckpt"
         resumed = last.exists()
         if resumed:
-            log.info("continuing %s %s", run_dir, progress_of(torch.load(last, weights_only=True)))
+            log.info("continuing %s %s", run_dir, progress_of(read_checkpoint(last)))
         trainer.fit(system, datamodule=data, ckpt_path=str(last) if resumed else None, weights_only=True)
         metrics = evaluate_best(trainer, system, data, run_dir)
         for logger in loggers:

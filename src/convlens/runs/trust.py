@@ -12,9 +12,10 @@ from torch.optim.lr_scheduler import LRScheduler
 from convlens import callbacks, data, loggers, nets, systems
 from convlens.data import Source
 from convlens.errors import InputError
-from convlens.io.json_files import read_json
+from convlens.io.inside import links_out
 from convlens.runs.authorship import is_own
 from convlens.runs.constructors import imported
+from convlens.runs.record_file import read_record
 from convlens.runs.run_config import plain, require_config
 
 TOP_PACKAGES = ("convlens", "torch", "torchvision", "timm")
@@ -37,11 +38,14 @@ def trusted_config(run_dir: Path, trust: bool | Sequence[str]) -> DictConfig:
         trust: packages that it may name besides, or whether it may name anything.
 
     Raises:
-        InputError: the directory has no configuration, or it names another constructor, and is not this user's own.
+        InputError: the directory has no configuration, or it names another constructor or a link leads out of it, and
+            it is not this user's own.
     """
-    config = require_config(run_dir)
+    config = require_config(run_dir, edited=trust is True)
     if trust is True or _is_users(run_dir):
         return config
+    if link := next(links_out(run_dir), None):
+        raise InputError(f"{link} is a link out of somebody else's run: if you trust it, give trust=true")
     packages = () if trust is False else tuple(trust)
     values = plain(config)
     for section in SECTIONS:
@@ -57,7 +61,7 @@ def trusted_config(run_dir: Path, trust: bool | Sequence[str]) -> DictConfig:
 
 
 def _is_users(run_dir: Path) -> bool:
-    return is_own((run_dir / "config.yaml").read_bytes(), read_json(run_dir / "run.json").get("author"))
+    return is_own((run_dir / "config.yaml").read_bytes(), read_record(run_dir).get("author"))
 
 
 def _nodes(value: object, place: str) -> Iterator[tuple[str, Mapping[str, object]]]:

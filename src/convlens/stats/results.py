@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from convlens.io.file_states import file_states
 from convlens.io.json_files import write_json
 from convlens.io.tables import Cell
 from convlens.stats.claims import Claim
@@ -98,7 +99,7 @@ class AnalysisResult:
         return heading | content | {"claims": [claim.as_json() for claim in self.claims]}
 
     def write(self, folder: Path, command: str | None = None, **more: object) -> None:
-        """Write ``folder/result.json``, whole or not at all.
+        """Write ``folder/result.json``, whole or not at all, with the states of the folder's figures and arrays.
 
         Args:
             folder: the result's folder, which holds the figures.
@@ -106,6 +107,9 @@ class AnalysisResult:
             more: further keys of the file, such as ``seconds``.
         """
         origin = {} if command is None else {"command": command}
+        arrays = [path for path in folder.rglob("*.np[yz]") if "partial" not in path.relative_to(folder).parts]
+        names = [figure.file for figure in self.figures] + [str(path.relative_to(folder)) for path in sorted(arrays)]
+        more = {"states": file_states(folder, names)} | more
         write_json(folder / "result.json", self.as_json() | origin | more)
 
 

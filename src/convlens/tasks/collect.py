@@ -41,17 +41,21 @@ class Settings:
 
 
 def run(cfg: DictConfig, overrides: list[str], settings: Settings) -> int:
-    """Write ``results/collect`` into the folder of the runs."""
+    """Write ``results/collect`` into the folder of the runs.
+
+    Raises:
+        InputError: no folder is given, it holds no finished run, or another process writes its table.
+    """
     if cfg.sweep is None:
         raise InputError("task=collect needs the folder of the runs: sweep=DIR, such as sweep=outputs/ablation")
-    collect_and_log(cfg, Path(cfg.sweep), command_line(overrides))
+    collect_and_log(cfg, Path(cfg.sweep), command_line(overrides), wait=False)
     return 0
 
 
-def collect_and_log(cfg: DictConfig, sweep: Path, command: str = "") -> None:
-    """Write ``results/collect`` into the folder of the runs, and log its table."""
+def collect_and_log(cfg: DictConfig, sweep: Path, command: str = "", *, wait: bool = True) -> None:
+    """Write ``results/collect`` into the folder of the runs, and log its table; arguments as for `collect`."""
     before = finished_runs(sweep)  # runs that finish from now on are for the next table
-    rows = collect(sweep, command)
+    rows = collect(sweep, command, wait=wait)
     if set(cfg.logger) - {"csv"}:
         own = OmegaConf.merge(cfg, {"run_dir": str(sweep), "job_name": f"{sweep.resolve().name}/collect"})
         with loggers_of(own) as loggers:  # type: ignore[arg-type]
@@ -59,24 +63,23 @@ def collect_and_log(cfg: DictConfig, sweep: Path, command: str = "") -> None:
     note_collected(sweep, before, cfg.logger)
 
 
-def collect(sweep: Path, command: str = "") -> list[dict[str, Cell]]:
+def collect(sweep: Path, command: str = "", *, wait: bool = True) -> list[dict[str, Cell]]:
     """Write tables, figures and claims to ``results/collect`` below a folder of runs.
-
-    Waits while another process does the same.
 
     Args:
         sweep: the folder.
         command: the command line that repeats this.
+        wait: whether to wait for another process that does the same, such as a sweep that ends at the same time.
 
     Returns:
         The rows of ``table.csv``.
 
     Raises:
-        InputError: there is no finished run.
+        InputError: there is no finished run, or another process does the same and ``wait`` is false.
     """
     folder = sweep / "results" / "collect"
     find_groups(sweep)  # before the lock, which creates the folder
-    with directory_lock(folder, wait=True):
+    with directory_lock(folder, wait=wait):
         groups, others = find_groups(sweep)
         place = {name: number for number, name in enumerate(ABLATION_ORDER)}
         groups.sort(key=lambda group: (group.model, place.get(group.ablation, len(place))))

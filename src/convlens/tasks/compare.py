@@ -8,9 +8,9 @@ import torch
 from omegaconf import DictConfig
 
 from convlens.errors import InputError
-from convlens.io.json_files import read_json
 from convlens.runs.analysis import write_and_log
 from convlens.runs.predictions import read_predictions
+from convlens.runs.record_file import read_record
 from convlens.runs.subject import open_run
 from convlens.stats.paired import PairedDifference, paired_difference
 from convlens.stats.results import AnalysisResult, Table
@@ -35,7 +35,7 @@ def run(cfg: DictConfig, overrides: list[str], settings: Settings) -> int:
         )
     first, second = (Path(directory) for directory in settings.run_dirs)
     with open_run(cfg, overrides, "compare") as run_dir:
-        names = [read_json(path / "run.json").get("name", path.name) for path in (first, second)]
+        names = [read_record(path).get("name", path.name) for path in (first, second)]
         differences, images = compare(first, second)
         answer = [f"top-{k} error, {sentence(names, gap)}" for k, gap in differences.items()]
         result = compare_result(names, differences, images)

@@ -8,10 +8,10 @@ import torch
 from omegaconf import DictConfig
 
 from convlens.errors import InputError
-from convlens.io.json_files import read_json
 from convlens.metrics.ensemble import EnsembleErrors
 from convlens.runs.analysis import write_and_log
 from convlens.runs.predictions import ensemble_of
+from convlens.runs.record_file import read_record
 from convlens.runs.subject import open_run
 from convlens.stats.paired import paired_difference
 from convlens.stats.results import AnalysisResult, Table
@@ -32,7 +32,7 @@ def run(cfg: DictConfig, overrides: list[str], settings: Settings) -> int:
             f"task.run_dirs=[{','.join(settings.run_dirs)}]: give the directories of at least two runs, each once"
         )
     with open_run(cfg, overrides, "ensemble") as run_dir:
-        names = [read_json(path / "run.json").get("name", path.name) for path in paths]
+        names = [read_record(path).get("name", path.name) for path in paths]
         together, single = ensemble_of(paths), [ensemble_of([path]) for path in paths]
         answer = (
             f"{len(paths)} networks: top-1 error {together.top1_error:.2f} %, top-5 error {together.top5_error:.2f} %"

@@ -16,6 +16,7 @@ from convlens.analysis.galleries.top_k_metric import MOST
 from convlens.callbacks.log_media import log_image, log_table
 from convlens.deconv.project import ProjectOptions
 from convlens.deconv.rules import LrnRule, Rule, Signal, Unpool
+from convlens.io.file_states import changed_files
 from convlens.io.hashing import digest_json
 from convlens.io.json_files import read_json
 from convlens.ops.default_layers import default_layers
@@ -109,10 +110,14 @@ def gallery_job(network: LoadedNetwork, settings: Settings) -> GalleryJob:
 
 
 def is_finished(folder: Path, plan: str) -> bool:
-    """Return whether the folder holds the gallery of a plan with all of its figures."""
+    """Return whether the folder holds the gallery of a plan, with all of its figures and whole."""
     result = read_json(folder / "result.json")
     figures = result.get("figures", [])
-    return result.get("plan") == plan and all((folder / figure["file"]).is_file() for figure in figures)
+    if result.get("plan") != plan or not all((folder / figure["file"]).is_file() for figure in figures):
+        return False
+    for name in (damaged := changed_files(folder, result.get("states"))):
+        log.warning("%s is damaged: the gallery is made again", folder / name)
+    return not damaged
 
 
 def log_files(cfg: DictConfig, files: GalleryFiles) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from convlens.errors import InputError
+from convlens.io.locks import directory_lock
 from convlens.report import report_runs, write_report
 
 log = logging.getLogger(__name__)
@@ -24,12 +25,17 @@ def run(cfg: DictConfig, overrides: list[str], settings: Settings) -> int:
     """Write ``report.html`` into the run or study, or that of several runs into this job's directory.
 
     Raises:
-        InputError: neither ``run`` nor ``task.run_dirs`` is given, or a directory is missing.
+        InputError: neither ``run`` nor ``task.run_dirs`` is given, a directory is missing, or another process writes
+            the same report.
     """
     if settings.run_dirs:
-        path = report_runs([Path(folder) for folder in settings.run_dirs], Path(cfg.run_dir) / "report.html")
+        with directory_lock(Path(cfg.run_dir), "report"):
+            path = report_runs([Path(folder) for folder in settings.run_dirs], Path(cfg.run_dir) / "report.html")
     elif cfg.run:
-        path = write_report(Path(cfg.run))
+        if not Path(cfg.run).is_dir():
+            raise InputError(f"run={cfg.run}: there is no such directory: give that of a run or a study")
+        with directory_lock(Path(cfg.run), "report"):
+            path = write_report(Path(cfg.run))
     else:
         raise InputError("task=report: give run=DIR (a run or a study), or task.run_dirs=[DIR,DIR] to compare runs")
     log.info("report: %s", path.resolve())

@@ -10,9 +10,12 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from convlens.errors import InputError
+from convlens.io.file_states import changed_files
 from convlens.io.json_files import read_json, write_json
+from convlens.io.locks import directory_lock
 from convlens.report import write_report
 from convlens.runs.compose import compose_job
+from convlens.runs.damage import damaged_files
 from convlens.runs.dispatch import dispatch
 from convlens.runs.naming import key_of, quotable
 from convlens.runs.record import command_line
@@ -56,8 +59,13 @@ def run(cfg: DictConfig, overrides: list[str], settings: Settings) -> int:
     Each part is a job with the study's overrides and then its own. Finished parts are reused.
 
     Raises:
-        InputError: the command chooses a model.
+        InputError: the command chooses a model, or another process works on the study.
     """
+    with directory_lock(Path(cfg.run_dir), "study"):
+        return _do_parts(cfg, overrides, settings)
+
+
+def _do_parts(cfg: DictConfig, overrides: Sequence[str], settings: Settings) -> int:
     folder, parts = Path(cfg.run_dir), settings.parts
     shared = shared_overrides(overrides, settings.scale)
     directories = {part.run: quotable(folder / part.run) for part in parts}
@@ -129,11 +137,14 @@ def do_part(folder: Path, part: Part, overrides: Sequence[str], before: Mapping[
 
 
 def is_reusable(run_dir: Path, part: Part, command: str, before: Mapping[str, object]) -> bool:
-    """Return whether the same command finished a part before, and its result is newer than the weights."""
+    """Return whether the same command finished a part before, and its result is whole and newer than the weights."""
     marker = run_dir / "results" / part.result / "result.json" if part.result else run_dir / "metrics.json"
     if before.get("command") != command or before["status"] == "failed":
         return False
-    if read_json(marker).get("command", command) != command:  # another command wrote the result since
+    result = read_json(marker)
+    if not result or result.get("command", command) != command:  # another command wrote the result since
+        return False
+    if changed_files(marker.parent, result.get("states")) or damaged_files(run_dir):
         return False
     best = run_dir / "checkpoints" / "best.ckpt"
-    return marker.exists() and (not best.exists() or marker.stat().st_mtime >= best.stat().st_mtime)
+    return not best.exists() or marker.stat().st_mtime >= best.stat().st_mtime

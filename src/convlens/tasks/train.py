@@ -7,7 +7,7 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from convlens.errors import InputError
-from convlens.runs.record import check_same, status
+from convlens.runs.record import check_same, is_finished
 
 log = logging.getLogger(__name__)
 
@@ -28,7 +28,7 @@ def run(cfg: DictConfig, overrides: list[str], settings: Settings) -> int:
         raise InputError(f"{run_dir} is not a run directory (no config.yaml): give a run's, or run_dir= for a new one")
     if not cfg.force:
         check_same(run_dir, cfg)
-        if status(run_dir) == "finished":
+        if is_finished(run_dir):
             log.info("%s is finished: reused (force=true trains it anew)", run_dir)
             return 0
     from convlens.runs.training import train

@@ -2,8 +2,10 @@
 
 import errno
 import json
+import logging
 import os
 import shutil
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,11 +16,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from convlens.errors import InputError
+from convlens.errors import DamagedError, InputError
 from convlens.io.hashing import digest_named_arrays
-from convlens.io.json_files import write_json
+from convlens.io.inside import leads_out
+from convlens.io.json_files import load_json, write_json
 from convlens.io.locks import directory_lock
 
+log = logging.getLogger(__name__)
 META = "features.json"
 SETTING_NAMES = {"cells": "pool_size"}
 """Settings whose name in `META` is an older one."""
@@ -74,6 +78,9 @@ class FeatureStore:
         self.folder, self.count = folder, count
         self.about: dict[str, object] = json.loads(json.dumps(about))
         self._done: dict[str, int] = {}
+        self._crcs: dict[str, int] = {}
+        self._checked: dict[str, int] = {}
+        self._record_damaged = False
         self._open: dict[str, np.memmap] = {}
         self.refresh()
 
@@ -88,18 +95,21 @@ class FeatureStore:
         """Read again how many rows of each layer are done.
 
         Raises:
-            InputError: the record is damaged, or that of another source.
+            InputError: the record is that of another source, or of another program.
         """
         folder, path = self.folder, self.folder / META
         if not path.exists():
             return
         try:
-            meta = json.loads(path.read_text())
-            recorded, self._done = meta["about"], {name: int(done) for name, done in meta["done"].items()}
-        except (ValueError, KeyError, TypeError) as error:
-            raise InputError(
-                f"{path} is damaged ({error!r}): remove {folder}, the features are extracted again"
-            ) from None
+            meta = load_json(path)
+            recorded, done = meta["about"], {name: int(done) for name, done in meta["done"].items()}
+        except DamagedError as error:
+            log.warning("%s: the features are extracted again", error)
+            self._record_damaged = True
+            return
+        except (ValueError, KeyError, TypeError, AttributeError):
+            raise InputError(f"{path} is no record of features: choose another folder") from None
+        self._done, self._crcs = done, dict(meta.get("crc32", {}))
         for key in {**self.about, **recorded}:
             if self.about.get(key) != recorded.get(key):
                 raise InputError(
@@ -112,8 +122,30 @@ class FeatureStore:
         return self.folder / f"{layer}.npy"
 
     def done(self, layer: str) -> int:
-        """Return the number of images whose features of a layer are done."""
-        return self._done.get(layer, 0) if self.path(layer).exists() else 0
+        """Return the number of images whose features of a layer are done; none if they are not as they were written."""
+        done = self._done.get(layer, 0)
+        if done and self._checked.get(layer) != done:
+            try:
+                self._check(layer, done)
+            except FileNotFoundError:
+                done = 0
+            except DamagedError as error:
+                log.warning("%s: the layer is extracted again", error)
+                done = 0
+            self._done[layer] = self._checked[layer] = done
+        return done
+
+    def _check(self, layer: str, done: int) -> None:
+        """Check the rows that are done; records of version 0.1 have no checksums.
+
+        Raises:
+            DamagedError: the array is cut short, of another size, or its rows are not as they were written.
+        """
+        array = self._mapped(layer, "c")
+        if array.dtype != np.float32 or array.ndim != 2 or len(array) != self.count:
+            raise DamagedError(f"{self.path(layer)} is damaged ({array.dtype} values of shape {array.shape})")
+        if layer in self._crcs and _crc_of_rows(array[:done], 0) != self._crcs[layer]:
+            raise DamagedError(f"{self.path(layer)} is damaged (it is not as it was written)")
 
     def missing(self, layers: Sequence[str]) -> list[str]:
         """Return the layers that are not complete."""
@@ -123,10 +155,18 @@ class FeatureStore:
         """Write the features of images ``start`` and following; an interruption loses at most these."""
         for layer, rows in features.items():
             array = self._array(layer, rows.shape[1])
-            array[start : start + len(rows)] = rows.numpy()
+            values = rows.numpy()
+            array[start : start + len(rows)] = values
             array.flush()
-            self._done[layer] = start + len(rows)
-        write_json(self.folder / META, {"about": self.about, "images": self.count, "done": self._done})
+            known = start == 0 or layer in self._crcs  # else rows of version 0.1 go before
+            if known:
+                self._crcs[layer] = _crc_of_rows(values, self._crcs[layer] if start else 0)
+            self._done[layer] = self._checked[layer] = start + len(rows)
+        self._write_record()
+
+    def _write_record(self) -> None:
+        record = {"about": self.about, "images": self.count, "done": self._done, "crc32": self._crcs}
+        write_json(self.folder / META, record)
 
     def read(self, layer: str) -> Float[Tensor, "n d"]:
         """Return all features of a layer, memory-mapped.
@@ -144,8 +184,10 @@ class FeatureStore:
         """Return a layer's array for writing; create it if no row is done."""
         if layer not in self._open:
             path = self.path(layer)
-            self.folder.mkdir(parents=True, exist_ok=True)
+            if leads_out(path, self.folder):
+                raise InputError(f"{path} is a link out of {self.folder}: remove it, or choose another folder")
             if self.done(layer) == 0:
+                self._claim(path)
                 shape = (self.count, width)
                 self._open[layer] = np.lib.format.open_memmap(path, mode="w+", dtype=np.float32, shape=shape)
                 reserve_space(path)
@@ -153,9 +195,27 @@ class FeatureStore:
                 self._open[layer] = self._mapped(layer, "r+")
         return self._open[layer]
 
+    def _claim(self, path: Path) -> None:
+        """Record a layer before its file is made, so that a file without a record is known to be somebody else's.
+
+        Raises:
+            InputError: there is such a file.
+        """
+        if path.exists() and not (path.stem in self._done or self._record_damaged):
+            raise InputError(f"{path} is no file of features that convlens has written: choose another folder")
+        self._done.setdefault(path.stem, 0)
+        self._write_record()
+
     def _mapped(self, layer: str, mode: Literal["c", "r+"]) -> np.memmap:
         path = self.path(layer)
         try:
             return np.lib.format.open_memmap(path, mode=mode)
-        except (OSError, ValueError) as error:
-            raise InputError(f"{path} is damaged ({error}): remove it, the layer is extracted again") from None
+        except (ValueError, EOFError, SyntaxError) as error:
+            raise DamagedError(f"{path} is damaged ({' '.join(str(error).split())})") from None
+
+
+def _crc_of_rows(rows: np.ndarray, crc: int) -> int:
+    """Return the CRC-32 that goes on from ``crc`` with rows."""
+    for start in range(0, len(rows), 1024):
+        crc = zlib.crc32(np.ascontiguousarray(rows[start : start + 1024]).data, crc)
+    return crc

@@ -298,9 +298,11 @@ def test_a_cache_folder_that_is_a_file(files, tmp_path):
         cache_images(files, SIZE, tmp_path / "cache")
 
 
-@pytest.mark.parametrize("damage", ["no meta", "torn meta", "no images", "other images"])
-def test_a_damaged_cache_says_so(files, tmp_path, damage):
+@pytest.mark.parametrize("damage", ["no meta", "torn meta", "no images", "other images", "flipped", "cut short"])
+def test_a_damaged_cache_is_built_again(files, tmp_path, damage, caplog):
     cache = cache_images(files, SIZE, tmp_path / "cache")
+    whole = np.load(cache.pixels_path)
+    mean = cache.mean(np.arange(9))
     if damage == "no meta":
         (cache.folder / "meta.json").unlink()
     if damage == "torn meta":
@@ -309,8 +311,43 @@ def test_a_damaged_cache_says_so(files, tmp_path, damage):
         cache.pixels_path.unlink()
     if damage == "other images":
         np.save(cache.pixels_path, np.zeros((2, 3, SIZE, SIZE), np.uint8))
-    with pytest.raises(InputError, match=r"damaged .*: delete it, it will be built again"):
+    content = bytearray(cache.pixels_path.read_bytes()) if damage in ("flipped", "cut short") else b""
+    if damage == "flipped":
+        content[700] ^= 4
+        cache.pixels_path.write_bytes(content)
+    if damage == "cut short":
+        cache.pixels_path.write_bytes(content[:700])
+    again = cache_images(files, SIZE, tmp_path / "cache")
+    assert "damaged" in caplog.text
+    assert "built again" in caplog.text
+    assert np.array_equal(np.load(again.pixels_path), whole)
+    assert torch.equal(again.mean(np.arange(9)), mean)
+
+
+def test_a_damaged_mean_image_is_computed_again(files, tmp_path, caplog):
+    cache = cache_images(files, SIZE, tmp_path / "cache")
+    mean = cache.mean(np.arange(9))
+    (file,) = cache.folder.glob("mean-*.npy")
+    file.write_bytes(file.read_bytes()[:-30])
+    assert torch.equal(cache.mean(np.arange(9)), mean)
+    assert "computed again" in caplog.text
+
+
+@pytest.mark.parametrize("flipped", [None, 150, 300])
+def test_an_unfinished_cache_goes_on_only_if_it_is_whole(files, tmp_path, monkeypatch, caplog, flipped):
+    read = FileIndex.read
+    monkeypatch.setattr(FileIndex, "read", lambda self, rows, size: 1 / 0 if 8 in rows else read(self, rows, size))
+    with pytest.raises(ZeroDivisionError):
         cache_images(files, SIZE, tmp_path / "cache")
+    monkeypatch.undo()
+    (partial,) = (tmp_path / "cache").glob("*.partial")
+    if flipped is not None:
+        content = bytearray((partial / "images.npy").read_bytes())
+        content[flipped] ^= 1
+        (partial / "images.npy").write_bytes(content)
+    cache = cache_images(files, SIZE, tmp_path / "cache")
+    assert ("begun again" in caplog.text) == (flipped is not None)
+    assert np.array_equal(np.load(cache.pixels_path), files.read(range(23), SIZE).images)
 
 
 def test_waiting_for_another_build_is_said(files, tmp_path, caplog, diary):

@@ -1,4 +1,3 @@
-import json
 import logging
 import os
 import shutil
@@ -16,6 +15,7 @@ from convlens.data.shards.reader import resume_loader
 from convlens.data.shards.writer import write_shards
 from convlens.data.splits.split import Split
 from convlens.errors import InputError
+from convlens.io.json_files import load_json, write_json
 
 SIZE, COUNT = 16, 150
 pytest.importorskip("litdata")
@@ -181,8 +181,15 @@ def test_what_cannot_be_read_is_refused(packed, tmp_path):
     gone.write_bytes(gone.read_bytes()[:100])
     with pytest.raises(InputError, match=rf"{gone.name} has 100 bytes, not \d+: copy it again, or write it again"):
         shards(broken).class_names  # noqa: B018
-    about = json.loads((packed / "about.json").read_text())
-    (broken / "about.json").write_text(json.dumps(about | {"version": 99}))
+    content = bytearray((packed / "train" / gone.name).read_bytes())
+    content[len(content) // 2] ^= 1
+    gone.write_bytes(content)
+    with pytest.raises(InputError, match=rf"{gone.name} is damaged .*: copy it again, or write it again"):
+        shards(broken).class_names  # noqa: B018
+    (broken / "about.json").write_text((packed / "about.json").read_text().replace("16", "32"))
+    with pytest.raises(InputError, match=r"about.json is damaged .*: copy it again, or write the shards again"):
+        shards(broken).class_names  # noqa: B018
+    write_json(broken / "about.json", load_json(packed / "about.json") | {"version": 99})
     with pytest.raises(InputError, match="shards of version 99, this convlens reads 2: write them again"):
         shards(broken).class_names  # noqa: B018
     with pytest.raises(InputError, match="the shards hold squares of 16 px"):

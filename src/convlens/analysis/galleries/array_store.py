@@ -1,6 +1,7 @@
 """A gallery's projections and image patches on disk, written one by one so that interrupted work can be continued."""
 
 import json
+import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -8,7 +9,8 @@ import numpy as np
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from convlens.io.json_files import write_json
+from convlens.io.arrays import read_array, read_arrays
+from convlens.io.json_files import read_json, write_json
 
 
 class Projections:
@@ -44,8 +46,11 @@ class Projections:
         """Write one projection."""
         greatest = float(projection.abs().max())
         self.scales[row, rank] = greatest
-        if greatest > 0:
-            self.values[row, rank] = (projection / greatest).half().cpu().numpy()
+        self.values[row, rank] = (projection / greatest).half().cpu().numpy() if greatest > 0 else 0
+
+    def crc(self, row: int, rank: int, crc: int) -> int:
+        """Return the CRC-32 that goes on from ``crc`` with one projection."""
+        return zlib.crc32(self.values[row, rank].tobytes(), zlib.crc32(self.scales[row, rank].tobytes(), crc))
 
     def flush(self) -> None:
         """Write pending changes to the files."""
@@ -76,6 +81,10 @@ class Patches:
         """Write one patch."""
         self.values[row, rank] = patch.numpy()
 
+    def crc(self, row: int, rank: int, crc: int) -> int:
+        """Return the CRC-32 that goes on from ``crc`` with one patch."""
+        return zlib.crc32(self.values[row, rank].tobytes(), crc)
+
     def flush(self) -> None:
         """Write pending changes to the file."""
         self.values.flush()
@@ -87,15 +96,16 @@ class Progress:
     def __init__(self, folder: Path, rank: int = 0) -> None:
         self.folder, self.rank = folder, rank
 
-    def done(self) -> set[int]:
-        """Return the numbers of the finished blocks."""
-        lines = [line for path in self.folder.glob("done.*") for line in path.read_text().splitlines()]
-        return {int(line) for line in lines if line.isdigit()}
+    def done(self) -> dict[int, int]:
+        """Return the numbers of the finished blocks with the CRC-32 of what was written for each."""
+        lines = [line for path in self.folder.glob("done.*") for line in path.read_bytes().splitlines()]
+        pairs = [line.split() for line in lines]
+        return {int(pair[0]): int(pair[1]) for pair in pairs if len(pair) == 2 and all(word.isdigit() for word in pair)}
 
-    def add(self, block: int) -> None:
+    def add(self, block: int, crc: int) -> None:
         """Mark a block as finished; to be called after its arrays are written."""
         with (self.folder / f"done.{self.rank}").open("a") as file:
-            file.write(f"{block}\n")
+            file.write(f"{block} {crc}\n")
 
 
 def start_or_continue(folder: Path, plan: Mapping[str, object]) -> bool:
@@ -105,7 +115,7 @@ def start_or_continue(folder: Path, plan: Mapping[str, object]) -> bool:
     """
     path = folder / "plan.json"
     plain = json.loads(json.dumps(plan))
-    if path.exists() and json.loads(path.read_text()) == plain:
+    if read_json(path) == plain:
         return True
     for old in folder.glob("*"):
         old.unlink()
@@ -126,13 +136,15 @@ def read_gallery(folder: Path, layer: str) -> dict[str, np.ndarray]:
     Returns:
         The arrays of the layer's npz file and, if they were kept, ``projections`` [maps, k, c, h, w] and ``patches``
         [maps, k, 3, h, w].
+
+    Raises:
+        DamagedError: a file is not as it was written; the same command makes the gallery again.
     """
-    with np.load(folder / f"{layer}.npz") as file:
-        arrays = {name: file[name] for name in file.files}
+    arrays = read_arrays(folder / f"{layer}.npz")
     if "scales" in arrays:
-        fractions = np.load(folder / f"{layer}.projections.npy", mmap_mode="r")
+        fractions = read_array(folder / f"{layer}.projections.npy", "r")
         arrays["projections"] = fractions.astype(np.float32) * arrays["scales"][:, :, None, None, None]
-        arrays["patches"] = np.load(folder / f"{layer}.patches.npy", mmap_mode="r")
+        arrays["patches"] = read_array(folder / f"{layer}.patches.npy", "r")
     return arrays
 
 

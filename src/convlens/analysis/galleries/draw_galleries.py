@@ -1,5 +1,6 @@
 """A gallery from end to end: search, projections, controls, and the files that are written (paper, Fig 2)."""
 
+import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,13 +19,15 @@ from convlens.analysis.galleries.sheets import context_sheet, controls_sheet, ta
 from convlens.analysis.galleries.top_activations import ActivationSearch
 from convlens.analysis.galleries.top_k_metric import TopActivations
 from convlens.analysis.galleries.variants import OWN, ProjectionVariant, Projectors, make_projectors
-from convlens.errors import InputError
+from convlens.errors import DamagedError, InputError
 from convlens.figures.png import save_png
 from convlens.figures.top9 import top9_sheet
 from convlens.io.atomic import replacing
 from convlens.io.hashing import digest_named_arrays
+from convlens.nets.weights import read_checkpoint
 from convlens.ops.receptive_field import receptive_fields
 
+log = logging.getLogger(__name__)
 CONTROL_IMAGES = 64
 """Images that set the batch norm statistics of the randomized network."""
 
@@ -160,9 +163,13 @@ def _search(
         with replacing(path) as new:
             torch.save(search.state(), new)
 
-    if path.exists():
+    try:
         device = next((p.device for p in net.parameters()), torch.device("cpu"))
-        search.load(torch.load(path, weights_only=True, map_location=device))
+        search.load(read_checkpoint(path, device))
+    except FileNotFoundError:
+        pass
+    except DamagedError as error:
+        log.warning("%s: the images are searched again", error)
     loader = data.plain_dataloader(job.split, job.images, worker.world_size)
     search.run(loader, progress=worker.progress, checkpoint=save)
     save()
@@ -172,7 +179,9 @@ def _search(
 def _project(gallery: Gallery, projectors: Projectors, continued: bool, worker: _Worker) -> None:
     """Create the gallery's files, unless an interrupted attempt has created them, and project its units."""
     prepared = gallery.folder / "prepared"
-    if worker.rank == 0 and not (continued and prepared.exists()):
+    if worker.rank == 0 and not (continued and prepared.exists() and gallery.has_files()):
+        for path in gallery.folder.glob("done.*"):
+            path.unlink()
         gallery.create_files()
         prepared.touch()
     worker.barrier()

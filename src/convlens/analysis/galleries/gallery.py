@@ -4,7 +4,8 @@ Units are projected image by image: each image is read once, and all of its unit
 forward pass.
 """
 
-from collections.abc import Callable, Sequence
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from convlens.deconv.forward_cache import ForwardCache, cache_forward
 from convlens.deconv.project import FieldProjector
 from convlens.ops.layer_access import like_parameters
 
+log = logging.getLogger(__name__)
 MAX_PIXELS = 32 * 224**2
 """Default number of image pixels that are held at once: 32 images of 224 x 224."""
 PATCH_PADDING = 128
@@ -78,13 +80,25 @@ class Gallery:
 
     def create_files(self) -> None:
         """Create files of zeros for all projections and patches."""
+        for store, name, shape in self._files():
+            store.create(self.folder, name, shape)
+
+    def has_files(self) -> bool:
+        """Return whether all files are there, and none is cut short or of another shape."""
+        try:
+            return all(store(self.folder, name).values.shape == shape for store, name, shape in self._files())
+        except (OSError, ValueError, EOFError, SyntaxError):
+            return False
+
+    def _files(self) -> Iterator[tuple[type[Patches] | type[Projections], str, tuple[int, ...]]]:
+        """Yield the kind, the name and the shape of each array."""
         channels = image_at(self.dataset, 0).shape[0]
         for selected in self.selected:
             size, k = selected.field.size, selected.images.shape[1]
-            Patches.create(self.folder, f"{selected.layer}.patches", (len(selected.maps), k, 3, *size))
+            yield Patches, f"{selected.layer}.patches", (len(selected.maps), k, 3, *size)
             for variant in self.variants:
                 shape = (len(variant.rows(selected)), k, channels, *size)
-                Projections.create(self.folder, f"{selected.layer}.{variant.name}", shape)
+                yield Projections, f"{selected.layer}.{variant.name}", shape
 
     def patches(self, selected: SelectedUnits) -> Patches:
         """Return the image patches of a layer."""
@@ -118,7 +132,7 @@ class Gallery:
         """
         finished = Progress(self.folder, rank)
         blocks, done = self.blocks(), finished.done()
-        own = [number for number in range(rank, len(blocks), world_size) if number not in done]
+        own = [number for number in range(rank, len(blocks), world_size) if not self._is_done(number, blocks, done)]
         if not own:
             return
         if projectors is None:
@@ -128,8 +142,31 @@ class Gallery:
         with tqdm(desc="projections", unit="image", total=sum(len(blocks[n]) for n in own), disable=hidden) as bar:
             for number in own:
                 self._make_block(blocks[number], projectors)
-                finished.add(number)
+                finished.add(number, self._crc(blocks[number]))
                 bar.update(len(blocks[number]))
+
+    def _is_done(self, number: int, blocks: list[list[int]], done: Mapping[int, int]) -> bool:
+        """Return whether a block is finished and its values are as they were written."""
+        if number not in done:
+            return False
+        if self._crc(blocks[number]) == done[number]:
+            return True
+        log.warning("unfinished work in %s is damaged: a part of it is done again", self.folder)
+        return False
+
+    def _crc(self, indices: list[int]) -> int:
+        """Return the CRC-32 of the patches and projections of some images."""
+        crc = 0
+        for units in (_units_in(selected, indices) for selected in self.selected):
+            patches = self.patches(units.selected)
+            for place in units.places:
+                crc = patches.crc(*place, crc)
+            for variant in self.variants:
+                store = self.projections(units.selected, variant)
+                index_of = {row: index for index, row in enumerate(variant.rows(units.selected))}
+                for row, rank in units.places:
+                    crc = store.crc(index_of[row], rank, crc) if row in index_of else crc
+        return crc
 
     def _make_block(self, indices: list[int], projectors: Projectors) -> None:
         """Project the units of some images in all layers and variants and cut out their patches."""

@@ -17,7 +17,7 @@ from convlens.analysis.galleries.variants import OWN, ProjectionVariant
 from convlens.figures.image_grid import common_gain, signed_to_uint8, to_rgb
 from convlens.figures.map_rows import draw_box, rows_sheet
 from convlens.figures.text import ACCENT, number
-from convlens.io.arrays import write_arrays
+from convlens.io.arrays import seal, write_arrays
 from convlens.io.atomic import replacing
 
 TABLE_COLUMNS = ["layer", "map", "rank", "image", "label", "activation", "patch", "projection", "where"]
@@ -56,6 +56,7 @@ def write_layer_arrays(
         for work, final in ((f"{selected.layer}.{own.name}", "projections"), (f"{selected.layer}.patches", "patches")):
             with replacing(folder / f"{selected.layer}.{final}.npy") as link:
                 os.link(gallery.folder / f"{work}.npy", link)
+                seal(link)
     write_arrays(folder / f"{selected.layer}.npz", arrays)
 
 

@@ -4,10 +4,12 @@ import json
 import os
 from pathlib import Path
 from types import ModuleType
-from typing import Protocol, TypedDict, runtime_checkable
+from typing import NotRequired, Protocol, TypedDict, runtime_checkable
 from urllib.parse import urlparse
 
-from convlens.errors import InputError
+from convlens.data.shards.checks import INDEX_FILE, check_files, check_index, check_names
+from convlens.errors import DamagedError, InputError
+from convlens.io.arrays import file_crc
 from convlens.io.json_files import without_checksum
 
 FORMAT_VERSION = 2
@@ -23,6 +25,7 @@ class ShardMetadata(TypedDict):
         class_names: names of the classes.
         counts: number of images in each split.
         shards: size in bytes of each file of each split.
+        crc32: checksum of each file of each split; missing in shards of version 0.1.
         mean: mean image of the training images, 3 x size x size values.
     """
 
@@ -31,6 +34,7 @@ class ShardMetadata(TypedDict):
     class_names: list[str]
     counts: dict[str, int]
     shards: dict[str, dict[str, int]]
+    crc32: NotRequired[dict[str, dict[str, int]]]
     mean: list[float]
 
 
@@ -111,6 +115,8 @@ def read_metadata(root: str) -> ShardMetadata:
         if not isinstance(found, dict):
             raise ValueError(f"{METADATA_FILE} is damaged")
         metadata: ShardMetadata = without_checksum(Path(METADATA_FILE), found)  # type: ignore[assignment]
+    except DamagedError as error:
+        raise InputError(f"{root}: {error}: copy it again, or write the shards again") from None
     except (OSError, ValueError, KeyError) as error:
         raise InputError(
             f"{root} holds no shards ({error}): make some with task=write_shards task.output=DIR"
@@ -120,6 +126,7 @@ def read_metadata(root: str) -> ShardMetadata:
             f"{root} holds shards of version {version}, this convlens reads {FORMAT_VERSION}: write them again"
         )
     for split, sizes in metadata["shards"].items():
+        check_names(root, [split, *sizes])
         found = storage.sizes(split)
         if missing := sorted(set(sizes) - set(found)):
             raise InputError(
@@ -130,12 +137,23 @@ def read_metadata(root: str) -> ShardMetadata:
             raise InputError(
                 f"{root}/{split}/{name} has {found[name]} bytes, not {sizes[name]}: copy it again, or write it again"
             )
+        if sizes:
+            check_index(root, split, storage.read(f"{split}/{INDEX_FILE}"), sizes)
+    if isinstance(storage, FolderStorage):
+        written = (storage.folder / METADATA_FILE).stat().st_mtime
+        size = sum(sum(sizes.values()) for sizes in metadata["shards"].values())
+        check_files(storage.folder, written, metadata.get("crc32", {}), size)
     return metadata
+
+
+def file_crcs(folder: Path) -> dict[str, int]:
+    """Return the CRC-32 of each shard in a folder and of their index."""
+    return {name: file_crc(folder / name, size) for name, size in file_sizes(folder).items()}
 
 
 def file_sizes(folder: Path) -> dict[str, int]:
     """Return the size in bytes of the shards in a folder and of their index."""
-    files = [file for file in folder.glob("*") if file.suffix == ".bin" or file.name == "index.json"]
+    files = [file for file in folder.glob("*") if file.suffix == ".bin" or file.name == INDEX_FILE]
     return {file.name: file.stat().st_size for file in sorted(files)}
 
 

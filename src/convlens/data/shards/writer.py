@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Float
 
-from convlens.data.shards.metadata import FORMAT_VERSION, METADATA_FILE, file_sizes, import_litdata
+from convlens.data.shards.metadata import FORMAT_VERSION, METADATA_FILE, file_crcs, file_sizes, import_litdata
 from convlens.data.splits.image_index import ImageIndex
 from convlens.data.splits.split import Split
 from convlens.errors import InputError
@@ -95,6 +95,7 @@ def _write_all(
         "class_names": list(class_names),
         "counts": counts,
         "shards": {name: file_sizes(folder / name) for name in splits},
+        "crc32": {name: file_crcs(folder / name) for name in splits},
         "mean": mean_image(folder / "train", size).round(3).flatten().tolist(),
     }
     write_json(folder / METADATA_FILE, metadata)

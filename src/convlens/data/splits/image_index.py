@@ -13,6 +13,7 @@ from jaxtyping import Bool, Int64, UInt8
 
 from convlens.data import decode
 from convlens.data.decode import ResizeMode, UnreadableImageError, read_square
+from convlens.errors import InputError
 
 AnyIndex = TypeVar("AnyIndex", bound="ImageIndex")
 
@@ -82,6 +83,16 @@ class FileIndex(ImageIndex):
     """Image files below a root folder; a name is the path from there, with slashes."""
 
     root: Path
+
+    def __post_init__(self) -> None:
+        """Refuse names that lead out of the root.
+
+        Raises:
+            InputError: there is one, in a list of images for example.
+        """
+        for name in self.names:
+            if name.startswith("/") or (".." in name and ".." in name.split("/")):
+                raise InputError(f"{self.title}: {name} leads out of {self.root}: give paths below it")
 
     @property
     def decode_version(self) -> str:

@@ -18,7 +18,8 @@ from torch.nn import functional as F
 
 from convlens.errors import InputError
 from convlens.ops.tensor_repr import summary
-from convlens.transfer.probes.design import DesignMatrix, Primal
+from convlens.transfer.probes.active_set import duality_gap, lawson_hanson
+from convlens.transfer.probes.design import DesignMatrix, Dual, Primal
 from convlens.transfer.probes.gram import column_blocks
 from convlens.transfer.probes.losses import Loss, Sigmoid, Softmax, SquaredHinge
 from convlens.transfer.probes.newton import Minimum, minimize
@@ -29,6 +30,8 @@ log = logging.getLogger(__name__)
 TOLERANCE = 1e-4
 """Default of the largest Newton decrement, as a share of the objective or of its decrease from weights of 0."""
 
+HINGE_STEPS = 30
+"""Newton steps of an SVM in the dual, before Lawson and Hanson's method."""
 PATH = (4096, 1024, 256, 64, 16, 4)
 """A fit that ends too early is reached through fits whose ``C`` is smaller by these factors."""
 UNSOLVED = 1e-3
@@ -62,7 +65,9 @@ class LinearProbe:
             probe was fitted to a `Dual` design matrix, to the training images.
         objective: minimum of the objective.
         steps: number of Newton steps.
-        newton_decrement: decrease that another step would have promised, as a share of the objective.
+        newton_decrement: decrease that another step would have promised, as a share of the objective or, if that is
+            less, of its decrease from weights of 0; of an SVM in the dual its duality gap, the most that is to be
+            gained.
     """
 
     weights: Float[Tensor, "d_and_1 classes"]
@@ -105,9 +110,9 @@ def fit_probe(
         targets: class probabilities for softmax; else 1, -1, and 0 where an image is ignored.
         C: weight of the losses relative to the penalty on the weights.
         start: a fit to start from, such as that with another ``C``; ignored if the fit is done in the dual of features.
-        tolerance: largest Newton decrement, as a share of the objective or, if that is less, of its decrease from
-            weights of 0. A fit that ends far from it is continued in double precision; a warning is logged if that does
-            not help.
+        tolerance: largest Newton decrement (of an SVM in the dual, duality gap), as a share of the objective or, if
+            that is less, of its decrease from weights of 0. A fit that ends far from it is continued in double
+            precision; a warning is logged if that does not help.
 
     Raises:
         InputError: the probe is unknown, ``C`` is not above 0, softmax has only one class, or the features do not match
@@ -130,7 +135,7 @@ def fit_probe(
     objective, found = _minimize(probe, design, targets, C, weights, tolerance)
     if found.newton_decrement > max(UNSOLVED, tolerance):
         log.warning(
-            "%s with C = %g is not converged after %d steps: the Newton decrement is %.2g of the objective",
+            "%s with C = %g is not converged after %d steps: it may be %.2g of the objective above its minimum",
             probe,
             C,
             found.steps,
@@ -143,6 +148,8 @@ def _minimize(
     probe: str, design: DesignMatrix, targets: Tensor, C: float, weights: Tensor | None, tolerance: float
 ) -> tuple[Objective, Minimum]:
     """Minimize from starting weights; where that ends early, in double precision, then from a smaller ``C``."""
+    if probe == "svm" and isinstance(design, Dual):
+        return _minimize_hinge(design, targets, C, weights, tolerance)
     objective = Objective(LOSSES[probe], design, targets, C)
     found = minimize(objective, objective.start(weights), tolerance)
     if found.newton_decrement > max(UNSOLVED, tolerance) and design.precision != torch.float64:
@@ -158,6 +165,26 @@ def _minimize(
         again = minimize(objective, point, tolerance)
         found = again if again.newton_decrement < found.newton_decrement else found
     return objective, found
+
+
+def _minimize_hinge(
+    design: DesignMatrix, targets: Tensor, C: float, weights: Tensor | None, tolerance: float
+) -> tuple[Objective, Minimum]:
+    """Minimize an SVM in the dual; classes whose duality gap stays large by Lawson and Hanson's method."""
+    objective = Objective(LOSSES["svm"], design, targets, C)
+    point, steps, _ = minimize(objective, objective.start(weights), tolerance, HINGE_STEPS)
+    gaps = duality_gap(objective.matrix, point.weights[:-1], point.scores, objective.targets, C)
+    if (unsolved := (~(gaps <= max(UNSOLVED, tolerance))).nonzero()[:, 0]).numel():
+        objective = Objective(LOSSES["svm"], design.in_double, targets, C)
+        signs, coefficients = objective.targets, point.weights.double()
+        active = (signs * point.scores < 1) & (signs != 0)
+        longest = 0
+        for column in unsolved.split(1):
+            found = lawson_hanson(objective.matrix, signs[:, column], active[:, column], C, tolerance)
+            coefficients[:-1, column], gaps[column] = found.coefficients, found.gap
+            longest = max(longest, found.steps)
+        point, steps = objective.at(coefficients), steps + longest
+    return objective, Minimum(point, steps, float(gaps.max()))
 
 
 def _checked(probe: str, features: Tensor | DesignMatrix, targets: Tensor, C: float) -> DesignMatrix:

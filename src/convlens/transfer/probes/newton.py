@@ -86,7 +86,7 @@ class Minimum(NamedTuple):
     newton_decrement: float
 
 
-def minimize(problem: Convex, point: Point, tolerance: float) -> Minimum:
+def minimize(problem: Convex, point: Point, tolerance: float, max_steps: int | None = None) -> Minimum:
     """Minimize all problems from a starting point.
 
     Stops when the Newton decrement of every problem is at most ``tolerance``, with a finely solved step unless the
@@ -96,10 +96,12 @@ def minimize(problem: Convex, point: Point, tolerance: float) -> Minimum:
         problem: the objective.
         point: starting weights.
         tolerance: largest Newton decrement, see `Minimum`.
+        max_steps: largest number of steps; ``MAX_STEPS`` if not given.
     """
     value, decrement = problem.value(point), float("inf")
     zero = problem.value(Point(torch.zeros_like(point.weights), torch.zeros_like(point.scores)))
-    for step in range(MAX_STEPS):
+    max_steps = MAX_STEPS if max_steps is None else max_steps
+    for step in range(max_steps):
         gradient = problem.gradient(point)
         scale = torch.minimum(value, torch.maximum(zero - value, RESOLUTION * value))
         scale = scale.clamp_min(torch.finfo(value.dtype).tiny)
@@ -118,7 +120,7 @@ def minimize(problem: Convex, point: Point, tolerance: float) -> Minimum:
         if not length.any():
             return Minimum(point, step, decrement)
         point, value = point.moved(length, change), torch.minimum(new, value)
-    return Minimum(point, MAX_STEPS, decrement)
+    return Minimum(point, max_steps, decrement)
 
 
 def _line_search(problem: Convex, point: Point, change: Point, value: Tensor, slope: Tensor) -> tuple[Tensor, Tensor]:

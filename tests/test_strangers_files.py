@@ -1,0 +1,253 @@
+"""Files of somebody else, one of each kind that is read, with a payload: it never runs, and the file is refused."""
+
+import io
+import json
+import os
+import pickle
+import shutil
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import nn
+
+from convlens.analysis.galleries.array_store import read_gallery
+from convlens.data import ShardedData
+from convlens.data.cache.store import cache_images
+from convlens.data.shards import writer
+from convlens.data.splits.image_index import FileIndex
+from convlens.data.splits.split import Split
+from convlens.data.validate import mean_image
+from convlens.errors import InputError
+from convlens.io.json_files import load_json, write_json
+from convlens.nets.weights import load_weights
+from convlens.report.load import read_run
+from convlens.runs.mended_checkpoints import mend_checkpoints
+from convlens.runs.predictions import read_predictions, read_probabilities
+from convlens.runs.trust import trusted_config
+from convlens.transfer.feature_store import FeatureStore
+
+RAN = "ran"
+"""The folder that a payload makes."""
+
+
+def pictures(folder: Path, count: int) -> list[str]:
+    """Write images into a folder and return their names."""
+    folder.mkdir()
+    for number in range(count):
+        Image.new("RGB", (12, 12), (number, 0, 0)).save(folder / f"{number}.png")
+    return [f"{number}.png" for number in range(count)]
+
+
+class Payload:
+    """An object whose unpickling makes a folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.target = str(folder / RAN)
+
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return os.mkdir, (self.target,)
+
+
+@pytest.fixture
+def payload(tmp_path):
+    yield Payload(tmp_path)
+    assert not (tmp_path / RAN).exists()
+
+
+def objects(payload: Payload) -> np.ndarray:
+    return np.array([payload], dtype=object)
+
+
+def checkpoint(path: Path, payload: Payload) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    torch.save({"state_dict": {"net.weight": payload}}, path)
+
+
+def old_checkpoint(path: Path, payload: Payload) -> None:
+    path.write_bytes(pickle.dumps(payload))
+
+
+def arrays(path: Path, payload: Payload, *names: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    np.savez(path, **dict.fromkeys(names, objects(payload)))
+
+
+READERS: dict[str, Callable[[Path, Payload], object]] = {
+    "weights": lambda at, p: (checkpoint(at / "a.ckpt", p), load_weights(nn.Linear(1, 1), at / "a.ckpt")),
+    "weights of an old format": lambda at, p: (old_checkpoint(at / "a.pth", p), load_weights(nn.ReLU(), at / "a.pth")),
+    "mean image": lambda at, p: (np.save(at / "mean.npy", objects(p)), mean_image(str(at / "mean.npy"), 4)),
+    "predictions": lambda at, p: (
+        arrays(at / "results/test/predictions.npz", p, "images", "labels", "top5"),
+        read_predictions(at),
+    ),
+    "probabilities": lambda at, p: (
+        arrays(at / "results/test/probabilities.npz", p, "probabilities"),
+        read_probabilities(at),
+    ),
+    "gallery": lambda at, p: (arrays(at / "conv1.npz", p, "maps"), read_gallery(at, "conv1")),
+}
+
+
+def test_the_payload_would_run(tmp_path):
+    pickle.loads(pickle.dumps(Payload(tmp_path)))
+    assert (tmp_path / RAN).exists()
+
+
+@pytest.mark.parametrize("name", READERS)
+def test_a_payload_is_refused(name, tmp_path, payload):
+    with pytest.raises(InputError):
+        READERS[name](tmp_path, payload)
+
+
+def test_a_run_with_a_payload_for_its_checkpoint_starts_anew(tmp_path, payload):
+    checkpoint(tmp_path / "checkpoints" / "last.ckpt", payload)
+    mend_checkpoints(tmp_path)
+    assert not (tmp_path / "checkpoints" / "last.ckpt").exists()
+
+
+def test_a_cache_with_a_payload_is_built_again(tmp_path, payload):
+    names = pictures(tmp_path / "images", 3)
+    index = FileIndex("test", names, np.zeros(3, np.int64), tmp_path / "images")
+    folder = cache_images(index, 8, tmp_path / "cache").folder
+    with (folder / "images.npy").open("wb") as file:
+        np.save(file, objects(payload))
+    assert np.load(cache_images(index, 8, tmp_path / "cache").pixels_path).shape == (3, 3, 8, 8)
+
+
+def test_features_with_a_payload_are_extracted_again(tmp_path, payload):
+    store = FeatureStore(tmp_path / "f", {"of": "this"}, 2)
+    store.put(0, {"last": torch.ones(2, 3)})
+    np.save(tmp_path / "f" / "last.npy", objects(payload))
+    assert FeatureStore(tmp_path / "f", {"of": "this"}, 2).done("last") == 0
+
+
+def test_a_link_of_features_is_not_written_through(tmp_path):
+    store = FeatureStore(tmp_path / "f", {"of": "this"}, 2)
+    store.put(0, {"last": torch.ones(1, 3)})
+    (tmp_path / "f" / "last.npy").rename(tmp_path / "users.npy")
+    before = (tmp_path / "users.npy").read_bytes()
+    (tmp_path / "f" / "last.npy").symlink_to(tmp_path / "users.npy")
+    with pytest.raises(InputError, match="is a link out of"):
+        FeatureStore(tmp_path / "f", {"of": "this"}, 2).put(1, {"last": torch.zeros(1, 3)})
+    assert (tmp_path / "users.npy").read_bytes() == before
+
+
+@pytest.mark.parametrize("name", ["../secret.png", "/etc/passwd", "a/../../secret.png"])
+def test_a_list_of_images_names_none_outside_of_its_folder(name, tmp_path):
+    with pytest.raises(InputError, match=f"test: {name} leads out of .*: give paths below it"):
+        FileIndex("test", ["a.png", name], np.zeros(2, np.int64), tmp_path)
+
+
+# ---- shards -----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def shards(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("shards")
+    names = pictures(folder / "images", 6)
+    index = FileIndex("test", names, np.arange(6) % 2, folder / "images")
+    split = Split(index, np.arange(6))
+    writer.write_shards({"train": split}, ["a", "b"], folder / "s", size=8, shard_bytes="1MB", workers=1)
+    return folder / "s"
+
+
+def rewrite_index(shards: Path, edit: Callable[[dict[str, object]], object]) -> None:
+    """Change the index of a split as a stranger would, who brings sizes and checksums in line."""
+    path = shards / "train" / "index.json"
+    index = json.loads(path.read_text())
+    edit(index)
+    path.write_text(json.dumps(index))
+    about = load_json(shards / "about.json")
+    about["shards"]["train"]["index.json"] = path.stat().st_size
+    del about["crc32"]
+    write_json(shards / "about.json", about)
+
+
+EDITS: dict[str, Callable[[dict], object]] = {
+    "pickled values": lambda index: index["config"].update(data_format=["pickle", "int", "int"]),
+    "another class": lambda index: index["config"].update(
+        data_spec=index["config"]["data_spec"].replace("builtins.dict", "collections.OrderedDict")
+    ),
+    "compressed": lambda index: index["config"].update(compression="zstd"),
+    "a file outside": lambda index: index["chunks"][0].update(filename="../../secret.bin"),
+    "no chunks": lambda index: index.pop("chunks"),
+}
+
+
+@pytest.mark.parametrize("name", EDITS)
+def test_an_index_of_shards_that_is_not_ours_is_refused(name, shards, tmp_path):
+    shutil.copytree(shards, tmp_path / "s")
+    assert ShardedData(str(tmp_path / "s"), image_size=8).class_names == ("a", "b")
+    rewrite_index(tmp_path / "s", EDITS[name])
+    with pytest.raises(
+        InputError, match=r"index.json is (not as convlens writes it|damaged).*: write the shards again"
+    ):
+        ShardedData(str(tmp_path / "s"), image_size=8).class_names  # noqa: B018
+
+
+def test_metadata_of_shards_name_no_file_outside(shards, tmp_path):
+    shutil.copytree(shards, tmp_path / "s")
+    about = load_json(tmp_path / "s" / "about.json")
+    about["shards"]["train"]["../../secret"] = 3
+    write_json(tmp_path / "s" / "about.json", about)
+    with pytest.raises(InputError, match=r"with a file named '../../secret'"):
+        ShardedData(str(tmp_path / "s"), image_size=8).class_names  # noqa: B018
+
+
+def test_a_shard_that_is_a_link_out_is_refused(shards, tmp_path):
+    shutil.copytree(shards, tmp_path / "s")
+    shard = next((tmp_path / "s" / "train").glob("*.bin"))
+    shard.rename(tmp_path / "secret.bin")
+    shard.symlink_to(tmp_path / "secret.bin")
+    with pytest.raises(InputError, match=r"is a link out of .*: copy the file"):
+        ShardedData(str(tmp_path / "s"), image_size=8).class_names  # noqa: B018
+
+
+# ---- runs -------------------------------------------------------------------------------------------------------
+
+
+def test_a_link_out_of_a_run_is_followed_only_if_trusted(tmp_path):
+    (tmp_path / "secret").mkdir()
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / "config.yaml").write_text("seed: 1\nmodel: {}\ndata: {}\n")
+    assert trusted_config(run, trust=False).seed == 1
+    (run / "results").symlink_to(tmp_path / "secret")
+    with pytest.raises(InputError, match=r"run/results is a link out of somebody else's run: .* trust=true"):
+        trusted_config(run, trust=False)
+    assert trusted_config(run, trust=True).seed == 1
+
+
+@pytest.mark.parametrize("text", ["seed: ${nosuch}\n", "seed: ${seed}\n", "seed: ${a}\na: ${seed}\n"])
+def test_a_configuration_that_cannot_be_resolved_is_one_line(text, tmp_path):
+    (tmp_path / "config.yaml").write_text(text)
+    with pytest.raises(InputError, match=r"config.yaml cannot be resolved \(") as caught:
+        trusted_config(tmp_path, trust=False)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_report_shows_nothing_that_a_link_leads_to(tmp_path):
+    (tmp_path / "secret").write_text("password: 1234\n")
+    run = tmp_path / "run"
+    run.mkdir()
+    write_json(run / "run.json", {"task": "train", "name": "a"})
+    (run / "config.yaml").symlink_to(tmp_path / "secret")
+    problems: list[str] = []
+    assert read_run(run, problems).config == ""
+    assert any("config.yaml: a link out of its run directory" in problem for problem in problems)
+
+
+def test_predictions_are_not_read_through_a_link(tmp_path):
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w"):
+        pass
+    (tmp_path / "secret.npz").write_bytes(content.getvalue())
+    (tmp_path / "run/results/test").mkdir(parents=True)
+    (tmp_path / "run/results/test/predictions.npz").symlink_to(tmp_path / "secret.npz")
+    with pytest.raises(InputError, match="is a link out of"):
+        read_predictions(tmp_path / "run")
