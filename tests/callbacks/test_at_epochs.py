@@ -120,7 +120,7 @@ def test_drawing_callbacks_say_that_they_need_the_data_module():
 
 
 def test_filter_health_is_of_every_epoch_unless_some_are_chosen():
-    assert FilterHealthLog().epochs(trainer(4)) == [1, 2, 3, 4]
+    assert list(FilterHealthLog().epochs(trainer(4))) == [1, 2, 3, 4]
     assert FilterHealthLog([2]).epochs(trainer(4)) == [2]
     assert FilterHealthLog([]).epochs(trainer(4)) == []
 

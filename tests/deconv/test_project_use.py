@@ -168,7 +168,7 @@ MISTAKES = [
     (("conv2", [(0, 0, 6, 0)]), {}, r"y 6 is outside 0\.\.5"),
     (("conv2", [(0, 0, 0, -1)]), {}, r"x -1 is outside 0\.\.6"),
     ((None, [(0, 3)]), {}, r"unit \(0, 3\) of the network's output: unit 3 is outside 0\.\.2"),
-    (("conv2", UNITS), {"signal": "two"}, r"signal='two' is unknown: choose activation .* or one"),
+    (("conv2", UNITS), {"signal": "two"}, r"signal='two' is unknown: choose activation, one"),
 ]
 
 

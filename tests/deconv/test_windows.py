@@ -224,8 +224,9 @@ def test_units_that_see_padding_alone_do_not_keep_the_others_from_their_windows(
 
 def test_an_activation_that_is_not_finite_is_an_error():
     net = nn.Sequential(nn.Conv2d(3, 2, 3), nn.ReLU())
+    nn.init.constant_(net[0].weight, torch.nan)
     with pytest.raises(InputError, match="layer '1' has an activation that is NaN or infinite: has the network"):
-        project(net, torch.full((1, 3, 9, 9), torch.nan), "1", [(0, 0, 2, 2)])
+        project(net, torch.zeros(1, 3, 9, 9), "1", [(0, 0, 2, 2)])
 
 
 def test_images_of_another_size_are_refused_by_a_projector():

@@ -86,7 +86,7 @@ def test_bad_input_is_refused(net):
         extract_features(net, [], ["first"])
     with pytest.raises(InputError, match="pool_size=0"):
         extract_features(net, loader(), ["first"], pool_size=0)
-    with pytest.raises(InputError, match="pooling='sum': choose one of average, max"):
+    with pytest.raises(InputError, match="pooling='sum' is unknown: choose average, max"):
         extract_features(net, loader(), ["first"], pooling="sum")
 
 

@@ -31,7 +31,7 @@ class AtEpochs(L.Callback):
     def __init__(self, epochs: Sequence[int] | None = None) -> None:
         self.chosen = None if epochs is None else sorted(set(epochs))
 
-    def epochs(self, trainer: L.Trainer) -> list[int]:
+    def epochs(self, trainer: L.Trainer) -> Sequence[int]:
         """Return the epochs of this run at which the callback acts.
 
         Raises:

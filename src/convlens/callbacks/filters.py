@@ -35,10 +35,10 @@ class FilterHealthLog(AtEpochs):
     def __init__(self, epochs: Sequence[int] | None = None) -> None:
         super().__init__(epochs)
 
-    def epochs(self, trainer: L.Trainer) -> list[int]:
+    def epochs(self, trainer: L.Trainer) -> Sequence[int]:
         """Return the chosen epochs, or all: computing these numbers takes no time."""
         if self.chosen is None:
-            return list(range(1, (trainer.max_epochs or 1) + 1))
+            return range(1, (trainer.max_epochs or 1) + 1)
         return super().epochs(trainer)
 
     def act(self, trainer: L.Trainer, pl_module: L.LightningModule, epoch: int) -> None:

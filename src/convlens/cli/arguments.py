@@ -14,6 +14,36 @@ VALUE_FLAGS = (
 )
 
 
+FLAGS: dict[str, tuple[str, ...]] = {
+    **dict.fromkeys((*HELP, "--hydra-help", "--version", "--resolve", "--run", "-r", "--multirun", "-m"), ()),
+    **dict.fromkeys(("--shell-completion", "-sc", "--experimental-rerun", *VALUE_FLAGS), ()),
+    **dict.fromkeys(("--cfg", "-c"), ("job", "hydra", "all")),
+    **dict.fromkeys(("--info", "-i"), ("all", "config", "defaults", "defaults-tree", "plugins", "searchpath")),
+}
+"""What begins with a dash in a command of Hydra, with the values that it may have where these are known."""
+
+
+def check_flags(arguments: Sequence[str]) -> None:
+    """Check what begins with a dash, of which Hydra would complain over many lines.
+
+    Raises:
+        InputError: there is no such flag, or it lacks its value or has another one.
+    """
+    for place, argument in enumerate(arguments):
+        flag, equals, value = argument.partition("=")
+        before = arguments[place - 1] if place else ""
+        if not argument.startswith("-") or before in VALUE_FLAGS:
+            continue
+        if flag not in FLAGS:
+            near = difflib.get_close_matches(flag, FLAGS, 1)
+            raise InputError(f"{argument} is no flag: {f'did you mean {near[0]}? ' if near else ''}see convlens --help")
+        value = value if equals else "".join(arguments[place + 1 : place + 2])
+        if flag in VALUE_FLAGS and flag not in ("--info", "-i") and not value:
+            raise InputError(f"{flag} lacks its value: see convlens --help")
+        if FLAGS[flag] and value not in FLAGS[flag] and (equals or flag in ("--cfg", "-c")):
+            raise InputError(f"{flag} {value}: choose one of {', '.join(FLAGS[flag])}")
+
+
 def with_task(arguments: Sequence[str]) -> list[str]:
     """Return the arguments with the short form ``convlens occlude`` written as ``convlens task=occlude``.
 

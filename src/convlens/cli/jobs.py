@@ -12,6 +12,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.errors import InstantiationException
 from hydra.types import RunMode
 from omegaconf import DictConfig
+from omegaconf.errors import OmegaConfBaseException
 
 from convlens.cli.outcomes import DONE, ELSEWHERE, FAILED, REFUSED, SKIPPED, Outcome, objective
 from convlens.cli.sweep_jobs import needs_own_command, run_alone
@@ -52,7 +53,7 @@ def job(cfg: DictConfig) -> Outcome:
         by_key = isinstance(stop, KeyboardInterrupt) or isinstance(stop.__context__, KeyboardInterrupt)
         raise SystemExit(INTERRUPTED if by_key else TERMINATED) from None
     except Exception as error:
-        refused = isinstance(error, InputError)
+        refused = isinstance(error, InputError | OmegaConfBaseException)  # the command line says both in one line
         if refused:
             _remove_empty(run_dir, Path(cfg.output_root).resolve())
         if not sweep:

@@ -15,13 +15,13 @@ import hydra
 from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 
-from convlens.cli.arguments import help_asked, with_task
+from convlens.cli.arguments import check_flags, help_asked, with_task
 from convlens.cli.jobs import job
 from convlens.cli.outcomes import finish_sweep
 from convlens.cli.sweep_callback import sweeps_folder
 from convlens.errors import InputError
 from convlens.runs.compose import conf_dir, groups
-from convlens.runs.config_errors import explain, unstarted
+from convlens.runs.config_errors import NO_OPTION, explain, unstarted
 
 FULL_ERROR = "HYDRA_FULL_ERROR"
 """The variable of the environment that asks Hydra for tracebacks."""
@@ -36,6 +36,7 @@ def main() -> None:
     traceback_asked = os.environ.get(FULL_ERROR) == "1"
     arguments = sys.argv[1:]
     try:
+        check_flags(arguments)
         arguments = with_task(arguments)
         if task := help_asked(arguments):
             from convlens.cli.task_help import task_help
@@ -83,7 +84,7 @@ def _message(error: Exception, arguments: Sequence[str]) -> str:
     """Return one line for an error that the user can mend; empty for another one."""
     if isinstance(error, InputError):
         return str(error)
-    if isinstance(error, HydraException | OmegaConfBaseException):
+    if isinstance(error, HydraException | OmegaConfBaseException) or str(error).startswith(NO_OPTION):
         return explain(error, arguments, groups())
     if isinstance(error, OSError) and error.filename:
         return f"cannot write to {error.filename} ({error.strerror}): choose another run_dir"

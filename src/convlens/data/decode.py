@@ -36,10 +36,14 @@ def read_square(path: Path, size: int, resize_mode: ResizeMode = "crop") -> UInt
         UnreadableImageError: the file cannot be decoded, for any reason.
     """
     try:
+        if not path.is_file() and path.exists():  # a pipe would be waited for, a device never ends
+            raise UnreadableImageError("a folder" if path.is_dir() else "no regular file")
         with Image.open(path) as image:
             image.draft(None, (2 * size, 2 * size))
             ImageOps.exif_transpose(image, in_place=True)
             return square(image, size, resize_mode)
+    except UnreadableImageError:
+        raise
     except UnidentifiedImageError:
         raise UnreadableImageError("not an image" if path.stat().st_size else "empty file") from None
     except OSError as error:

@@ -1,5 +1,6 @@
 """Checks of configuration values of data modules, each with a one-line error."""
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -9,6 +10,10 @@ from torch import Tensor
 
 from convlens.errors import InputError
 from convlens.io.arrays import read_array
+
+LARGEST_SIDE = 2**14
+"""Pixels; an image of this side takes a gigabyte of memory in each of several steps."""
+MOST_WORKERS = 1024
 
 
 def channels(name: str, value: float | Sequence[float] | str) -> Float[Tensor, "3"]:
@@ -41,8 +46,10 @@ def mean_image(mean: float | Sequence[float] | str, size: int) -> Float[Tensor, 
         return channels("mean", mean)[:, None, None].expand(3, size, size).contiguous()
     path = Path(mean).expanduser()
     try:
+        if path.exists() and not path.is_file():
+            raise OSError("it is no regular file")  # a pipe would be waited for
         found = torch.from_numpy(read_array(path)).float()
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, TypeError) as error:
         raise InputError(f"data.mean is {path}, which cannot be read ({error}): give an npy file") from None
     if found.shape != (3, size, size):
         raise InputError(f"data.mean is {path} with {list(found.shape)} values: give a mean image of {[3, size, size]}")
@@ -59,14 +66,16 @@ def check_choice(name: str, value: object, choices: tuple[object, ...]) -> None:
         raise InputError(f"data.{name} is {value!r}: choose one of {', '.join(map(str, choices))}")
 
 
-def check_least(name: str, value: int, least: int) -> None:
-    """Check that a number is large enough.
+def check_range(name: str, value: int, least: int, most: float = math.inf) -> None:
+    """Check that a number is large enough, and not too large.
 
     Raises:
-        InputError: it is below ``least``.
+        InputError: it is below ``least`` or above ``most``.
     """
     if value < least:
         raise InputError(f"data.{name} is {value}: give at least {least}")
+    if value > most:
+        raise InputError(f"data.{name} is {value}: give at most {most}")
 
 
 def check_numbers(
@@ -77,12 +86,12 @@ def check_numbers(
     Raises:
         InputError: one is out of range.
     """
-    check_least("image_size", image_size, 1)
-    check_least("batch_size", batch_size, 1)
-    check_least("num_workers", num_workers, 0)
+    check_range("image_size", image_size, 1, LARGEST_SIDE)
+    check_range("batch_size", batch_size, 1)
+    check_range("num_workers", num_workers, 0, MOST_WORKERS)
     if limit is not None:
-        check_least("limit", limit, 1)
+        check_range("limit", limit, 1)
     if stored_size is not None:
-        check_least("stored_size", stored_size, image_size)
+        check_range("stored_size", stored_size, image_size, LARGEST_SIDE)
     if not 0 <= val_share < 1:
         raise InputError(f"data.val_share is {val_share}: give a share from 0 to below 1")

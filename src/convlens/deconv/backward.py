@@ -5,16 +5,18 @@ from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import get_args
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from convlens.deconv.forward_cache import ForwardCache, cache_forward
-from convlens.deconv.rules import BackwardRules, LrnRule, Rule, Unpool
+from convlens.deconv.rules import BackwardRules, LrnRule, Rule, Signal, Unpool
 from convlens.deconv.window_batching import group_units
 from convlens.deconv.window_forward import WindowForward
-from convlens.errors import InputError, NoReLUError
+from convlens.errors import NoReLUError
+from convlens.ops.input_checks import check_activations, check_choice, check_count
 from convlens.ops.layer_access import check_outputs, evaluating, forward_to
 from convlens.ops.log_once import log_once
 from convlens.ops.op_table import Pair
@@ -84,10 +86,8 @@ class Projector:
         checked = BackwardRules("gradient")
         with checked:
             shape = check_outputs(net, images, [layer])[layer]
-        if signal not in ("activation", "one"):
-            raise InputError(f"signal={signal!r} is unknown: choose activation (the paper's) or one")
-        if batch_size < 1:
-            raise InputError(f"batch_size={batch_size}: give at least 1")
+        check_choice("signal", signal, get_args(Signal))
+        batch_size = check_count("batch_size", batch_size)
         lrn = lrn or ("adjoint" if rule == "gradient" else "identity")
         BackwardRules(rule, unpool, lrn)
         field = None
@@ -205,10 +205,7 @@ class Projector:
     def _signal_at(self, output: Tensor, at: tuple[Tensor, ...]) -> Tensor:
         """Return the backward signal at the layer: zero except at the units."""
         signal = torch.zeros_like(output)
-        values = output.detach()[at]
-        if not bool(values.isfinite().all()):
-            where = f"layer {self.layer!r}" if self.layer else "the network's output"
-            raise InputError(f"{where} has an activation that is NaN or infinite: has the network diverged?")
+        values = check_activations(output.detach()[at], self.layer)
         signal[at] = values if self.signal == "activation" else 1.0
         return signal
 

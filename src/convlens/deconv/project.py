@@ -11,8 +11,8 @@ from convlens.deconv.backward import Projector, backward_mode
 from convlens.deconv.forward_cache import ForwardCache
 from convlens.deconv.rules import LrnRule, Rule, Signal, Unpool
 from convlens.deconv.units import Units, as_unit_tensor
-from convlens.errors import InputError
-from convlens.ops.layer_access import like_parameters
+from convlens.ops.input_checks import check_same_size
+from convlens.ops.layer_access import network_input
 from convlens.ops.receptive_field import traced_fields
 
 
@@ -69,7 +69,7 @@ def project(
     if seed is not None:
         warnings.warn("project(seed=...) is deprecated: use signal=...", DeprecationWarning, stacklevel=2)
         signal = seed
-    images = like_parameters(net, images)
+    images = network_input(net, images)
     projector = Projector.from_images(net, images, layer, rule, signal, unpool, lrn, batch_size)
     numbers = as_unit_tensor(units, len(images), projector.shape, layer)
     with backward_mode(net):
@@ -114,7 +114,7 @@ class FieldProjector:
         lrn: LrnRule | None = None,
         batch_size: int = 8,
     ) -> None:
-        images = like_parameters(net, images)
+        images = network_input(net, images)
         self.net, self.layer, self.image_shape = net, layer, images.shape[1:]
         self._projector = Projector.from_images(net, images, layer, rule, signal, unpool, lrn, batch_size)
         # With unpool="overwrite" the computed window exceeds the receptive field.
@@ -142,9 +142,8 @@ class FieldProjector:
         Raises:
             InputError: the images have another size than those that were checked, or a unit is out of range.
         """
-        images = like_parameters(self.net, images)
-        if images.shape[1:] != self.image_shape:
-            raise InputError(f"images of shape {list(images.shape[1:])} after {list(self.image_shape)}: give one size")
+        images = network_input(self.net, images)
+        check_same_size(images.shape[1:], self.image_shape)
         numbers = as_unit_tensor(units, len(images), self._projector.shape, self.layer)
         positions = numbers[:, 2:].tolist()
         with backward_mode(self.net):

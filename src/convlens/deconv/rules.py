@@ -14,8 +14,8 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
-from convlens.errors import InputError
 from convlens.nets.lrn import lrn
+from convlens.ops.input_checks import check_choice
 from convlens.ops.op_table import Args, Kwargs, arguments
 
 Rule = Literal["deconvnet", "gradient", "guided"]
@@ -135,8 +135,7 @@ class BackwardRules(TorchFunctionMode):
     def __init__(self, rule: Rule = "deconvnet", unpool: Unpool = "sum", lrn: LrnRule = "identity") -> None:
         super().__init__()
         for name, value, choices in (("rule", rule, Rule), ("unpool", unpool, Unpool), ("lrn", lrn, LrnRule)):
-            if value not in get_args(choices):
-                raise InputError(f"{name}={value!r} is unknown: choose {', '.join(get_args(choices))}")
+            check_choice(name, value, get_args(choices))
         self.rule, self.unpool, self.lrn = rule, unpool, lrn
         self.rectified = 0
         self.others: Counter[str] = Counter()

@@ -10,6 +10,7 @@ from jaxtyping import Int
 from torch import Tensor
 
 from convlens.errors import InputError
+from convlens.ops.input_checks import shown
 
 Units = Tensor | np.ndarray | Sequence[Sequence[SupportsIndex] | Tensor | np.ndarray]
 """Units (image, map, y, x) of feature maps or (image, unit) of vectors: an array, a tensor, or a sequence of them."""
@@ -32,13 +33,13 @@ def as_unit_tensor(units: Units, num_images: int, shape: Sequence[int], layer: s
     expected = f"give ({', '.join(names)})"
     listed = _listed(units)
     if listed is None:
-        raise InputError(f"units={units!r} of {where}: {expected} for each unit")
+        raise InputError(f"units={shown(units)} of {where}: {expected} for each unit")
     rows = []
     for unit in listed:
         values = _integers(unit)
         if values is None or len(values) != len(names):
             items = _listed(unit)
-            raise InputError(f"unit {unit if items is None else tuple(items)} of {where}: {expected}")
+            raise InputError(f"unit {shown(unit if items is None else tuple(items))} of {where}: {expected}")
         for value, limit, name in zip(values, (num_images, *shape), names, strict=True):
             if not 0 <= value < limit:
                 raise InputError(f"unit {tuple(values)} of {where}: {name} {value} is outside 0..{limit - 1}")

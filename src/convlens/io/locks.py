@@ -1,6 +1,7 @@
 """Locks between processes: on a file, and on a directory in which one process works."""
 
 import contextlib
+import errno
 import logging
 import os
 import socket
@@ -34,6 +35,8 @@ def file_lock(path: Path, activity: str) -> Iterator[None]:
     try:
         lock.acquire(timeout=0)
     except Timeout:
+        if not path.exists():  # the library takes a folder in which no file can be made for a lock that is held
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path)) from None
         log.info("another process is %s: waiting for it", activity)
         lock.acquire()
     try:

@@ -7,6 +7,9 @@ from typing import Literal
 
 from convlens.errors import InputError
 
+LARGEST_WIDTH = 1000
+"""The largest factor on the maps; a network that wide fits into no memory."""
+
 
 @dataclass(frozen=True)
 class LayerSpec:
@@ -97,10 +100,10 @@ def scale_width(table: Table, width: float) -> Table:
     """Return the table with all maps and units times ``width``, rounded to multiples of 8 (which groups divide).
 
     Raises:
-        InputError: ``width`` is not above 0.
+        InputError: ``width`` is not above 0, or too large.
     """
-    if width <= 0:
-        raise InputError(f"width={width} is not possible: give a factor above 0, such as 0.5")
+    if not 0 < width <= LARGEST_WIDTH:
+        raise InputError(f"width={width} is not possible: give a factor above 0, such as 0.5, up to {LARGEST_WIDTH}")
     if width == 1:
         return table
     return tuple(replace(row, maps=max(8, round(row.maps * width / 8) * 8)) for row in table)

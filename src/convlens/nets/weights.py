@@ -72,7 +72,7 @@ def read_weights(path: Path) -> dict[str, object]:
     Raises:
         InputError: the file is missing or unreadable, or holds no state dict.
     """
-    if not path.exists():
+    if not path.is_file():  # a pipe would be waited for
         raise InputError(f"no weights at {path}: give a checkpoint of a run, or a safetensors or pth file")
     try:
         if path.suffix == ".safetensors":

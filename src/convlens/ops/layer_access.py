@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from convlens.errors import InputError
+from convlens.ops.input_checks import check_images, check_network, shown
 
 OUTPUT = ""
 """The name of the network's output, among names of layers."""
@@ -23,13 +24,15 @@ def find_layer(net: nn.Module, name: str) -> nn.Module:
         InputError: there is none; the message names similar paths and the first 40 modules.
     """
     modules = dict(net.named_modules())
+    if not isinstance(name, str):
+        raise InputError(f"layer={shown(name)}: give the name of a layer")
     if name and name in modules:
         return modules[name]
     paths = [path for path in modules if path]
     similar = difflib.get_close_matches(name, paths, n=3, cutoff=0.5)
     hint = f"did you mean {' or '.join(similar)}? " if similar else ""
     listed = ", ".join(paths[:40]) + (f", ... ({len(paths)} in all)" if len(paths) > 40 else "")
-    raise InputError(f"unknown layer {name!r} in {type(net).__name__}: {hint}its layers are {listed}")
+    raise InputError(f"unknown layer {name!r} in {type(net).__name__}: {hint}its layers are {listed or 'none'}")
 
 
 @contextmanager
@@ -90,11 +93,13 @@ def check_outputs(
         InputError: a layer is unknown, never reached, called more than once, or returns something else.
     """
     named = [layer for layer in layers if layer is not None]
+    for name in named:
+        find_layer(net, name)
     with evaluating(net), torch.no_grad(), reading(net, named) as found:
         try:
             # A copy, since a network may change its input in place.
             result = net(like_parameters(net, images[:1].clone()))
-        except (RuntimeError, ValueError, AssertionError, IndexError, TypeError) as error:
+        except Exception as error:  # the network's own code may fail in any way
             shape, reason = list(images.shape), (str(error).splitlines() or [type(error).__name__])[0]
             raise UnreadableError(f"{type(net).__name__} cannot read images of shape {shape}: {reason}") from error
     shapes: dict[str | None, torch.Size] = {}
@@ -146,13 +151,29 @@ def forward_to(net: nn.Module, images: Tensor, consumers: Mapping[str, Callable[
             handle.remove()
 
 
-def like_parameters(net: nn.Module, images: Tensor) -> Tensor:
-    """Return images on the device and in the floating-point type of the network's parameters.
+def network_input(net: nn.Module, images: Tensor) -> Tensor:
+    """Return what a user gives as images, checked, on the device and in the type of the network's parameters.
 
     Raises:
-        InputError: the images are no tensor.
+        InputError: the network or the images cannot be used, see `check_network` and `check_images`.
     """
-    if not isinstance(images, Tensor):
-        raise InputError("the images are no tensor: give one tensor [n, c, h, w] of images of one size")
+    check_network(net)
+    return like_parameters(net, check_images(images))
+
+
+def preprocessed(net: nn.Module, preprocess: Callable[[Tensor], Tensor], pixels: Tensor) -> Tensor:
+    """Return the network input that a user's function makes of pixels [n, c, h, w].
+
+    Raises:
+        InputError: it makes something else of them, or another number of images.
+    """
+    images = check_images(preprocess(pixels), "preprocess(images)")
+    if len(images) != len(pixels):
+        raise InputError(f"preprocess makes {len(images)} images of {len(pixels)}: give a function that keeps them")
+    return like_parameters(net, images)
+
+
+def like_parameters(net: nn.Module, images: Tensor) -> Tensor:
+    """Return images on the device and in the floating-point type of the network's parameters."""
     reference = next((p for p in net.parameters() if p.is_floating_point()), None)
     return images if reference is None else images.to(device=reference.device, dtype=reference.dtype)

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from convlens.errors import InputError
+from convlens.ops.input_checks import LARGEST, check_count, check_network, shown
 from convlens.ops.layer_access import UnreadableError, check_outputs, evaluating, forward_to
 from convlens.ops.op_table import Args, Kwargs, Pair, Window, arguments, classify, tensors_in, window_of
 
@@ -31,7 +32,12 @@ class ReceptiveField:
     local: bool = True
 
     def box(self, y: int = 0, x: int = 0) -> tuple[int, int, int, int]:
-        """Return the window of unit (y, x) as (top, left, bottom, right), half-open, not clipped to the image."""
+        """Return the window of unit (y, x) as (top, left, bottom, right), half-open, not clipped to the image.
+
+        Raises:
+            InputError: a coordinate is no integer.
+        """
+        y, x = (check_count(name, value, -LARGEST) for name, value in (("y", y), ("x", x)))
         top, left = self.start[0] + y * self.stride[0], self.start[1] + x * self.stride[1]
         return top, left, top + self.size[0], left + self.size[1]
 
@@ -148,18 +154,17 @@ def receptive_field(net: nn.Module, layer: str, input_size: Pair = (224, 224)) -
 
 def receptive_fields(net: nn.Module, layers: list[str], input_size: Pair = (224, 224)) -> dict[str, ReceptiveField]:
     """Return the receptive fields of several layers by name, from one forward pass; see `receptive_field`."""
-    if (
-        isinstance(input_size, int)
-        or len(input_size) != 2
-        or not all(isinstance(side, int) and side > 0 for side in input_size)
-    ):
-        raise InputError(f"input_size={input_size}: give height and width, two integers of at least 1")
+    check_network(net)
+    height, width = _sides(input_size)
     reference = next(net.parameters(), torch.empty(0))
     # The first convolution that the network defines need not be the one that reads the image.
     in_channels = [module.in_channels for module in net.modules() if isinstance(module, nn.Conv2d)]
     errors = []
     for channels in dict.fromkeys([*in_channels[:1], 3, *in_channels]):
-        images = torch.zeros(1, channels, *input_size, device=reference.device, dtype=reference.dtype)
+        try:
+            images = torch.zeros(1, channels, height, width, device=reference.device, dtype=reference.dtype)
+        except RuntimeError:
+            raise InputError(f"input_size={shown(input_size)} fits into no memory: give smaller sides") from None
         try:
             check_outputs(net, images, layers)
         except UnreadableError as error:
@@ -167,6 +172,15 @@ def receptive_fields(net: nn.Module, layers: list[str], input_size: Pair = (224,
         else:
             return traced_fields(net, images, layers)
     raise errors[0]
+
+
+def _sides(input_size: object) -> Pair:
+    """Return height and width, checked."""
+    try:
+        height, width = (check_count("input_size", side) for side in input_size)  # type: ignore[attr-defined]
+        return height, width
+    except (TypeError, ValueError):  # an InputError is a ValueError
+        raise InputError(f"input_size={shown(input_size)}: give height and width, two integers of at least 1") from None
 
 
 def traced_fields(

@@ -1,7 +1,8 @@
 """Check every setting of a composed configuration before anything is written: a wrong type is refused in one line."""
 
+import inspect
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import fields
+from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import Any, get_type_hints
 
@@ -11,13 +12,23 @@ from omegaconf.errors import InterpolationResolutionError, OmegaConfBaseExceptio
 from convlens.errors import InputError
 from convlens.runs.compose import groups
 from convlens.runs.config_errors import one_line
-from convlens.runs.constructors import constructor_of
+from convlens.runs.constructors import constructor_of, imported
 from convlens.runs.replacement import foreign_entry
 from convlens.runs.root_settings import DeviceSettings, ModelSettings, RecipeSettings, RootSettings
 from convlens.runs.run_config import plain
 from convlens.runs.type_conversion import described, is_node, shown
-from convlens.runs.typed_settings import checked, unknown_setting
+from convlens.runs.typed_settings import checked, missing_setting, unknown_setting
 
+SECTIONS = ("task", "data", "model", "recipe", "system", "callbacks", "logger", "trainer")
+KINDS = {
+    "data": "lightning.LightningDataModule",
+    "model": "torch.nn.Module",
+    "system": "lightning.LightningModule",
+    "callbacks": "lightning.Callback",
+    "logger": "lightning.pytorch.loggers.Logger",
+    "trainer": "lightning.Trainer",
+}
+"""What the node of a section must make, if its ``_target_`` is a class."""
 HYDRA_KEYS = {"_target_": str, "_partial_": bool, "_args_": list, "_recursive_": bool, "_convert_": str}
 
 
@@ -34,6 +45,9 @@ def check_root(cfg: DictConfig, overrides: Sequence[str] = ()) -> dict[str, Any]
             file, or a directory that is not empty and no run.
     """
     values = _resolved(cfg)
+    for section in SECTIONS:
+        if not isinstance(values.get(section), Mapping):
+            raise InputError(f"{section}={shown(values.get(section))}: give its settings, as --cfg job shows them")
     if "ablation" in values:
         raise InputError("the ablation changes nothing: the first line of its file must be # @package model.net")
     _check_added(cfg, overrides)
@@ -63,12 +77,21 @@ def check_nodes(cfg: DictConfig, values: Mapping[str, Any]) -> None:
     nodes = {place: node for place, node in optional.items() if node is not None}
     nodes |= {"data": values["data"], "model.net": values["model"]["net"], "system": values["system"]}
     for section in ("callbacks", "logger"):
-        nodes |= {f"{section}.{name}": node for name, node in (values[section] or {}).items()}
+        nodes |= {f"{section}.{name}": node for name, node in values[section].items()}
     for place, node in (nodes | {"trainer": values["trainer"]}).items():
-        if not isinstance(node, Mapping):
+        if isinstance(node, Mapping) and not is_node(node):
+            raise InputError(f"{place}._target_ is missing: give settings with a _target_")
+        if not is_node(node):
             raise InputError(f"{place}={shown(node)}: give settings with a _target_")
-        if is_node(node):
-            _check_node(cfg, node, place)
+        _check_node(cfg, node, place)
+        _check_kind(str(node["_target_"]), place)
+
+
+def _check_kind(target: str, place: str) -> None:
+    """Check that a class is of the kind that its section needs; what a function makes is not known before."""
+    made, kind = imported(target, place), KINDS.get(place.partition(".")[0])
+    if kind and inspect.isclass(made) and not issubclass(made, imported(kind, place)):
+        raise InputError(f"{place}._target_={target} is no {kind}: give one")
 
 
 def check_node(cfg: DictConfig, where: str) -> None:
@@ -107,6 +130,9 @@ def _check_section(cfg: DictConfig, values: object, where: str, declared: type, 
     names = [field.name for field in fields(declared)]
     if not isinstance(values, Mapping):
         raise InputError(f"{where}={shown(values)}: give {described(declared)}")
+    for field in fields(declared):
+        if field.default is MISSING and field.name not in values:
+            raise missing_setting(f"{where}.{field.name}" if where else field.name, hints[field.name])
     if closed and (unknown := [name for name in values if name not in names]):
         raise unknown_setting(where, str(unknown[0]), names)
     changed = False
@@ -139,10 +165,21 @@ def _resolved(cfg: DictConfig) -> dict[str, Any]:
     try:
         return plain(cfg)
     except (OmegaConfBaseException, RecursionError, ValueError, TypeError):
+        _check_literals(cfg)
         # Names of jobs and directories are made from others, and would be blamed for them.
         for place, text in sorted(_interpolations(cfg, ""), key=lambda found: "${convlens." in found[1]):
             _check_interpolation(cfg, place, text)
         raise
+
+
+def _check_literals(cfg: DictConfig) -> None:
+    """Check the declared settings that refer to no others, whose mistakes would be told of what refers to them."""
+    unresolved: Any = OmegaConf.to_container(cfg)
+    for where, declared in (("", RootSettings), ("recipe.", RecipeSettings), ("model.", ModelSettings)):
+        values = unresolved.get(where.rstrip(".")) if where else unresolved
+        for name, hint in get_type_hints(declared, include_extras=True).items():
+            if isinstance(values, Mapping) and name in values and "${" not in str(values[name]):
+                checked(values[name], hint, f"{where}{name}")
 
 
 def _check_interpolation(cfg: DictConfig, place: str, text: str) -> None:
@@ -178,7 +215,8 @@ def _check_directory(cfg: DictConfig) -> None:
     path = Path(cfg.run_dir)
     for folder in (path, *path.parents):
         if folder.exists() and not folder.is_dir():
-            raise InputError(f"run_dir={path}: {folder} is a file: give a directory")
+            name = "run_dir" if cfg.run is None else "run"
+            raise InputError(f"{name}={path}: {folder} is a file: give a directory")
     if cfg.run is None and (entry := foreign_entry(path)):
         raise InputError(
             f"run_dir={path}: the directory holds {entry} and no run of convlens: give a new or an empty directory"

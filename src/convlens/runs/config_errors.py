@@ -12,6 +12,10 @@ from convlens.runs.renames import OLD_OPTIONS, renamed_key
 
 PLUGINS = ("joblib", "submitit", "ray", "optuna")
 """Launchers and sweepers that are installed as extras of the same names."""
+NO_OPTION = "Config group override must be a string"
+"""The beginning of Hydra's ValueError for a group that is set to a number or to null."""
+MERGED = r"Error merging override (.+)\s+Cannot merge"
+"""The beginning of Hydra's error for a list in place of settings by name, with the override."""
 
 
 def explain(error: BaseException, overrides: Sequence[str], groups: Iterable[str]) -> str:
@@ -29,6 +33,12 @@ def explain(error: BaseException, overrides: Sequence[str], groups: Iterable[str
         )
     if isinstance(error, MissingConfigException):
         return _unknown_option(error)
+    if str(error).startswith(NO_OPTION):
+        chosen = [o for o in overrides if o.partition("=")[0] in {*groups, "", "hydra"}]
+        typed = next((o for o in chosen if re.fullmatch(r".*=(null|true|false|[0-9.]*)", o)), "the command")
+        return f"{typed}: give the name of an option, such as task=train"
+    if merged := re.match(MERGED, one_line(error)):
+        return f"{merged[1]}: a list cannot take the place of settings by name, nor these that of a list: see --cfg job"
     for cause in (error, error.__cause__):
         if isinstance(cause, ConfigAttributeError | ConfigKeyError) and isinstance(cause.parent_node, DictConfig):
             return _unknown_key(cause, cause.parent_node, overrides, groups)

@@ -12,6 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 from convlens.errors import InputError
 from convlens.runs.config_check import check_nodes, check_root
 from convlens.runs.constructors import imported
+from convlens.runs.foreign_warnings import shorten_warnings
 from convlens.runs.lightning_logging import quiet_lightning
 from convlens.runs.record import is_finished_with
 from convlens.runs.typed_settings import from_settings
@@ -28,6 +29,7 @@ def dispatch(cfg: DictConfig, overrides: Sequence[str]) -> int:
     Raises:
         InputError: a setting is unknown, missing or of another type.
     """
+    shorten_warnings()
     settings = check(cfg, overrides)
     task = imported(str(cfg.task._target_), "task")
     if "lightning" in sys.modules:  # not for a task that may find all done and need nothing large
@@ -45,10 +47,11 @@ def check(cfg: DictConfig, overrides: Sequence[str] = ()) -> object:
     if not _is_reused(cfg, resolved):
         check_nodes(cfg, resolved)
     values = dict(resolved["task"])
-    task = imported(str(values.pop("_target_", "")), "task")
+    target = str(values.pop("_target_", ""))
+    task = imported(target, "task")
     declared = get_type_hints(task).get("settings") if isinstance(task, FunctionType) else None
     if declared is None:
-        raise InputError(f"task._target_={cfg.task._target_} is no task: choose one with task=")
+        raise InputError(f"task._target_={target} is no task: choose one with task=")
     settings: Any = from_settings(declared, values, "task")
     for name, value in asdict(settings).items():
         if value != values.get(name):
@@ -56,6 +59,6 @@ def check(cfg: DictConfig, overrides: Sequence[str] = ()) -> object:
     return settings
 
 
-def _is_reused(cfg: DictConfig, resolved: Mapping[str, object]) -> bool:
+def _is_reused(cfg: DictConfig, resolved: Mapping[str, Any]) -> bool:
     """Return whether a training is finished with these settings, which were checked then: nothing is imported."""
-    return str(cfg.task._target_) == TRAIN and not cfg.force and is_finished_with(Path(cfg.run_dir), resolved)
+    return resolved["task"].get("_target_") == TRAIN and not cfg.force and is_finished_with(Path(cfg.run_dir), resolved)

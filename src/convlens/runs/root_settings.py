@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
-from convlens.runs.value_bounds import Above, AtLeast, Between, Count, Matching, Pixel, Positive
+from convlens.runs.value_bounds import Above, AtLeast, Between, Count, Folder, Matching, Pixel, Positive
 
 Node = Mapping[str, Any]
 """Settings with a ``_target_``, which are checked against the annotations of what they make."""
@@ -16,14 +16,14 @@ class RootSettings:
 
     seed: Annotated[int, Between(0, 2**32 - 1)]
     run: str | None
-    output_root: str
-    job_name: str
+    output_root: Folder
+    job_name: Folder
     run_dir: str
     force: bool
     trust: bool | Sequence[str]
     checkpoint_every: Positive | None
-    data_dir: str
-    cache_dir: str
+    data_dir: Folder
+    cache_dir: Folder
     sweep: str | None = None
 
 

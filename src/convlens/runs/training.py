@@ -189,7 +189,7 @@ def fit_and_test(
 
 def _callbacks(cfg: DictConfig, run_dir: Path) -> list[L.Callback]:
     """Return the callbacks of the configuration, with those for progress and checkpoints."""
-    callbacks: list[L.Callback] = [instantiate(node) for node in cfg.callbacks.values() if "_target_" in node]
+    callbacks: list[L.Callback] = [instantiate(node) for node in cfg.callbacks.values()]
     for callback in callbacks:
         if isinstance(callback, AtEpochs):
             callback.epochs_of(cfg.trainer.max_epochs)  # raises for epochs outside of the run

@@ -18,6 +18,9 @@ BOOLEANS = {"true": True, "yes": True, "on": True, "1": True, "false": False, "n
 SEQUENCES = (Sequence, list, tuple, Iterable, collections.abc.Collection)
 MAPPINGS = (Mapping, dict)
 
+LARGEST = 2**32 - 1
+"""The largest whole number of any setting, the greatest seed."""
+
 
 class MismatchError(Exception):
     """A value does not have the declared type."""
@@ -100,7 +103,7 @@ def _convert_plain(value: Any, declaration: Any) -> Any:
     number = isinstance(value, int | float) and not isinstance(value, bool)
     if declaration is bool and isinstance(value, bool | int | str) and str(value).lower() in BOOLEANS:
         return BOOLEANS[str(value).lower()]
-    if declaration is int and number and isinstance(value, int):
+    if declaration is int and number and isinstance(value, int) and abs(value) <= LARGEST:
         return value
     if declaration is float and number and math.isfinite(value):
         return value

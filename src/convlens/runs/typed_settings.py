@@ -9,7 +9,7 @@ from typing import Annotated, Any, TypeVar, Union, get_args, get_origin, get_typ
 
 from convlens.errors import InputError
 from convlens.runs.renames import renamed_key
-from convlens.runs.type_conversion import MismatchError, convert, described, shown
+from convlens.runs.type_conversion import LARGEST, MismatchError, convert, described, shown
 from convlens.runs.value_bounds import Above, AtLeast, Between, Count, Matching, Pixel, Positive
 
 __all__ = [
@@ -24,6 +24,7 @@ __all__ = [
     "checked",
     "described",
     "from_settings",
+    "missing_setting",
     "unknown_setting",
 ]
 
@@ -49,8 +50,13 @@ def from_settings(declared: type[T], settings: Mapping[str, Any], where: str) ->
             raise unknown_setting(where, name, names)
     for field in fields:
         if field.name not in settings and field.default is dataclasses.MISSING:
-            raise InputError(f"{_path(where, field.name)} is missing: give {described(hints[field.name])}")
+            raise missing_setting(_path(where, field.name), hints[field.name])
     return declared(**{name: checked(value, hints[name], _path(where, name)) for name, value in settings.items()})
+
+
+def missing_setting(name: str, declaration: Any) -> InputError:
+    """Return the error for a setting that is not there, with what it may be."""
+    return InputError(f"{name} is missing: give {described(declaration)}")
 
 
 def unknown_setting(where: str, name: str, names: Sequence[str]) -> InputError:
@@ -80,7 +86,9 @@ def checked(value: Any, declaration: Any, name: str) -> Any:
     try:
         return convert(value, declaration)
     except MismatchError:
-        raise InputError(f"{name}={shown(value)}: give {described(declaration)}") from None
+        large = isinstance(value, int) and abs(value) > LARGEST
+        limit = f", at most {LARGEST}" if large else ""
+        raise InputError(f"{name}={shown(value)}: give {described(declaration)}{limit}") from None
 
 
 def _dataclass_in(declaration: Any) -> Any:

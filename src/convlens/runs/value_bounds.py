@@ -49,6 +49,18 @@ class Between:
 
 
 @dataclass(frozen=True)
+class NotEmpty:
+    """A text that is not blank."""
+
+    def allows(self, value: str) -> bool:
+        """Return whether there is more than blanks."""
+        return bool(value.strip())
+
+    def __str__(self) -> str:
+        return " that is not empty"
+
+
+@dataclass(frozen=True)
 class Matching:
     """A regular expression that a text matches as a whole, with an example for messages."""
 
@@ -65,6 +77,7 @@ class Matching:
 
 Positive = Annotated[int, AtLeast(1)]
 Count = Annotated[int, AtLeast(0)]
+Folder = Annotated[str, NotEmpty()]
 Pixel = Annotated[float, Between(0, 255)]
 
 

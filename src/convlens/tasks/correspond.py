@@ -25,7 +25,7 @@ from convlens.ops.layer_access import check_outputs
 from convlens.runs.analysis import run_analysis
 from convlens.runs.image_selection import class_index
 from convlens.runs.subject import LoadedNetwork
-from convlens.runs.typed_settings import AtLeast, Count, Pixel, Positive
+from convlens.runs.typed_settings import AtLeast, Between, Count, Pixel
 from convlens.stats.results import AnalysisResult
 
 
@@ -38,7 +38,7 @@ class Settings:
     label: str | int | None
     parts: Sequence[str]
     layers: Sequence[str] | None
-    random_regions: Positive
+    random_regions: Annotated[int, Between(1, 1000)]
     occluder: OccluderKind | Pixel
     num_examples: Count
 

@@ -32,7 +32,7 @@ from convlens.runs.analysis import write_and_log
 from convlens.runs.compose import compose_job, options
 from convlens.runs.subject import instantiate, open_run, require_images
 from convlens.runs.trust import trusted_config
-from convlens.runs.typed_settings import AtLeast, Between, Count, Positive
+from convlens.runs.typed_settings import Between, Count, Positive
 from convlens.stats.results import AnalysisResult, Figure, Number, Table
 
 COLUMNS = 8
@@ -47,9 +47,9 @@ class Settings:
     against: str | None
     against_root: str | None
     splits: Sequence[Literal["train", "val", "test"]] | None
-    small_size: Annotated[int, AtLeast(2)]
+    small_size: Annotated[int, Between(2, 1024)]
     small_threshold: Annotated[float, Between(0, 1)]
-    large_size: Annotated[int, AtLeast(2)]
+    large_size: Annotated[int, Between(2, 1024)]
     large_threshold: Annotated[float, Between(0, 1)]
     block_size: Positive
     max_pairs_shown: Count

@@ -20,7 +20,7 @@ from convlens.ops.default_layers import conv_and_fc_layers, sort_layers
 from convlens.runs.analysis import run_analysis
 from convlens.runs.image_selection import ImageSelection, SelectedImage, class_namer, select_images
 from convlens.runs.subject import LoadedNetwork
-from convlens.runs.typed_settings import AtLeast, Count
+from convlens.runs.typed_settings import Between, Count
 from convlens.stats.results import AnalysisResult, Figure
 
 
@@ -29,7 +29,7 @@ class Settings(ImageSelection):
     """Settings of the task; ``conf/task/invariance.yaml`` has their values and what they mean."""
 
     transforms: Sequence[TransformKind]
-    steps: Annotated[int, AtLeast(3)]
+    steps: Annotated[int, Between(3, 10_000)]
     layers: Sequence[str] | None
     border: Border
     distance: Distance

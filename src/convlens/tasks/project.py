@@ -4,6 +4,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 from omegaconf import DictConfig
 
@@ -11,6 +12,7 @@ from convlens.analysis.galleries.draw_galleries import draw_galleries, gallery_p
 from convlens.analysis.galleries.gallery_result import gallery_result, rounded_seconds
 from convlens.analysis.galleries.job import GalleryFiles, GalleryJob
 from convlens.analysis.galleries.sheets import TABLE_COLUMNS
+from convlens.analysis.galleries.top_k_metric import MOST
 from convlens.callbacks.log_media import log_image, log_table
 from convlens.deconv.project import ProjectOptions
 from convlens.deconv.rules import LrnRule, Rule, Signal, Unpool
@@ -23,7 +25,7 @@ from convlens.runs.launch import Processes
 from convlens.runs.record import command_line
 from convlens.runs.subject import LoadedNetwork, load_network, open_run
 from convlens.runs.task_loggers import loggers_of
-from convlens.runs.typed_settings import Count, Positive
+from convlens.runs.typed_settings import Between, Count, Positive
 
 log = logging.getLogger(__name__)
 
@@ -46,7 +48,7 @@ class Settings:
     maps: Positive | None
     split: str
     images: Positive | None
-    k: Positive
+    k: Annotated[int, Between(1, MOST)]
     detailed: Count
     controls: Count | None
     max_images: Positive | None

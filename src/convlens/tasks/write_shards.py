@@ -5,16 +5,18 @@ import re
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 from omegaconf import DictConfig
 
 from convlens.data import ImageData
 from convlens.data.shards.metadata import import_litdata
 from convlens.data.shards.writer import write_shards
+from convlens.data.validate import MOST_WORKERS
 from convlens.errors import InputError
 from convlens.io.locks import directory_lock
 from convlens.runs.subject import instantiate
-from convlens.runs.typed_settings import Positive
+from convlens.runs.typed_settings import Between
 
 log = logging.getLogger(__name__)
 
@@ -25,7 +27,7 @@ class Settings:
 
     output: str | None
     shard_bytes: str
-    workers: Positive
+    workers: Annotated[int, Between(1, MOST_WORKERS)]
 
 
 def run(cfg: DictConfig, overrides: list[str], settings: Settings) -> int:

@@ -10,6 +10,17 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from convlens.errors import InputError
+from convlens.ops.input_checks import (
+    batch_images,
+    check_activations,
+    check_choice,
+    check_count,
+    check_images,
+    check_layers,
+    check_loader,
+    check_network,
+    stacked,
+)
 from convlens.ops.layer_access import check_outputs, evaluating, forward_to, like_parameters
 from convlens.transfer.channel_axis import tracing_channel_axes
 
@@ -23,10 +34,9 @@ def check_pooling(pool_size: int | None, pooling: str) -> None:
     Raises:
         InputError: ``pool_size`` is below 1, or ``pooling`` is unknown.
     """
-    if pool_size is not None and pool_size < 1:
-        raise InputError(f"pool_size={pool_size}: give at least 1, or None for maps as they are")
-    if pooling not in POOLINGS:
-        raise InputError(f"pooling={pooling!r}: choose one of {', '.join(POOLINGS)}")
+    if pool_size is not None:
+        check_count("pool_size", pool_size)
+    check_choice("pooling", pooling, POOLINGS)
 
 
 def channels_first(output: Tensor, axis: int) -> Tensor:
@@ -70,11 +80,14 @@ def feature_batches(
         InputError: a layer is unknown, never reached, or gives neither maps nor tokens nor a vector.
     """
     check_pooling(pool_size, pooling)
+    check_network(net)
     axes: Mapping[str, int] | None = None
+    size: torch.Size | None = None
     for images in batches:
         views = images.shape[1] if images.dim() == 5 else 1
         flat = like_parameters(net, images.flatten(0, 1) if images.dim() == 5 else images)
-        if axes is None:
+        if axes is None or flat.shape[1:] != size:
+            size = flat.shape[1:]
             with tracing_channel_axes(net, layers) as axes:
                 check_outputs(net, flat, layers, tokens=True)
         found: dict[str, Tensor] = {}
@@ -85,7 +98,7 @@ def feature_batches(
 
         with evaluating(net), torch.no_grad():
             forward_to(net, flat, {name: partial(keep, name, axes[name], views, found) for name in layers})
-        yield {name: found[name] for name in layers}
+        yield {name: check_activations(found[name], name) for name in layers}
 
 
 def extract_features(
@@ -110,11 +123,16 @@ def extract_features(
     Raises:
         InputError: there is no image or no layer, or a layer cannot be read.
     """
-    if not layers:
-        raise InputError("no layer: name at least one")
-    images = (batch if isinstance(batch, Tensor) else batch[0] for batch in loader)
-    names = list(dict.fromkeys(layers))
+    names = list(dict.fromkeys(check_layers(layers)))
+    check_loader(loader)
+    images = (check_images(batch_images(batch, (4, 5)), "batch", (4, 5)) for batch in stacked(loader))
     found = list(feature_batches(net, images, names, pool_size=pool_size, pooling=pooling))
     if not found:
         raise InputError("the loader gave no images: give at least one")
+    for name, features in found[0].items():
+        if differing := {batch[name].shape[1] for batch in found} - {features.shape[1]}:
+            raise InputError(
+                f"layer {name!r} gives {features.shape[1]} and {differing.pop()} values for images of different sizes: "
+                "give images of one size, or a pool_size"
+            )
     return {name: torch.cat([batch[name] for batch in found]) for name in found[0]}

@@ -134,7 +134,7 @@ def test_a_network_is_diagnosed():
     assert convlens.diagnose is diagnose
     with pytest.raises(InputError, match="Sequential has 1 convolutions: a diagnosis needs two"):
         diagnose(nn.Sequential(nn.Conv2d(3, 2, 3)), images)
-    with pytest.raises(InputError, match="no image to diagnose the network with"):
+    with pytest.raises(InputError, match="at least one image"):
         diagnose(net, images[:0])
 
 

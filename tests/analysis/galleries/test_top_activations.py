@@ -269,8 +269,13 @@ def test_layers_above_the_last_wanted_one_are_not_computed():
         ([{"image": 1}], ["conv1"], 1, "got dict"),
         ([pictures(2)], ["conv3"], 1, "unknown layer 'conv3' in Small: did you mean conv"),
         ([pictures(2)], ["unused"], 1, "layer 'unused' is never reached"),
-        ([pictures(2)], ["conv1"], 0, "k=0: ask for at least 1"),
-        ([pictures(2), pictures(3) * torch.tensor([1, 1, torch.nan]).view(3, 1, 1, 1)], ["conv1"], 1, "NaN .* image 4"),
+        ([pictures(2)], ["conv1"], 0, "k=0: give a whole number from 1"),
+        (
+            [pictures(2), pictures(3) * torch.tensor([1, 1, torch.nan]).view(3, 1, 1, 1)],
+            ["conv1"],
+            1,
+            "image 4 .*: NaN",
+        ),
     ],
 )
 def test_a_mistake_is_answered_in_one_line(loader, layers, k, message):

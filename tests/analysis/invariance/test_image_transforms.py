@@ -13,9 +13,9 @@ def test_the_papers_values():
     assert (transform_values("scale", 224, 11).min(), transform_values("scale", 224, 11).max()) == (1, 2)
     turns = transform_values("rotation", 224, 33)
     assert {0, 90, 180, 270, 360, 45} <= set(turns.tolist())
-    with pytest.raises(InputError, match="transformation 'shear' is unknown: choose one of translation, scale, rot"):
+    with pytest.raises(InputError, match="kind='shear' is unknown: choose translation, scale, rot"):
         transform_values("shear", 224, 5)
-    with pytest.raises(InputError, match="2 steps: give at least 3"):
+    with pytest.raises(InputError, match="steps=2: give a whole number of at least 3"):
         transform_values("scale", 224, 2)
 
 
@@ -76,7 +76,7 @@ def test_scaling_enlarges_about_the_centre():
 @pytest.mark.parametrize(
     ("kind", "options", "message"),
     [
-        ("shear", {}, "transformation 'shear' is unknown"),
+        ("shear", {}, "kind='shear' is unknown"),
         ("scale", {"values": [0.0]}, "scale 0.0: give a factor above 0"),
         ("scale", {"size": 10}, "size 10 is larger than the image of 8 x 8 px"),
     ],

@@ -7,7 +7,7 @@ the more consistently the network treats the part.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 import torch
@@ -17,6 +17,19 @@ from torch import Tensor, nn
 from convlens.analysis.correspondence.random_regions import random_regions
 from convlens.analysis.incremental.evaluate import Reading, evaluate_incremental
 from convlens.errors import InputError
+from convlens.ops.input_checks import (
+    check_activations,
+    check_choice,
+    check_count,
+    check_images,
+    check_layers,
+    check_list,
+    check_network,
+    check_number,
+    check_same_size,
+    shown,
+)
+from convlens.ops.layer_access import check_outputs
 from convlens.ops.tensor_repr import summary
 
 SignForm = Literal["three-valued", "non-zero"]
@@ -74,6 +87,10 @@ def correspondence(
     Raises:
         InputError: fewer than two images, an empty part, or an empty object.
     """
+    layers = check_layers(layers)
+    check_choice("form", form, get_args(SignForm))
+    value, seed = check_number("value", value), check_count("seed", seed, 0)
+    _check_masks(images, parts, objects)
     masks = []
     for number, inside in enumerate(objects):
         own = [of_part[number] for of_part in parts.values()]
@@ -81,6 +98,20 @@ def correspondence(
         masks.append([*own, *random_regions(inside, areas, seed + number)])
     signs = sign_changes(net, images, masks, layers, lambda number: torch.full_like(images[number], value))
     return consistencies(signs, list(parts), form)
+
+
+def _check_masks(images: object, parts: object, objects: object) -> None:
+    """Check that there are masks of one size for each image, by name of the part and of the objects."""
+    count = check_list("images", images)
+    if not isinstance(parts, Mapping) or not parts:
+        raise InputError(f"parts={shown(parts)}: give {{name: masks}}, a mask for each image")
+    for name, masks in [*((f"parts[{part!r}]", masks) for part, masks in parts.items()), ("objects", objects)]:
+        if check_list(name, masks) != count:
+            raise InputError(f"{name} has {len(masks)} masks for {count} images: give a mask for each")
+        for mask, image in zip(masks, images, strict=True):  # type: ignore[call-overload]
+            right = list(check_images(image, "image", axes=(3,)).shape[1:])
+            if not isinstance(mask, Tensor) or mask.dtype != torch.bool or list(mask.shape) != right:
+                raise InputError(f"{name} has a mask {shown(mask)}: give tensors {right} of true and false")
 
 
 def sign_changes(
@@ -106,6 +137,10 @@ def sign_changes(
     """
     if len(images) < 2:
         raise InputError(f"{len(images)} image: correspondence compares at least two")
+    check_network(net)
+    for image in images:
+        check_same_size(check_images(image, "image", axes=(3,)).shape, images[0].shape)
+    check_outputs(net, images[0][None], [layer or None for layer in layers])
     found: dict[str, list[Tensor]] = {layer: [] for layer in layers}
     readings = {layer: Reading(lambda maps: maps.flatten(1).clone()) for layer in layers}
     for number, (image, own) in enumerate(zip(images, masks, strict=True)):
@@ -113,6 +148,7 @@ def sign_changes(
         covered = torch.stack([image, *(torch.where(mask, occluder(number), image) for mask in own)])
         features = evaluate_incremental(net, image, boxes, covered, readings)
         for layer in layers:
+            check_activations(features[layer], layer)
             signs = (features[layer][:1] - features[layer][1:]).sign()
             found[layer].append(signs.to(torch.int8).cpu())
         on_progress(len(own))

@@ -15,6 +15,16 @@ from convlens.analysis.diagnosis.spectra import FilterSpectra, filter_spectra, p
 from convlens.analysis.galleries.top_activations import top_activations
 from convlens.deconv import project_fields
 from convlens.errors import InputError, NoReLUError
+from convlens.ops.input_checks import (
+    check_count,
+    check_functions,
+    check_images,
+    check_layers,
+    check_list,
+    check_network,
+    shown,
+)
+from convlens.ops.layer_access import check_outputs
 from convlens.ops.receptive_field import receptive_fields
 from convlens.ops.tensor_repr import summary
 
@@ -143,18 +153,20 @@ def diagnose(
     Raises:
         InputError: no image is given, or the network has fewer than two convolutions.
     """
+    check_network(net)
+    check_functions(preprocess=preprocess)
+    batch_size = check_count("batch_size", batch_size)
     convolutions = [(name, module) for name, module in net.named_modules() if isinstance(module, nn.Conv2d)]
     if len(convolutions) < 2:
         raise InputError(f"{type(net).__name__} has {len(convolutions)} convolutions: a diagnosis needs two")
-    if not len(images):
-        raise InputError("no image to diagnose the network with: give at least one")
-    first, second = names or (convolutions[0][0], convolutions[1][0])
+    check_images(images)
+    first, second = _two_layers(net, images, names or [name for name, _ in convolutions[:2]])
     conv = convolutions[0][1]
     size = (images.shape[2], images.shape[3])
     loader = [(batch, torch.zeros(len(batch), dtype=torch.int64)) for batch in images.split(batch_size)]
     shifts: dict[str, ShiftError] = {}
-    if len(larger):
-        fields = receptive_fields(net, list(layers or (first, second)), size)
+    if check_list("larger", larger):
+        fields = receptive_fields(net, check_layers(layers or (first, second)), size)
         local = {layer: field for layer, field in fields.items() if field.local}
         shifts = shift_errors(net, larger, size[0], local, preprocess)
     try:
@@ -174,6 +186,16 @@ def diagnose(
         {period: peak_at(projections, period) for period in periods},
         shifts,
     )
+
+
+def _two_layers(net: nn.Module, images: Tensor, names: Sequence[str]) -> tuple[str, str]:
+    """Return the names of two layers that give maps, checked."""
+    if len(check_layers(names)) != 2:
+        raise InputError(f"names={shown(names)}: give two layers")
+    for name, shape in check_outputs(net, images, names).items():
+        if len(shape) != 3:
+            raise InputError(f"layer {name!r} gives a vector: name one that gives maps [n, c, h, w]")
+    return names[0], names[1]
 
 
 def _projections(

@@ -10,7 +10,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from convlens.errors import InputError
-from convlens.ops.layer_access import evaluating, forward_to, like_parameters
+from convlens.ops.input_checks import check_images
+from convlens.ops.layer_access import check_outputs, evaluating, forward_to, preprocessed
 from convlens.ops.receptive_field import ReceptiveField
 from convlens.ops.tensor_repr import summary
 
@@ -59,13 +60,14 @@ def shift_errors(
         shifts: in pixels.
 
     Raises:
-        InputError: the images are too small for the shifts.
+        InputError: the images are too small for the shifts, or the network cannot read them.
     """
     errors: dict[str, list[list[float]]] = {layer: [] for layer in fields}
     with evaluating(net), torch.no_grad():
         for image in images:
+            check_images(image, "larger", axes=(3,))
             top, left = ((n - size) // 2 for n in image.shape[1:])
-            if top < max(shifts):
+            if top < max(shifts) or left < 0:
                 raise InputError(
                     f"images of {image.shape[1]} px leave no room to shift a crop of {size} px: "
                     "raise data.stored_size, or set task.shift_images=0"
@@ -73,7 +75,9 @@ def shift_errors(
             crops = [image[:, top - shift : top - shift + size, left : left + size] for shift in (0, *shifts)]
             maps: dict[str, Tensor] = {}
             readers = {layer: partial(_store, maps, layer) for layer in fields}
-            forward_to(net, like_parameters(net, preprocess(torch.stack(crops))), readers)
+            inputs = preprocessed(net, preprocess, torch.stack(crops))
+            check_outputs(net, inputs, list(fields))
+            forward_to(net, inputs, readers)
             for layer, field in fields.items():
                 errors[layer].append([_error(maps[layer], n + 1, shift, field) for n, shift in enumerate(shifts)])
     return {layer: ShiftError(fields[layer].stride[0], np.array(rows)) for layer, rows in errors.items()}

@@ -11,8 +11,17 @@ from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from convlens.analysis.galleries.image_data import Batches
-from convlens.analysis.galleries.top_k_metric import StrongestUnits, TopActivations
+from convlens.analysis.galleries.top_k_metric import MOST, StrongestUnits, TopActivations
 from convlens.errors import InputError
+from convlens.ops.input_checks import (
+    batch_images,
+    check_count,
+    check_images,
+    check_layers,
+    check_loader,
+    check_network,
+    stacked,
+)
 from convlens.ops.layer_access import check_outputs, evaluating, forward_to, like_parameters
 
 SECONDS_BETWEEN_CHECKPOINTS = 30.0
@@ -41,13 +50,9 @@ def numbered_batches(loader: Batches, first: int = 0, step: int = 1) -> Iterator
         InputError: a batch holds no images, or images of another size than those before.
     """
     size: torch.Size | None = None
-    for start, batch in _batches(loader, first, step):
-        images = batch[0] if isinstance(batch, list | tuple) else batch
-        if not isinstance(images, Tensor) or images.dim() != 4:
-            raise InputError(
-                "the loader must give batches of images [n, c, h, w], alone or before their labels; "
-                f"got {type(images).__name__}" + (f" {list(images.shape)}" if isinstance(images, Tensor) else "")
-            )
+    check_loader(loader)
+    for start, batch in stacked(_batches(loader, first, step)):
+        images = check_images(batch_images(batch), "batch", first=start)
         size = size or images.shape[1:]
         if images.shape[1:] != size:
             raise InputError(
@@ -63,10 +68,9 @@ def _batches(loader: Batches, first: int, step: int) -> Iterator[tuple[int, obje
         return
     start = 0
     for number, batch in enumerate(loader):
-        images = batch[0] if isinstance(batch, list | tuple) else batch
         if number >= first and (number - first) % step == 0:
             yield start, batch
-        start += len(images) if isinstance(images, Tensor) else 0
+        start += len(batch_images(batch))
 
 
 def _batches_in_order(loader: DataLoader[object], first: int, step: int) -> Iterator[tuple[int, object]]:
@@ -80,12 +84,7 @@ def _batches_in_order(loader: DataLoader[object], first: int, step: int) -> Iter
         collate_fn=loader.collate_fn,
         pin_memory=loader.pin_memory,
     )
-    try:
-        yield from zip((indices[0] for indices in ranges), ordered, strict=True)
-    except RuntimeError as error:
-        if "equal size" not in str(error):
-            raise
-        raise InputError("images of different sizes in one batch: scale or crop all to one size") from error
+    yield from zip((indices[0] for indices in ranges), ordered, strict=True)
 
 
 class ActivationSearch:
@@ -110,9 +109,8 @@ class ActivationSearch:
     def __init__(
         self, net: nn.Module, layers: Sequence[str], k: int = 9, *, rank: int = 0, world_size: int = 1
     ) -> None:
-        if not layers:
-            raise InputError("no layer to search: name at least one")
-        self.net, self.layers, self.k = net, list(layers), k
+        check_network(net)
+        self.net, self.layers, self.k = net, check_layers(layers), check_count("k", k, most=MOST)
         self.rank, self.world_size = rank, world_size
         self.done = 0
         self._tops: dict[str, StrongestUnits] = {}

@@ -9,7 +9,11 @@ from torch import Tensor
 from torchmetrics import Metric
 
 from convlens.errors import InputError
+from convlens.ops.input_checks import check_count
 from convlens.ops.tensor_repr import summary
+
+MOST = 10**6
+"""Largest number of activations per map, which are held in memory."""
 
 
 @dataclass(frozen=True)
@@ -39,8 +43,16 @@ class TopActivations:
         return self.values[:, 0] <= 0
 
     def unit(self, feature_map: int, rank: int) -> tuple[int, ...]:
-        """Return an activation as `convlens.project` takes it: (image, map, y, x), or (image, unit) of a vector."""
+        """Return an activation as `convlens.project` takes it: (image, map, y, x), or (image, unit) of a vector.
+
+        Raises:
+            InputError: there is no such map or rank.
+        """
+        feature_map = check_count("feature_map", feature_map, 0, len(self.images) - 1)
+        rank = check_count("rank", rank, 0, self.images.shape[1] - 1)
         image = int(self.images[feature_map, rank])
+        if image < 0:
+            raise InputError(f"map {feature_map} has no activation of rank {rank}: fewer images were searched")
         if self.vector:
             return image, feature_map
         y, x = self.positions[feature_map, rank].tolist()
@@ -69,9 +81,7 @@ class StrongestUnits(Metric):
 
     def __init__(self, maps: int, k: int = 9, dtype: torch.dtype = torch.float32, **options: Any) -> None:
         super().__init__(**options)
-        if k < 1:
-            raise InputError(f"k={k}: ask for at least 1 activation per map")
-        self.k = k
+        self.k = k = check_count("k", k, most=MOST)
         for name, empty in (
             ("values", torch.full((maps, k), -torch.inf, dtype=dtype)),
             ("images", torch.full((maps, k), -1, dtype=torch.int64)),

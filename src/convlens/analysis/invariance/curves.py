@@ -9,10 +9,22 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from convlens.analysis.invariance.transforms import IDENTITY, Border, transform
-from convlens.analysis.target_class import check_target
+from convlens.analysis.invariance.transforms import IDENTITY, KINDS, Border, transform
+from convlens.analysis.target_class import check_targets
 from convlens.errors import InputError
-from convlens.ops.layer_access import check_outputs, evaluating, like_parameters
+from convlens.ops.input_checks import (
+    LARGEST,
+    check_activations,
+    check_choice,
+    check_count,
+    check_functions,
+    check_layers,
+    check_list,
+    check_network,
+    check_numbers,
+    check_same_size,
+)
+from convlens.ops.layer_access import check_outputs, evaluating, preprocessed
 from convlens.ops.tensor_repr import summary
 
 Distance = Literal["raw", "relative", "unit"]
@@ -87,29 +99,34 @@ def invariance(
         on_progress: called with the number of transformed images done since the last call.
 
     Raises:
-        InputError: no image, another number of targets than images, a target out of range, images that the network
-            cannot read, a wrong layer, or as ``transform``.
+        InputError: another number of targets than images or none, a target out of range, images that the network cannot
+            read, a wrong layer, or as ``transform``.
     """
-    if not len(images) or len(images) != len(targets):
+    check_network(net)
+    if check_list("images", images) != check_list("targets", targets) or not len(images):
         raise InputError(f"{len(images)} images with {len(targets)} targets: give a target for each, at least one")
+    layers, batch_size = check_layers(layers), check_count("batch_size", batch_size)
+    check_choice("kind", kind, KINDS)
+    numbers = check_numbers("values", values, largest=LARGEST)
+    check_functions(preprocess=preprocess, on_progress=on_progress)
 
-    def network_input(image: Tensor, some: Sequence[float] | np.ndarray) -> Tensor:
-        transformed = transform(image, kind, some, border=border, black=black, size=size)
-        return like_parameters(net, preprocess(transformed))
+    def network_input(image: Tensor, some: Sequence[float]) -> Tensor:
+        return preprocessed(net, preprocess, transform(image, kind, some, border=border, black=black, size=size))
 
-    identity = [IDENTITY.get(kind, 0.0)]
-    shapes = check_outputs(net, network_input(images[0], identity), [None, *layers])
-    classes = torch.tensor([check_target(shapes[None], target) for target in targets])
+    first = network_input(images[0], identity := [IDENTITY[kind]])
+    shapes = check_outputs(net, first, [None, *layers])
+    classes = check_targets(shapes[None], targets)
     features, logits = _FeatureDistances(net, layers), []
     with evaluating(net), torch.no_grad():
         for image in images:
-            rows = [features.set_original(network_input(image, identity))]
-            for start in range(0, len(values), batch_size):
-                batch = network_input(image, values[start : start + batch_size])
-                rows.append(features.compare(batch))
-                on_progress(len(batch))
-            logits.append(torch.cat(rows).cpu())
-    return _collect(kind, values, features, torch.stack(logits), classes)
+            check_same_size((original := network_input(image, identity)).shape[1:], first.shape[1:])
+            rows = [features.set_original(original)]
+            for start in range(0, len(numbers), batch_size):
+                some = numbers[start : start + batch_size]
+                rows.append(features.compare(network_input(image, some)))
+                on_progress(len(some))
+            logits.append(check_activations(torch.cat(rows).cpu(), None))
+    return _collect(kind, np.array(numbers, np.float64), features, torch.stack(logits), classes)
 
 
 def _collect(
@@ -123,7 +140,7 @@ def _collect(
     probability = logits.softmax(2)[torch.arange(len(logits)), :, targets]
     return Invariance(
         kind,
-        np.asarray(values, dtype=np.float64),
+        values,
         features.distances(),
         {layer: distance.value() for layer, distance in features.pair_distance.items()},
         probability[:, 1:],

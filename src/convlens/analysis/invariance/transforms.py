@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from convlens.errors import InputError
+from convlens.ops.input_checks import LARGEST, check_choice, check_count, check_images, check_numbers, shown
 
 TransformKind = Literal["translation", "scale", "rotation"]
 Border = Literal["black", "reflect", "source"]
@@ -36,18 +37,16 @@ def transform_values(kind: str, side: int, steps: int) -> Float[np.ndarray, " va
     Raises:
         InputError: the kind is unknown, or there are fewer than three steps.
     """
-    if steps < 3:
-        raise InputError(f"{steps} steps: give at least 3")
+    check_choice("kind", kind, KINDS)
+    check_count("steps", steps, 3)
     if kind == "translation":
         largest = round(MAX_TRANSLATION * side)
         small = max(1, round(SMALL["translation"] * side))
         return np.unique(np.round([*np.linspace(-largest, largest, steps | 1), small])).astype(np.float64)
     if kind == "scale":
         return np.unique([*np.linspace(1, 2, steps), SMALL["scale"]])
-    if kind == "rotation":
-        # Quarter turns show an object's rotational symmetry (claim 13).
-        return np.unique([*np.linspace(0, 360, 4 * max(1, round((steps - 1) / 4)) + 1), SMALL["rotation"]])
-    raise _unknown(kind)
+    # Quarter turns show an object's rotational symmetry (claim 13).
+    return np.unique([*np.linspace(0, 360, 4 * max(1, round((steps - 1) / 4)) + 1), SMALL["rotation"]])
 
 
 def transform(
@@ -75,19 +74,18 @@ def transform(
     Raises:
         InputError: the kind or the border is unknown, the image is smaller than ``size``, or a factor is not positive.
     """
-    if border not in get_args(Border):
-        raise InputError(f"border {border!r} is unknown: choose {', '.join(get_args(Border))}")
+    check_images(image, "image", axes=(3,))
+    check_choice("border", border, get_args(Border))
+    check_choice("kind", kind, KINDS)
+    numbers = check_numbers("values", values, largest=LARGEST)
     height, width = image.shape[1:]
-    size = min(height, width) if size is None else size
+    size = min(height, width) if size is None else check_count("size", size)
     if size > min(height, width):
         raise InputError(f"size {size} is larger than the image of {height} x {width} px")
-    background = torch.as_tensor(black, dtype=image.dtype, device=image.device)
-    background = background.expand(image.shape[0], size, size)
+    background = _background(black, image, size)
     if kind == "translation":
-        return torch.stack([_translate(image, int(value), size, border, background) for value in values])
-    if kind not in KINDS:
-        raise _unknown(kind)
-    grid = torch.stack([_sampling_grid(kind, float(value), image, size) for value in values])
+        return torch.stack([_translate(image, int(value), size, border, background) for value in numbers])
+    grid = torch.stack([_sampling_grid(kind, value, image, size) for value in numbers])
     mode = "reflection" if border == "reflect" else "zeros"
     images = image.expand(len(grid), *image.shape)
     sampled = F.grid_sample(images, grid, mode="bilinear", padding_mode=mode, align_corners=False)
@@ -97,8 +95,14 @@ def transform(
     return sampled + (1 - inside) * background
 
 
-def _unknown(kind: str) -> InputError:
-    return InputError(f"transformation {kind!r} is unknown: choose one of {', '.join(KINDS)}")
+def _background(black: object, image: Float[Tensor, "c h w"], size: int) -> Float[Tensor, "c size size"]:
+    """Return the black image, checked."""
+    shape = (image.shape[0], size, size)
+    try:
+        background = torch.as_tensor(black, dtype=image.dtype, device=image.device).expand(shape)
+    except (TypeError, ValueError, RuntimeError):
+        raise InputError(f"black={shown(black)}: give a number or an image {list(shape)}") from None
+    return check_images(background, "black", axes=(3,))
 
 
 def _translate(

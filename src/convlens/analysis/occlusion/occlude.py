@@ -1,6 +1,5 @@
 """Occlusion sensitivity: slide a square over the image and record the network's response (section 4.2 and Fig 7)."""
 
-import operator
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import SupportsIndex
@@ -12,6 +11,15 @@ from torch import Tensor, nn
 from convlens.analysis.incremental.evaluate import MAX_ELEMENTS, Reading, evaluate_incremental
 from convlens.analysis.target_class import check_target
 from convlens.errors import InputError
+from convlens.ops.input_checks import (
+    LARGEST,
+    check_activations,
+    check_count,
+    check_functions,
+    check_images,
+    check_network,
+    shown,
+)
 from convlens.ops.layer_access import OUTPUT, check_outputs, like_parameters
 from convlens.ops.op_table import Pair
 from convlens.ops.tensor_repr import summary
@@ -75,11 +83,11 @@ def positions(side: int, size: int, stride: int) -> list[int]:
     Raises:
         InputError: the occluder does not fit, or the stride is less than 1.
     """
-    if not 1 <= size <= side:
+    if not 1 <= check_count("size", size, -LARGEST) <= side:
         raise InputError(
             f"an occluder of {size} px does not fit in an image of {side} px: give a size from 1 to {side}"
         )
-    if stride < 1:
+    if check_count("stride", stride, -LARGEST) < 1:
         raise InputError(f"the occluder's stride is {stride} px: give at least 1")
     found = list(range(0, side - size + 1, stride))
     return found if found[-1] == side - size else [*found, side - size]
@@ -127,11 +135,11 @@ def occlude(
     """
     if target is None and layer is None:
         raise InputError("occlude needs a target, a layer, or both")
-    height, width = image.shape[-2:]
-    default_size, default_stride = default_occluder(min(height, width))
-    size, stride = default_size if size is None else size, default_stride if stride is None else stride
-    tops, lefts = (torch.tensor(positions(side, size, stride)) for side in (height, width))
-    image = like_parameters(net, image)
+    check_network(net)
+    check_functions(on_progress=on_progress)
+    max_elements = check_count("max_elements", max_elements, most=2**62)
+    image = like_parameters(net, check_images(image, "image", axes=(3,)))
+    tops, lefts, size = _positions(image, size, stride)
     shapes = check_outputs(net, image[None], [None] if layer is None else [None, layer])
     readings: dict[str, Reading] = {}
     target = None if target is None else check_target(shapes[None], target)
@@ -149,7 +157,18 @@ def occlude(
     maps = OcclusionMaps(tops, lefts, size)
     if layer is not None and map is not None:
         maps = _add_activation(maps, int(map), occluded[layer], clean[layer])
-    return maps if target is None else _add_classes(maps, int(target), occluded[OUTPUT], clean[OUTPUT])
+    return maps if target is None else _add_classes(maps, target, occluded[OUTPUT], clean[OUTPUT])
+
+
+def _positions(
+    image: Float[Tensor, "c h w"], size: int | None, stride: int | None
+) -> tuple[Int[Tensor, " rows"], Int[Tensor, " columns"], int]:
+    """Return the uppermost rows and leftmost columns of the occluders, and their side."""
+    height, width = image.shape[1:]
+    default_size, default_stride = default_occluder(min(height, width))
+    size, stride = default_size if size is None else size, default_stride if stride is None else stride
+    tops, lefts = (torch.tensor(positions(side, size, stride)) for side in (height, width))
+    return tops, lefts, int(size)
 
 
 def _add_activation(
@@ -164,6 +183,7 @@ def _add_classes(
     maps: OcclusionMaps, target: int, occluded: Float[Tensor, "n classes"], clean: Float[Tensor, "1 classes"]
 ) -> OcclusionMaps:
     """Add the target's probability and the label at each position, from logits."""
+    check_activations(clean, None)
     shape = (len(maps.tops), len(maps.lefts))
     return replace(
         maps,
@@ -179,8 +199,13 @@ def _expand(
     net: nn.Module, value: float | Float[Tensor, "c h w"] | Float[Tensor, " c"], image: Float[Tensor, "c h w"]
 ) -> Float[Tensor, "1 c h w"]:
     """Return the occluder's values as a batch of one image."""
-    values = like_parameters(net, torch.as_tensor(value, dtype=image.dtype))
-    return (values.reshape(-1, 1, 1) if values.dim() < 3 else values).expand(image.shape)[None]
+    try:
+        values = like_parameters(net, torch.as_tensor(value, dtype=image.dtype))
+        values = (values.reshape(-1, 1, 1) if values.dim() < 3 else values).expand(image.shape)
+    except (TypeError, ValueError, RuntimeError):
+        shape = list(image.shape)
+        raise InputError(f"value={shown(value)}: give a number, {shape[0]} numbers, or an image {shape}") from None
+    return check_images(values, "value", axes=(3,))[None]
 
 
 def _total_activation(maps: Float[Tensor, "n k *space"]) -> Float[Tensor, " n"]:
@@ -191,10 +216,10 @@ def _total_activation(maps: Float[Tensor, "n k *space"]) -> Float[Tensor, " n"]:
 def _select_map(net: nn.Module, image: Float[Tensor, "c h w"], layer: str, map: SupportsIndex | None) -> int:
     """Return the index of the given map, or of the one with the greatest activation in the clean image."""
     reading = {layer: Reading(lambda maps: maps.flatten(2).amax(2) if maps.dim() == 4 else maps.clone())}
-    peaks = evaluate_incremental(net, image, NO_BOX, image[None], reading)[layer][0]
+    peaks = check_activations(evaluate_incremental(net, image, NO_BOX, image[None], reading)[layer][0], layer)
     if map is None:
         return int(peaks.argmax())
-    number = operator.index(map)
+    number = check_count("map", map, -LARGEST)
     if not 0 <= number < len(peaks):
         raise InputError(f"map {number} of {layer} is out of range: give 0 to {len(peaks) - 1}")
     return number

@@ -35,7 +35,7 @@ from convlens.data.shards.reader import (
     allow_plain_http,
     collate,
 )
-from convlens.data.validate import channels, check_choice, check_least
+from convlens.data.validate import MOST_WORKERS, channels, check_choice, check_range
 from convlens.errors import InputError
 
 
@@ -82,8 +82,8 @@ class ShardedData(L.LightningDataModule):
         super().__init__()
         check_choice("train_crops", train_crops, ("random", "ten_fixed"))
         check_choice("test_views", test_views, (1, NUM_CROPS))
-        check_least("batch_size", batch_size, 1)
-        check_least("num_workers", num_workers, 0)
+        check_range("batch_size", batch_size, 1)
+        check_range("num_workers", num_workers, 0, MOST_WORKERS)
         self.root, self.cache_dir, self.cache_size = root.rstrip("/"), cache_dir, cache_size
         self.batch_size, self.num_workers = batch_size, num_workers
         self.image_size, self.train_crops, self.test_views, self.seed = image_size, train_crops, test_views, seed

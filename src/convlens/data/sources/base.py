@@ -73,12 +73,20 @@ def subfolders(folder: Path) -> list[str]:
 
 
 def image_files(folder: Path, *, nested: bool = True) -> Iterator[Path]:
-    """Yield the image files of a folder, and with ``nested`` of those below it, sorted and without hidden ones."""
+    """Yield the image files of a folder, and with ``nested`` of those below it, sorted and without hidden ones.
+
+    A folder that is called as an image and holds none counts as a file, which cannot be read.
+    """
     for parent, folders, files in os.walk(folder):
+        images = [name for name in files if _is_image_name(name)]
+        images += [name for name in folders if _is_image_name(name) and not any(image_files(Path(parent, name)))]
         folders[:] = sorted(name for name in folders if nested and not name.startswith("."))
-        for name in sorted(files):
-            if name.lower().endswith(EXTENSIONS) and not name.startswith("."):
-                yield Path(parent, name)
+        for name in sorted(images):
+            yield Path(parent, name)
+
+
+def _is_image_name(name: str) -> bool:
+    return name.lower().endswith(EXTENSIONS) and not name.startswith(".")
 
 
 def index_class_folders(

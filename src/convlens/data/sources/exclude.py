@@ -1,5 +1,6 @@
 """Images to leave out of every split, read from a text file; such as duplicates of another data set's images."""
 
+import errno
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -60,6 +61,8 @@ def read_exclusions(path: str | Path | None) -> Exclusions:
         return Exclusions()
     path = Path(path).expanduser()
     try:
+        if not path.is_file() and not path.is_dir() and path.exists():
+            raise OSError(errno.EINVAL, "it is no regular file")  # a pipe would be waited for
         lines = path.read_text().splitlines()
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "it is not text"

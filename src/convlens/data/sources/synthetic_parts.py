@@ -115,10 +115,10 @@ class PartsImages(Source):
     """
 
     def __init__(self, seed: int = 0, train: int = 4000, test: int = 1000) -> None:
-        if not (len(CLASS_NAMES) <= train <= _TEST_START and test >= 1):
+        if not (len(CLASS_NAMES) <= train <= _TEST_START and 1 <= test <= _TEST_START):
             raise InputError(
                 f"data.source.train={train}, data.source.test={test}: give train from {len(CLASS_NAMES)} (one of each "
-                f"class) to {_TEST_START}, test at least 1"
+                f"class) to {_TEST_START}, test from 1 to {_TEST_START}"
             )
         self.seed = seed
         self.ranges = {"train": range(train), "test": range(_TEST_START, _TEST_START + test)}
