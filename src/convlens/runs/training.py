@@ -26,6 +26,7 @@ from convlens.ops.layer_access import check_outputs
 from convlens.runs.evaluation import evaluate_best
 from convlens.runs.init_weights import PretrainedInit, load_pretrained
 from convlens.runs.lightning_logging import quiet_lightning
+from convlens.runs.loopback import loopback
 from convlens.runs.record import check_same, command_line, recorded, status
 from convlens.runs.replacement import discard, set_aside
 from convlens.runs.run_config import flat, plain
@@ -45,7 +46,7 @@ def train(cfg: DictConfig, overrides: Sequence[str]) -> None:
     run_dir = Path(cfg.run_dir)
     if cfg.checkpoint_every is not None and "root" not in cfg.data:
         raise InputError("checkpoint_every is for data=shards, which resume within an epoch: leave it null for others")
-    with deterministic():
+    with deterministic(), loopback(cfg):
         data, net, pretrained = build(cfg)
         check_devices(cfg, data)
         begin = partial(begin_in, run_dir, cfg, data)
