@@ -108,6 +108,28 @@ def test_two_processes_train_and_test_as_one_does(convlens, type_in, tmp_path):
     )
 
 
+@pytest.mark.slow
+def test_a_network_of_the_user_trains_the_same_with_any_number_of_processes(convlens, type_in, tmp_path):
+    """With batch normalization and dropout of several kinds, from SGD: Adam makes steps of rounding errors."""
+    (tmp_path / "own_net.py").write_text(
+        "from torch import nn\n"
+        "from torchvision.ops import StochasticDepth\n"
+        "def net(num_classes):\n"
+        "    first = [nn.Conv2d(3, 8, 5, 2), nn.BatchNorm2d(8), nn.ReLU(), nn.Dropout2d(0.2), nn.Conv2d(8, 16, 3, 2)]\n"
+        "    then = [nn.BatchNorm2d(16), nn.SELU(), StochasticDepth(0.3, 'row'), nn.AdaptiveAvgPool2d(2)]\n"
+        "    last = [nn.AlphaDropout(0.2), nn.Flatten(), nn.Linear(64, 32), nn.BatchNorm1d(32), nn.ReLU()]\n"
+        "    return nn.Sequential(*first, *then, *last, nn.Dropout(0.5), nn.Linear(32, num_classes))\n"
+    )
+    own = (
+        *("data.source.train=97", "data.source.test=27", "recipe=paper", "recipe.max_epochs=2", "recipe.batch_size=16"),
+        *("callbacks=none", "model=torchvision", "~model.net.name", "model.name=own", "model.net._target_=own_net.net"),
+    )
+    assert convlens(*own, "run_dir=one").code == 0
+    for count in ("2", "4"):
+        assert "random numbers" not in type_in(*own, CPU, f"trainer.devices={count}", f"run_dir={count}")
+        assert_same(tmp_path / "one", tmp_path / count)
+
+
 @pytest.mark.parametrize("images", [64, 60, 58])  # the last step: whole, of fewer parts, and one of these smaller
 @pytest.mark.essential
 def test_gradients_of_parts_of_a_step_add_up_to_those_of_the_step(convlens, tmp_path, images):

@@ -1,7 +1,6 @@
 """LightningModule that trains a classifier: loss, errors, optimizer, learning rate schedule, mean over test views."""
 
 import inspect
-import logging
 import math
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -20,11 +19,9 @@ from convlens.errors import InputError
 from convlens.metrics import MeanClassAccuracy, TopKError
 from convlens.nets import renormalize_filters
 from convlens.systems.backbone import freeze, parameter_groups
-from convlens.systems.batch_share import BatchShare, batch_share
+from convlens.systems.batch_share import batch_share
 from convlens.systems.mid_epoch_state import MidEpochState
-from convlens.systems.whole_batch import WholeBatch, undivided
-
-log = logging.getLogger(__name__)
+from convlens.systems.whole_batch import WholeBatch, warn_of_undivided
 
 
 class _TestBatch(NamedTuple):
@@ -143,15 +140,10 @@ class Classifier(L.LightningModule):
         share = batch_share(self.trainer, batch_idx, len(batch[1]))
         if share.world_size == 1:
             return self._step(batch, batch_idx, "train")[0] * share.weight
-        return self._shared_step([part[: share.rows] for part in batch], batch_idx, share)
-
-    def _shared_step(self, batch: Sequence[Tensor], batch_idx: int, share: BatchShare) -> Tensor:
-        """Return the weighted loss of a process's images, with the random numbers of the whole batch."""
+        batch = [part[: share.rows] for part in batch]
         if self._whole_batch is None:
             self._whole_batch = WholeBatch(share)
-            found = undivided(share, self.net, batch[0].contiguous(memory_format=self.layout))
-            if found and share.rank == 0:
-                log.warning("random numbers of %s depend on the number of devices", ", ".join(sorted(found)))
+            warn_of_undivided(share, self.net, batch[0].contiguous(memory_format=self.layout))
         self._whole_batch.share = share
         with self._whole_batch:
             return self._step(batch, batch_idx, "train", share.own)[0] * share.weight

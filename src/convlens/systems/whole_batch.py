@@ -1,22 +1,26 @@
 """Training steps of several processes with the dropout and the batch normalization of the whole batch."""
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
-import torch.distributed.nn
+import torch.distributed
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
 from convlens.systems.batch_share import BatchShare
 
+log = logging.getLogger(__name__)
 _FACTORS = (F.dropout, F.dropout1d, F.dropout2d, F.dropout3d, torch.dropout, torch.feature_dropout)
 """Functions that multiply each value by a random number."""
 _POINTWISE = (F.alpha_dropout, F.feature_alpha_dropout, torch.bernoulli)
 """Other functions of a value and its random number."""
-_FILLS = (Tensor.bernoulli_, Tensor.uniform_, Tensor.normal_, Tensor.exponential_, torch.rand_like, torch.randn_like)
+_LIKE = (torch.rand_like, torch.randn_like)
 """Functions that return a tensor of random numbers, given one of its size."""
+_FILLS = (Tensor.bernoulli_, Tensor.uniform_, Tensor.normal_, Tensor.exponential_)
+"""Functions that fill a tensor with random numbers."""
 _SIZED = (torch.rand, torch.randn)
 """Functions that return a tensor of random numbers, given its size."""
 
@@ -32,8 +36,9 @@ class WholeBatch(TorchFunctionMode):
     """Mode in which each process draws random numbers for the whole batch, and takes those of its own images.
 
     All processes must have the same random state when they enter it, and have it when they leave. Images are on the
-    first axis, or on the second if only that has their number; the first may have several positions for each. What has no such axis is the same in all processes, as
-    in one. Batch normalization takes mean and variance of the whole batch.
+    first axis, or on the second if only that has their number; the first may have several positions for each. Random
+    numbers of a tensor without images are the same in all processes. Batch normalization takes mean and variance of the
+    whole batch.
 
     Attributes:
         share: the process's share of the batch.
@@ -58,7 +63,7 @@ class WholeBatch(TorchFunctionMode):
             size = options.pop("size", None) or (args[0] if isinstance(args[0], Sequence) else args)
             place = self.place(size)
             return func(size, **options) if place is None else self._sized(func, size, place, options)
-        if args and func in (*_FACTORS, *_POINTWISE, *_FILLS):
+        if args and func in (*_FACTORS, *_POINTWISE, *_LIKE, *_FILLS):
             place = self.place(args[0].shape)
             if place is not None:
                 return self._divided(func, place, *args, **options)
@@ -75,18 +80,18 @@ class WholeBatch(TorchFunctionMode):
 
     def _divided(self, func: Callable[..., Any], place: _Place, x: Tensor, *args: Any, **options: Any) -> Tensor:
         """Return a function's values for the own images, with the random numbers of the whole batch."""
-        inplace = options.pop("inplace", False)
-        if func not in _FILLS:
-            args, inplace = args[:2], inplace or args[2:] == (True,)
+        inplace = options.pop("inplace", False) or func in _FILLS
+        if func in (*_FACTORS, *_POINTWISE):
+            args, inplace = args[:2], inplace or (len(args) > 2 and args[2])
         whole = _whole(x, self._size(x.shape, place), place)
         if func in _FACTORS:
             factors = self._own(self._draw(func, whole.fill_(1), *args, **options), place)
             return x.mul_(factors) if inplace else x * factors
         if func in _POINTWISE:  # the other images are zeros
-            parts, own = (tensor.unflatten(place.axis, (-1, place.each)) for tensor in (whole.zero_(), x))
-            parts.index_copy_(place.axis, self._index(x), own)
+            parts = whole.zero_().unflatten(place.axis, (-1, place.each))
+            parts.index_copy_(place.axis, self._index(x), x.unflatten(place.axis, (-1, place.each)))
         values = self._own(self._draw(func, whole, *args, **options), place)
-        return x.copy_(values) if inplace or func.__name__.endswith("_") else values
+        return x.copy_(values) if inplace else values
 
     def _sized(self, func: Callable[..., Any], size: Sequence[int], place: _Place, options: dict[str, Any]) -> Tensor:
         return self._own(self._draw(func, self._size(size, place), **options), place)
@@ -128,9 +133,11 @@ class WholeBatch(TorchFunctionMode):
         values = x if x.dtype == torch.float64 else x.float()
         each = x[0, 0].numel()  # values of a channel in an image
         count = self.share.total * each
-        mean = _over_processes(values[: self.share.own].sum(axes)) / count
+        if count == 1:
+            raise ValueError("batch normalization of a single value per channel: choose another recipe.batch_size")
+        mean: Tensor = _SumOverProcesses.apply(values[: self.share.own].sum(axes)) / count
         centered = values - mean.view(shape)
-        variance = _over_processes(centered[: self.share.own].square().sum(axes)) / count
+        variance: Tensor = _SumOverProcesses.apply(centered[: self.share.own].square().sum(axes)) / count
         with torch.no_grad():
             if running_mean is not None:
                 running_mean.lerp_(mean.to(running_mean), momentum)
@@ -170,11 +177,11 @@ class _Undivided(WholeBatch):
         return super()._draw(func, *args, **options)
 
 
-def undivided(share: BatchShare, net: nn.Module, images: Tensor) -> set[str]:
-    """Return the names of functions whose random numbers for images depend on the number of processes.
+def warn_of_undivided(share: BatchShare, net: nn.Module, images: Tensor) -> None:
+    """Log the names of functions whose random numbers for images depend on the number of processes.
 
     Args:
-        share: the process's share of the batch.
+        share: the process's share of the batch; the first process logs.
         net: the network; its buffers and the random state are afterwards as before.
         images: the process's images.
     """
@@ -185,7 +192,9 @@ def undivided(share: BatchShare, net: nn.Module, images: Tensor) -> set[str]:
         net(images)
     for buffer, before in buffers:
         buffer.copy_(before)
-    return functions.found
+    if functions.found and share.rank == 0:
+        names = ", ".join(sorted(functions.found))
+        log.warning("the random numbers of %s depend on the number of devices: another one gives other results", names)
 
 
 def _random_states() -> list[bytes]:
@@ -194,14 +203,26 @@ def _random_states() -> list[bytes]:
     return [state.numpy().tobytes() for state in states]
 
 
-def _over_processes(sums: Tensor) -> Tensor:
-    """Return the sum over all processes; its gradient is the sum over all processes, too."""
-    total: Tensor = torch.distributed.nn.all_reduce(sums)  # type: ignore[no-untyped-call]
-    return total
+class _SumOverProcesses(torch.autograd.Function):
+    """The sum of a tensor over all processes; its gradient is the sum of those of all processes."""
+
+    @staticmethod
+    def forward(ctx: object, values: Tensor) -> Tensor:
+        total = values.clone()
+        torch.distributed.all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(ctx: object, *gradients: Tensor) -> Tensor:
+        total = gradients[0].clone()
+        torch.distributed.all_reduce(total)
+        return total
 
 
 def _whole(x: Tensor, size: Sequence[int], place: _Place) -> Tensor:
-    """Return an empty tensor of a size whose axes lie in memory as those of ``x``: random numbers are drawn in order."""
+    """Return an empty tensor whose axes lie in memory as those of ``x``: torch draws random numbers in that order."""
+    if torch.compiler.is_compiling():  # compiled code draws by position
+        return x.new_empty(size)
     strides = [x.stride(axis) for axis in range(x.dim())]
     if x.shape[place.axis] == 1:
         strides[place.axis] = max(strides)  # that of an axis of one position says nothing
