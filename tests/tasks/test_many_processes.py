@@ -96,25 +96,27 @@ def assert_same(ours: Path, theirs: Path) -> None:
         assert numbers_too == pytest.approx(numbers, rel=1e-4)
 
 
-@pytest.mark.essential
-def test_two_processes_train_and_test_as_one_does(convlens, type_in, tmp_path):
+@pytest.mark.parametrize(
+    "count", [pytest.param(2, marks=pytest.mark.essential), pytest.param(4, marks=pytest.mark.slow)]
+)
+def test_several_processes_train_and_test_as_one_does(convlens, type_in, tmp_path, count):
     """With dropout."""
     assert convlens(*TRAIN, "run_dir=one").code == 0
-    said = type_in(*TRAIN, *TWO, "run_dir=two")
+    said = type_in(*TRAIN, CPU, f"trainer.devices={count}", "run_dir=several")
     assert said.count("epoch 2/2") == 1  # one of them speaks
-    assert_same(tmp_path / "one", tmp_path / "two")
-    assert sorted(path.name for path in (tmp_path / "two").iterdir()) == sorted(
+    assert_same(tmp_path / "one", tmp_path / "several")
+    assert sorted(path.name for path in (tmp_path / "several").iterdir()) == sorted(
         path.name for path in (tmp_path / "one").iterdir()
     )
 
 
 @pytest.mark.slow
-def test_a_network_of_the_user_trains_the_same_with_any_number_of_processes(convlens, type_in, tmp_path):
+def test_a_network_of_the_user_trains_the_same_with_two_processes(convlens, type_in, tmp_path):
     """With batch normalization and dropout of several kinds, from SGD: Adam makes steps of rounding errors."""
     (tmp_path / "own_net.py").write_text(
         "from torch import nn\n"
         "from torchvision.ops import StochasticDepth\n"
-        "def net(num_classes):\n"
+        "def net(num_classes=12):\n"
         "    first = [nn.Conv2d(3, 8, 5, 2), nn.BatchNorm2d(8), nn.ReLU(), nn.Dropout2d(0.2), nn.Conv2d(8, 16, 3, 2)]\n"
         "    then = [nn.BatchNorm2d(16), nn.SELU(), StochasticDepth(0.3, 'row'), nn.AdaptiveAvgPool2d(2)]\n"
         "    last = [nn.AlphaDropout(0.2), nn.Flatten(), nn.Linear(64, 32), nn.BatchNorm1d(32), nn.ReLU()]\n"
@@ -125,9 +127,8 @@ def test_a_network_of_the_user_trains_the_same_with_any_number_of_processes(conv
         *("callbacks=none", "model=torchvision", "~model.net.name", "model.name=own", "model.net._target_=own_net.net"),
     )
     assert convlens(*own, "run_dir=one").code == 0
-    for count in ("2", "4"):
-        assert "random numbers" not in type_in(*own, CPU, f"trainer.devices={count}", f"run_dir={count}")
-        assert_same(tmp_path / "one", tmp_path / count)
+    assert "random numbers" not in type_in(*own, *TWO, "run_dir=two")
+    assert_same(tmp_path / "one", tmp_path / "two")
 
 
 @pytest.mark.parametrize("images", [64, 60, 58])  # the last step: whole, of fewer parts, and one of these smaller
