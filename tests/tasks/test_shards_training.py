@@ -1,5 +1,6 @@
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -107,6 +108,43 @@ def test_two_processes_train_and_test_from_shards(convlens, packed, tmp_path, ca
     assert tests[0]["labels"].tolist() == tests[1]["labels"].tolist()
     trained_on = np.load(tmp_path / "two/results/train_eval/predictions.npz")["images"]
     assert trained_on.tolist() == [f"train/{i}" for i in range(25)]
+
+
+@pytest.mark.slow
+def test_two_processes_that_are_killed_within_an_epoch_go_on_with_the_next_batch(packed, tmp_path, cache):
+    """With dropout."""
+    (tmp_path / "killed.py").write_text(
+        "import os, signal\n"
+        "from convlens.cli.main import main\n"
+        "from convlens.systems import Classifier\n"
+        "step = Classifier.training_step\n"
+        "def cut(self, batch, batch_idx):\n"
+        "    if self.global_step == 7 and 'KILL' in os.environ:\n"
+        "        os.kill(os.getpid(), signal.SIGKILL)\n"
+        "    return step(self, batch, batch_idx)\n"
+        "Classifier.training_step = cut\n"
+        "main()\n"
+    )
+    own = (*TRAIN, "recipe.max_epochs=1", "trainer.accelerator=cpu", "trainer.devices=2", f"cache_dir={cache}")
+
+    def run(folder: str, **environment: str) -> str:
+        done = subprocess.run(
+            [sys.executable, "killed.py", *own, f"run_dir={folder}"],
+            cwd=tmp_path,
+            env=os.environ | {"OMP_NUM_THREADS": "1"} | environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == (-signal.SIGKILL if environment else 0), done
+        return done.stdout
+
+    run("whole")
+    run("killed", KILL="1")
+    assert "within epoch 1, after 6 batches" in run("killed")
+    ends = [torch.load(tmp_path / name / "checkpoints/last.ckpt")["state_dict"] for name in ("whole", "killed")]
+    assert all(torch.equal(ends[0][name], ends[1][name]) for name in ends[0])
+    assert (tmp_path / "killed/metrics.csv").read_text() == (tmp_path / "whole/metrics.csv").read_text()
 
 
 def test_more_processes_than_images_are_refused_before_they_start(refused, packed, small):

@@ -2,7 +2,7 @@
 
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from types import TracebackType
 
 import torch.distributed
@@ -11,6 +11,7 @@ from omegaconf import DictConfig
 from torch import nn
 
 from convlens.errors import InputError
+from convlens.runs.loopback import loopback
 
 
 class Processes:
@@ -31,19 +32,22 @@ class Processes:
             accelerator=cfg.trainer.accelerator, devices=devices, num_nodes=nodes, strategy="auto" if single else "ddp"
         )
         self.rank, self.world_size = 0, 1
+        self._cfg, self._connection = cfg, ExitStack()
 
     def __enter__(self) -> "Processes":
         """Start the other processes."""
+        self._connection.enter_context(loopback(self._cfg))
         self._fabric.launch()
         self.rank, self.world_size = self._fabric.global_rank, self._fabric.world_size
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
         """Wait for the other processes, unless there was an error, and close the connection to them."""
-        if torch.distributed.is_initialized():
-            if error is None:
-                self.barrier()
-            torch.distributed.destroy_process_group()
+        with self._connection:
+            if torch.distributed.is_initialized():
+                if error is None:
+                    self.barrier()
+                torch.distributed.destroy_process_group()
 
     @contextmanager
     def stop_together(self) -> Iterator[None]:

@@ -27,6 +27,7 @@ from convlens.ops.layer_access import check_outputs
 from convlens.runs.evaluation import evaluate_best
 from convlens.runs.init_weights import PretrainedInit, load_pretrained
 from convlens.runs.lightning_logging import quiet_lightning
+from convlens.runs.loopback import loopback
 from convlens.runs.mended_checkpoints import reopen
 from convlens.runs.record import check_same, command_line, is_finished, recorded
 from convlens.runs.replacement import discard, set_aside
@@ -50,7 +51,7 @@ def train(cfg: DictConfig, overrides: Sequence[str]) -> None:
     if is_rank_zero() and not cfg.force and (run_dir / "checkpoints").exists():
         with directory_lock(run_dir):
             reopen(run_dir)
-    with deterministic():
+    with deterministic(), loopback(cfg):
         data, net, pretrained = build(cfg)
         check_devices(cfg, data)
         begin = partial(begin_in, run_dir, cfg, data)

@@ -19,7 +19,9 @@ from convlens.errors import InputError
 from convlens.metrics import MeanClassAccuracy, TopKError
 from convlens.nets import renormalize_filters
 from convlens.systems.backbone import freeze, parameter_groups
-from convlens.systems.mid_epoch_state import MidEpochState, batch_weight
+from convlens.systems.batch_share import batch_share
+from convlens.systems.mid_epoch_state import MidEpochState
+from convlens.systems.whole_batch import WholeBatch, warn_of_undivided
 
 
 class _TestBatch(NamedTuple):
@@ -39,8 +41,8 @@ class Classifier(L.LightningModule):
 
     Batches are ``(images, labels)`` or ``(images, labels, indices)``; images are [n, c, h, w] or, for testing on
     several views, [n, views, c, h, w]. The random numbers of an epoch (dropout) depend on the seed and the epoch alone,
-    and checkpoints within an epoch hold them and its metrics: a resumed run ends with the numbers of an uninterrupted
-    one.
+    not on the number of processes that share the images, and checkpoints within an epoch hold them and its metrics: a
+    resumed run ends with the numbers of an uninterrupted one.
 
     Args:
         net: the network.
@@ -82,6 +84,7 @@ class Classifier(L.LightningModule):
         self._restored_scheduler: dict[str, Any] | None = None
         self._mid_epoch = MidEpochState()
         self._resumed = False
+        self._whole_batch: WholeBatch | None = None
         self.eval_split = "test"
         self._tested: list[_TestBatch] = []
         self.metrics = nn.ModuleDict()
@@ -108,20 +111,24 @@ class Classifier(L.LightningModule):
         """
         self._resumed = self._mid_epoch.ranks is not None and batch_idx > 0
         if batch_idx == 0:
-            torch.manual_seed(((self.seed + 1) * 1_000_003 + self.current_epoch) * 1_009 + self.global_rank)
+            torch.manual_seed(((self.seed + 1) * 1_000_003 + self.current_epoch) * 1_009)
         elif self._resumed:
             self._mid_epoch.restore(self.metrics["train_split"], self.global_rank)
         self._mid_epoch.ranks = None
 
-    def _step(self, batch: Sequence[Tensor], batch_idx: int, split: str) -> tuple[Tensor, Tensor]:
+    def _step(
+        self, batch: Sequence[Tensor], batch_idx: int, split: str, counted: int | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Return the mean loss and the scores, and update the metrics with the first ``counted`` images."""
         images, labels = batch[0], batch[1]
         scores = self(images)
         loss = F.cross_entropy(scores, labels)
+        shown, labels = scores.detach()[:counted], labels[:counted]
         for name, metric in self.metrics[f"{split}_split"].items():  # type: ignore[operator]
             if name == "loss":
                 metric.update(loss.detach(), len(labels))
             else:
-                metric.update(scores.detach(), labels)
+                metric.update(shown, labels)
             # Lightning keeps the metric: logging it again at each step would take time and change nothing.
             if batch_idx == 0 or self._resumed:
                 in_bar = (split, name) == ("val", "top1_error")
@@ -130,7 +137,16 @@ class Classifier(L.LightningModule):
 
     def training_step(self, batch: Sequence[Tensor], batch_idx: int) -> Tensor:
         """Return the loss of a batch, weighted by its share in a step of accumulated batches."""
-        return self._step(batch, batch_idx, "train")[0] * batch_weight(self.trainer, batch_idx, len(batch[1]))
+        share = batch_share(self.trainer, batch_idx, len(batch[1]))
+        if share.world_size == 1:
+            return self._step(batch, batch_idx, "train")[0] * share.weight
+        batch = [part[: share.rows] for part in batch]
+        if self._whole_batch is None:
+            self._whole_batch = WholeBatch(share)
+            warn_of_undivided(share, self.net, batch[0].contiguous(memory_format=self.layout))
+        self._whole_batch.share = share
+        with self._whole_batch:
+            return self._step(batch, batch_idx, "train", share.own)[0] * share.weight
 
     def validation_step(self, batch: Sequence[Tensor], batch_idx: int) -> None:
         """Update the metrics with a batch."""

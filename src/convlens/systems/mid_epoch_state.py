@@ -1,7 +1,7 @@
-"""State of a training in the middle of an epoch, and a batch's weight in a step of accumulated batches."""
+"""State of a training in the middle of an epoch."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Protocol, TypedDict, runtime_checkable
+from typing import TypedDict
 
 import torch
 from torch import Tensor, nn
@@ -47,15 +47,15 @@ class MidEpochState:
     def restore(self, metrics: nn.Module, rank: int) -> None:
         """Restore a rank's random numbers and metrics.
 
-        Rank 0 takes the sums of all ranks' metrics, which is right for another number of ranks, too. A rank that did
-        not exist keeps its random numbers.
+        Ranks have equal random numbers; rank 0 takes the sums of all ranks' metrics. Both are right for another number
+        of ranks, too.
         """
         if self.ranks is None:
             return
-        if rank < len(self.ranks):
-            torch.set_rng_state(self.ranks[rank]["random"])
-            if torch.cuda.is_available() and "random_cuda" in self.ranks[rank]:
-                torch.cuda.set_rng_state(self.ranks[rank]["random_cuda"])
+        first = self.ranks[0]
+        torch.set_rng_state(first["random"])
+        if torch.cuda.is_available() and "random_cuda" in first:
+            torch.cuda.set_rng_state(first["random_cuda"])
         if rank == 0:
             for name, metric in _children(metrics):
                 saved = [state["measures"][name] for state in self.ranks]
@@ -75,45 +75,3 @@ def _children(metrics: nn.Module) -> Iterator[tuple[str, Metric]]:
 
 def _tensors(metric: Metric) -> Iterator[tuple[str, Tensor]]:
     return ((key, state) for key, state in metric.metric_state.items() if isinstance(state, Tensor))
-
-
-@runtime_checkable
-class _TrainLoader(Protocol):
-    batch_size: int
-
-
-@runtime_checkable
-class TrainerProgress(Protocol):
-    """The attributes of a Lightning trainer that decide a batch's weight."""
-
-    accumulate_grad_batches: int
-
-    @property
-    def num_training_batches(self) -> int | float:
-        """Batches of an epoch."""
-
-    @property
-    def train_dataloader(self) -> _TrainLoader | None:
-        """The loader of the training images."""
-
-
-def batch_weight(trainer: TrainerProgress, batch_idx: int, num_images: int) -> float:
-    """Return the factor of a batch's loss that gives all images of a step the same weight.
-
-    Lightning divides by the number of batches of a full step, also in the last step of an epoch, which may have fewer.
-
-    Args:
-        trainer: the trainer.
-        batch_idx: index of the batch in its epoch.
-        num_images: images in the batch.
-    """
-    parts = trainer.accumulate_grad_batches
-    if parts == 1:
-        return 1.0
-    loader, batches = trainer.train_dataloader, int(trainer.num_training_batches)
-    assert loader is not None
-    first = batch_idx // parts * parts
-    batches_in_step = min(parts, batches - first)
-    all_images: int = getattr(loader, "images", None) or len(loader.sampler)  # type: ignore[attr-defined]
-    images_in_step = min(batches_in_step * loader.batch_size, all_images - first * loader.batch_size)
-    return parts * num_images / images_in_step

@@ -37,8 +37,8 @@ class EpochSampler(DistributedSampler[tuple[int, int]]):
 
     It is a ``DistributedSampler``, so that Lightning keeps it when it trains on several devices and calls
     ``set_epoch``. Each of the ``num_replicas`` ranks takes every ``num_replicas``-th position. When shuffled
-    (training), the last round is filled up from the beginning so that all ranks have the same number; otherwise each
-    position occurs exactly once.
+    (training), the last round is filled up from the beginning so that all ranks have the same number, and training
+    counts only the first of two; otherwise each position occurs exactly once.
     """
 
     def __init__(
