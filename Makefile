@@ -13,7 +13,7 @@ PYTEST := OMP_NUM_THREADS=1 PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n 
 COMPUTING := $(addprefix tests/,analysis data deconv figures metrics nets ops stats systems transfer)
 INSTALL := $(BIN)/python -m pip install --quiet
 
-.PHONY: study test test-essential test-all bench lint types format map constraints clean
+.PHONY: study test test-essential test-all faults bench lint types format map constraints clean
 
 $(READY) $(READY_ALL): .venv/.installed-%-$(HASH):
 	@$(PYTHON) -c 'import sys; sys.exit("convlens needs Python >= 3.11, this is " + sys.version.split()[0] + "; set PYTHON=python3.11 or newer" if sys.version_info < (3, 11) else 0)'
@@ -37,6 +37,11 @@ test-essential: $(READY)
 
 test-all: $(READY_ALL) lint types
 	$(PYTEST)
+
+# commands that are killed and interrupted, full and read-only disks, little memory, damaged files: about half an hour
+faults: $(READY)
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.faults
+	$(PYTEST) tests/faults tests/tasks/test_damaged_files.py tests/io/test_damage.py tests/runs/test_replacement.py
 
 bench: $(READY)
 	$(INSTALL) -e '.[dev,bench]'
