@@ -4,6 +4,7 @@ The record (``run.json``) lists the files of a run when it ends (``files``). Unt
 that were there before and are not the run's (``foreign``). Only files of the run are ever moved or removed.
 """
 
+import re
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Set
 from contextlib import contextmanager
@@ -22,6 +23,8 @@ FILES = (RECORD, COPY, "config.yaml", "metrics.csv", "metrics.json", "mean.npy",
 LOG = "run.log"
 STUDY = "study.json"
 """The record of a study, whose directory holds runs."""
+SUFFIXES = (".png", ".npz", ".npy", ".json", ".csv", ".md", ".txt", ".partial")
+"""Ends of the names of files below ``results``."""
 ASIDE = ".replaced"
 PARTIAL = ".replaced-partial"
 DISCARDED = ".replaced-discarded"
@@ -48,7 +51,18 @@ def own_files(run_dir: Path) -> set[str]:
     if isinstance(files := record.get("files"), list):
         return there & ({str(name) for name in files} | {RECORD, COPY})
     foreign = record.get("foreign")
-    return there - {str(name) for name in foreign} if isinstance(foreign, list) else there
+    if not isinstance(foreign, list):
+        return there
+    # A run that did not end has no list of its files, and the user may have added some since: only names of ours.
+    return {name for name in there - {str(name) for name in foreign} if _has_our_name(name)}
+
+
+def _has_our_name(name: str) -> bool:
+    """Return whether a file of a run that has not ended has the name of one that runs write."""
+    folder, _, rest = name.partition("/")
+    if folder == "checkpoints":
+        return bool(re.fullmatch(r"(best|last|epoch_\d+)\.ckpt", rest))
+    return folder != "results" or "/partial/" in rest or ("/" in rest and rest.endswith(SUFFIXES))
 
 
 def foreign_files(run_dir: Path) -> list[str]:

@@ -19,6 +19,7 @@ from convlens.io.arrays import check_zip, read_array, write_array
 from convlens.io.locks import directory_lock
 from convlens.nets.weights import load_weights, read_weights
 from convlens.runs.config_check import check_node
+from convlens.runs.foreign_results import check_results
 from convlens.runs.record import command_line, recorded
 from convlens.runs.record_file import read_record
 from convlens.runs.replacement import listing
@@ -77,6 +78,8 @@ def open_run(
     """
     run_dir = Path(cfg.run_dir)
     if cfg.run is not None:
+        if not shared:
+            check_results(run_dir, f"results/{folder or task}")
         lock = nullcontext() if shared else directory_lock(run_dir, folder or task)
         with lock, listing(run_dir):
             yield run_dir

@@ -25,6 +25,7 @@ from convlens.io.rank import is_rank_zero
 from convlens.nets.weights import load_weights, read_checkpoint
 from convlens.ops.layer_access import check_outputs
 from convlens.runs.evaluation import evaluate_best
+from convlens.runs.foreign_results import check_results
 from convlens.runs.init_weights import PretrainedInit, load_pretrained
 from convlens.runs.lightning_logging import quiet_lightning
 from convlens.runs.loopback import loopback
@@ -36,6 +37,11 @@ from convlens.runs.subject import build_data_and_net, instantiate, save_mean_ima
 from convlens.systems import Classifier
 
 log = logging.getLogger(__name__)
+OUTPUTS = (
+    "checkpoints",
+    *(f"results/{name}" for name in ("test", "train_eval", "projections", "evolution", "filters")),
+)
+"""The folders of a run that a training writes to."""
 
 
 def train(cfg: DictConfig, overrides: Sequence[str]) -> None:
@@ -96,10 +102,12 @@ def begin_in(run_dir: Path, cfg: DictConfig, data: ImageData | ShardedData) -> b
         data.setup("fit")
         if is_rank_zero():
             check_parts(run_dir)
+            check_results(run_dir, *OUTPUTS)
             set_aside(run_dir)
         return True
     if is_rank_zero():
         check_same(run_dir, cfg)
+        check_results(run_dir, *OUTPUTS)
     return not is_finished(run_dir)
 
 

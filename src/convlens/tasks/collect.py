@@ -13,8 +13,10 @@ from convlens.callbacks.log_media import log_table
 from convlens.errors import InputError
 from convlens.figures.bar_plots import bars
 from convlens.figures.png import save_png
+from convlens.io.json_files import read_json
 from convlens.io.locks import directory_lock
 from convlens.io.tables import Cell, write_tables
+from convlens.runs.foreign_results import check_table
 from convlens.runs.freshness import finished_runs, note_collected
 from convlens.runs.group_names import names_of, training_names
 from convlens.runs.group_table import (
@@ -87,9 +89,8 @@ def collect(sweep: Path, command: str = "", *, wait: bool = True) -> list[dict[s
         groups = [group for part in parts for group in part]
         gaps = {id(group): gap for part in parts for group, gap in differences(part)}
         rows = [group_row(name, one, gaps.get(id(one))) for name, one in zip(names_of(groups), groups, strict=True)]
+        _remove_figures(folder)
         write_tables(folder, "table", rows)
-        for earlier in folder.glob("*.png"):
-            earlier.unlink()
         figures: list[Figure] = []
         claims: list[Claim] = []
         for part, about in zip(parts, training_names(parts), strict=True):
@@ -99,6 +100,22 @@ def collect(sweep: Path, command: str = "", *, wait: bool = True) -> list[dict[s
         result.write(folder, command or f"convlens task=collect sweep={sweep}")
     log.info("%d rows of %d runs: %s", len(rows), sum(len(group.runs) for group in groups), folder / "table.md")
     return rows
+
+
+def _remove_figures(folder: Path) -> None:
+    """Remove the figures of an earlier table.
+
+    Raises:
+        InputError: the folder holds a file that would be overwritten and is not of an earlier table.
+    """
+    earlier = read_json(folder / "result.json")
+    figures = {Path(str(figure["file"])).name for figure in earlier.get("figures", ())}
+    known = (
+        {"result.json", "table.csv", "table.md", "collected.json"} if earlier.get("analysis") == "collect" else set()
+    )
+    check_table(folder, figures | known)
+    for name in figures:
+        (folder / name).unlink(missing_ok=True)
 
 
 def _draw(groups: Sequence[Group], about: str, folder: Path, number: int) -> Figure:

@@ -11,6 +11,7 @@ from omegaconf import DictConfig
 from convlens.errors import InputError
 from convlens.io.locks import directory_lock
 from convlens.report import report_runs, write_report
+from convlens.runs.foreign_results import check_report
 
 log = logging.getLogger(__name__)
 
@@ -31,9 +32,11 @@ def run(cfg: DictConfig, overrides: list[str], settings: Settings) -> int:
     """
     if settings.run_dirs:
         with directory_lock(Path(cfg.run_dir), "report"):
+            check_report(Path(cfg.run_dir) / "report.html")
             path = report_runs([Path(folder) for folder in settings.run_dirs], Path(cfg.run_dir) / "report.html")
     elif cfg.run:
         with directory_lock(Path(cfg.run), "report") if Path(cfg.run).is_dir() else nullcontext():
+            check_report(Path(cfg.run) / "report.html")
             path = write_report(Path(cfg.run))
     else:
         raise InputError("task=report: give run=DIR (a run or a study), or task.run_dirs=[DIR,DIR] to compare runs")

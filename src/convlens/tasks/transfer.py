@@ -21,6 +21,7 @@ from convlens.ops.default_layers import layers_by_number, transfer_layers
 from convlens.ops.randomize import randomize_weights
 from convlens.runs.analysis import log_answer
 from convlens.runs.baselines import read_baseline
+from convlens.runs.foreign_results import check_results
 from convlens.runs.launch import Processes
 from convlens.runs.record import command_line
 from convlens.runs.subject import RANDOM_WEIGHTS, LoadedNetwork, load_network, open_run
@@ -144,7 +145,7 @@ def prepare(cfg: DictConfig, network: LoadedNetwork, settings: Settings, process
     """Resolve layers and splits and read the baselines, so that mistakes are found before the work begins.
 
     Raises:
-        InputError: a layer, a split or a baseline cannot be used.
+        InputError: a layer, a split or a baseline cannot be used, or a file of somebody else would be overwritten.
     """
     data, protocol = network.data, network.data.protocol
     dataset = transfer_dataset(data, settings.multilabel_policy, settings.average_precision)
@@ -158,6 +159,7 @@ def prepare(cfg: DictConfig, network: LoadedNetwork, settings: Settings, process
     grid = product(layers, settings.folds, sizes, settings.probes)
     points = [GridPoint(layer, probe, size, fold) for layer, fold, size, probe in grid]
     folder = run_dir / "results" / f"transfer_{slug(protocol.title)}"
+    check_results(run_dir, f"results/{folder.name}")
     return Job(settings, network, dataset, baselines, points, processes, Path(cfg.cache_dir), folder, bool(cfg.force))
 
 
