@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from convlens.errors import InputError
+from convlens.io.resources import resource_error
 
 
 def load_weights(net: nn.Module, path: Path) -> None:
@@ -79,6 +80,8 @@ def read_weights(path: Path) -> dict[str, object]:
         else:
             state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
+        if found := resource_error(error):
+            raise found from error
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise InputError(f"cannot read weights from {path} ({reason}): give a whole file") from error
     if not isinstance(state, dict):

@@ -1,8 +1,7 @@
 """Features on disk: one memory-mapped array for each layer, and a record of network, weights and images."""
 
-import errno
 import json
-import os
+import math
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -14,10 +13,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from convlens.errors import InputError
+from convlens.errors import InputError, ResourceError
 from convlens.io.hashing import digest_named_arrays
 from convlens.io.json_files import write_json
 from convlens.io.locks import directory_lock
+from convlens.io.memory_maps import create_memory_map
+from convlens.io.resources import is_disk_full
 
 META = "features.json"
 SETTING_NAMES = {"cells": "pool_size"}
@@ -33,29 +34,6 @@ def weights_hash(net: nn.Module) -> str:
         )
         for name, value in sorted(net.state_dict().items())
     )
-
-
-def reserve_space(path: Path) -> None:
-    """Allocate the disk blocks of a sparse file: writing to its memory map when the disk is full kills the process.
-
-    Raises:
-        InputError: the disk has too little space; the file is removed.
-    """
-    if not hasattr(os, "posix_fallocate"):
-        return
-    size = path.stat().st_size
-    try:
-        with path.open("r+b") as file:
-            os.posix_fallocate(file.fileno(), 0, size)
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-            return  # the file system does not support it
-        path.unlink()
-        free = shutil.disk_usage(path.parent).free / 1e9
-        raise InputError(
-            f"{path} needs {size / 1e9:.1f} GB and {free:.1f} GB are free: free some space, or pool the maps, such as "
-            "task.pool_size=4"
-        ) from None
 
 
 class FeatureStore:
@@ -144,14 +122,28 @@ class FeatureStore:
         """Return a layer's array for writing; create it if no row is done."""
         if layer not in self._open:
             path = self.path(layer)
-            self.folder.mkdir(parents=True, exist_ok=True)
             if self.done(layer) == 0:
-                shape = (self.count, width)
-                self._open[layer] = np.lib.format.open_memmap(path, mode="w+", dtype=np.float32, shape=shape)
-                reserve_space(path)
+                self._open[layer] = self._create(path, (self.count, width))
             else:
                 self._open[layer] = self._mapped(layer, "r+")
         return self._open[layer]
+
+    def _create(self, path: Path, shape: tuple[int, int]) -> np.memmap:
+        """Create a layer's array.
+
+        Raises:
+            ResourceError: the disk has too little room.
+        """
+        try:
+            return create_memory_map(path, np.float32, shape)
+        except OSError as error:
+            if not is_disk_full(error):
+                raise
+            free = shutil.disk_usage(self.folder).free / 1e9
+            raise ResourceError(
+                f"{path} needs {4 * math.prod(shape) / 1e9:.1f} GB and {free:.1f} GB are free: free some space, or pool"
+                " the maps, such as task.pool_size=4"
+            ) from error
 
     def _mapped(self, layer: str, mode: Literal["c", "r+"]) -> np.memmap:
         path = self.path(layer)

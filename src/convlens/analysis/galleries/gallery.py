@@ -77,8 +77,19 @@ class Gallery:
     max_images: int | None = None
 
     def create_files(self) -> None:
-        """Create files of zeros for all projections and patches."""
-        channels = image_at(self.dataset, 0).shape[0]
+        """Create files of zeros for all projections and patches.
+
+        Raises:
+            OSError: the disk has no room for all of them; none is left.
+        """
+        try:
+            self._create_files(image_at(self.dataset, 0).shape[0])
+        except OSError:
+            for path in self.folder.glob("*.npy"):
+                path.unlink()
+            raise
+
+    def _create_files(self, channels: int) -> None:
         for selected in self.selected:
             size, k = selected.field.size, selected.images.shape[1]
             Patches.create(self.folder, f"{selected.layer}.patches", (len(selected.maps), k, 3, *size))
