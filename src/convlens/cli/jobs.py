@@ -110,7 +110,7 @@ def _errors_of_threads(run_dir: Path) -> Iterator[None]:
     before = threading.excepthook
 
     def note(raised: threading.ExceptHookArgs) -> None:
-        error = raised.exc_value and resource_error(raised.exc_value, run_dir)
+        error = resource_error(raised.exc_value, run_dir) if raised.exc_value else None
         if error:
             found.append(error)
         else:

@@ -7,6 +7,11 @@ from pathlib import Path
 
 from convlens.errors import ResourceError
 
+try:
+    import resource
+except ImportError:  # Windows
+    resource = None  # type: ignore[assignment]
+
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 DENIED = (errno.EACCES, errno.EPERM)
 TOO_MANY_FILES = (errno.EMFILE, errno.ENFILE)
@@ -35,12 +40,16 @@ def resource_error(error: BaseException, folder: Path | None = None, memory: str
         memory: settings that bound the memory, such as ``data.batch_size``.
     """
     cause: BaseException | None = error
+    handled = False  # whether the next error was being handled when another one was raised
     while cause is not None:
         if isinstance(cause, ResourceError):
             return cause
-        if message := _message(cause, folder or Path(), memory or "data.batch_size"):
+        # A file that may not be read is often no error; what went wrong afterwards has another reason.
+        message = "" if handled and isinstance(cause, PermissionError) else _message(cause, folder or Path(), memory)
+        if message:
             return ResourceError(message)
-        cause = cause.__cause__
+        handled = handled or cause.__cause__ is None
+        cause = cause.__cause__ or (None if cause.__suppress_context__ else cause.__context__)
     return None
 
 
@@ -63,8 +72,8 @@ def _message(error: BaseException, folder: Path, memory: str) -> str:
         return "the workers' shared memory (/dev/shm) is full: enlarge it, or set data.num_workers=0"
     code = _code(error, text)
     if isinstance(error, MemoryError) or code == errno.ENOMEM or _is_no_memory(error, text):
-        asked = re.search(r"allocate (\d[\d.]* ?([KMGT]i?B|bytes))", text)
-        return f"out of memory{f' (asked for {asked[1]} more)' if asked else ''}: lower {memory}, or free some memory"
+        asked = re.search(r"allocate (\d[\d.]* ?([KMGTPE]i?B|bytes))", text)
+        return f"out of memory{f' (asked for {asked[1]} more)' if asked else ''}: lower {memory or 'data.batch_size'}, or free some memory"
     if code in TOO_MANY_FILES:
         return f"too many open files{_limit()}: raise the limit with `ulimit -n`, or lower data.num_workers"
     if isinstance(error, OSError) and error.errno is None and SHORT_WRITE.search(text):
@@ -114,8 +123,4 @@ def _free(folder: Path) -> str:
 
 def _limit() -> str:
     """Return in parentheses how many files this process may open, where that is known."""
-    try:
-        import resource
-    except ImportError:  # Windows
-        return ""
-    return f" (this process may open {resource.getrlimit(resource.RLIMIT_NOFILE)[0]})"
+    return f" (this process may open {resource.getrlimit(resource.RLIMIT_NOFILE)[0]})" if resource else ""

@@ -123,8 +123,11 @@ def discard(run_dir: Path) -> None:
 
 @contextmanager
 def listing(run_dir: Path) -> Iterator[None]:
-    """Add the files that are written into a finished run meanwhile to the files of its record."""
-    foreign = set(foreign_files(run_dir))
+    """Add the files that are written into a finished run meanwhile to the files of its record.
+
+    Among them are those that an attempt has left whose record could not be written, such as on a full disk.
+    """
+    before = {name: _state(run_dir / name) for name in foreign_files(run_dir)}
     try:
         yield
     finally:
@@ -132,9 +135,16 @@ def listing(run_dir: Path) -> Iterator[None]:
         files = record.get("files")
         if is_rank_zero() and isinstance(files, list):
             there = present(run_dir)
+            foreign = {name for name in there & before.keys() if _state(run_dir / name) == before[name]}
             found = sorted((there - foreign) | (there & {str(name) for name in files}))
             if found != files:
                 write_json(run_dir / RECORD, record | {"files": found})
+
+
+def _state(path: Path) -> tuple[int, int]:
+    """Return what changes when a file is written anew."""
+    found = path.lstat()
+    return found.st_ino, found.st_ctime_ns
 
 
 def ended(record: Mapping[str, object], run_dir: Path) -> dict[str, object]:

@@ -7,8 +7,12 @@ import sys
 class RunLog(logging.FileHandler):
     """A log file that is given up with one warning where Python would print a traceback for each line."""
 
+    given_up = False
+
     def emit(self, record: logging.LogRecord) -> None:
         """Write a record; the file is opened for the first one."""
+        if self.given_up:
+            return
         try:
             super().emit(record)
         except OSError:
@@ -20,5 +24,5 @@ class RunLog(logging.FileHandler):
         if not isinstance(error, OSError):
             super().handleError(record)
             return
-        logging.getLogger().removeHandler(self)
+        self.given_up = True
         logging.getLogger(__name__).warning("%s ends here (%s)", self.baseFilename, error.strerror)
