@@ -101,7 +101,7 @@ def _content(path: Path, folder: str) -> object:
 def _timeless(value: object) -> object:
     if isinstance(value, dict):
         value = value | ({"files": sorted({_name(Path(name)) for name in value["files"]})} if "files" in value else {})
-        hidden = ("seconds", "checksum", "author", "shards")
+        hidden = ("seconds", "checksum", "author", "shards", "updated_at")
         return {key: _timeless(inner) for key, inner in value.items() if key not in hidden}
     if isinstance(value, list):
         return [_timeless(inner) for inner in value]

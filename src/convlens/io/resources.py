@@ -72,8 +72,9 @@ def _message(error: BaseException, folder: Path, memory: str) -> str:
         return "the workers' shared memory (/dev/shm) is full: enlarge it, or set data.num_workers=0"
     code = _code(error, text)
     if isinstance(error, MemoryError) or code == errno.ENOMEM or _is_no_memory(error, text):
-        asked = re.search(r"allocate (\d[\d.]* ?([KMGTPE]i?B|bytes))", text)
-        return f"out of memory{f' (asked for {asked[1]} more)' if asked else ''}: lower {memory or 'data.batch_size'}, or free some memory"
+        found = re.search(r"allocate (\d[\d.]* ?([KMGTPE]i?B|bytes))", text)
+        asked = f" (asked for {found[1]} more)" if found else ""
+        return f"out of memory{asked}: lower {memory or 'data.batch_size'}, or free some memory"
     if code in TOO_MANY_FILES:
         return f"too many open files{_limit()}: raise the limit with `ulimit -n`, or lower data.num_workers"
     if isinstance(error, OSError) and error.errno is None and SHORT_WRITE.search(text):
