@@ -19,7 +19,7 @@ from convlens.io.json_files import read_json, write_json
 from convlens.io.locks import directory_lock
 from convlens.io.rank import is_rank_zero
 from convlens.runs.authorship import mark
-from convlens.runs.replacement import clear, discard, ended, foreign_files, restore
+from convlens.runs.replacement import clear_unfinished, discard, ended, foreign_files, restore
 from convlens.runs.resources import explained
 from convlens.runs.run_config import first_difference, plain, settings_digest
 
@@ -118,7 +118,7 @@ def _cleared_if_refused(run_dir: Path) -> Iterator[None]:
     except InputError:
         if new and not any(run_dir.glob("checkpoints/*")) and not any(run_dir.glob("results/*/*")):
             with contextlib.suppress(OSError):  # on a read-only disk
-                clear(run_dir)
+                clear_unfinished(run_dir)
                 (run_dir / "run.log").unlink(missing_ok=True)
         raise
 

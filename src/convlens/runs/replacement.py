@@ -4,6 +4,7 @@ The record (``run.json``) lists the files of a run when it ends (``files``). Unt
 that were there before and are not the run's (``foreign``). Only files of the run are ever moved or removed.
 """
 
+import contextlib
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -83,6 +84,17 @@ def foreign_entry(run_dir: Path) -> str:
 def clear(run_dir: Path) -> None:
     """Remove the run's files, its record last: nothing of it is continued, counted or reported."""
     _remove(run_dir, own_files(run_dir))
+
+
+def clear_unfinished(run_dir: Path) -> None:
+    """Remove the run's files and the folders that it has made and not filled, as if it had not begun."""
+    clear(run_dir)
+    for folder in FOLDERS:
+        made = run_dir / folder
+        if made.is_dir() and not made.is_symlink():
+            for path in sorted([made, *made.rglob("*")], reverse=True):
+                with contextlib.suppress(OSError):  # a file, or not empty
+                    path.rmdir()
 
 
 def set_aside(run_dir: Path) -> None:

@@ -1,5 +1,6 @@
 """The log file of a run: a job goes on without it if it cannot be written."""
 
+import contextlib
 import logging
 import sys
 
@@ -17,6 +18,11 @@ class RunLog(logging.FileHandler):
             super().emit(record)
         except OSError:
             self.handleError(record)
+
+    def close(self) -> None:
+        """Close the file; lines that the disk did not take are lost."""
+        with contextlib.suppress(OSError):
+            super().close()
 
     def handleError(self, record: logging.LogRecord) -> None:
         """Say once, elsewhere, that the log ends here; mistakes in a message are shown as usual."""
