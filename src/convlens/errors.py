@@ -16,5 +16,9 @@ class BusyError(InputError):
     """Another process works there."""
 
 
+class ResourceError(InputError):
+    """The machine lacks room on its disk, memory or open files, or may not write there."""
+
+
 class DamagedError(InputError):
     """A file is cut short, or is not as it was written."""

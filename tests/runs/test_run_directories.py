@@ -431,3 +431,18 @@ def test_without_a_run_the_model_is_looked_at_with_the_weights_it_is_given(cfg, 
     assert torch.equal(found.net.get_submodule("fc8").weight, net.get_submodule("fc8").weight)
     cfg.model.weights = None
     assert load_network(cfg, []).weights == "random weights"
+
+
+def test_a_job_that_is_refused_leaves_no_empty_folders(cfg):
+    run_dir = Path(cfg.run_dir)
+    run_dir.mkdir(parents=True)
+
+    def work() -> None:
+        with recorded(run_dir, cfg, "train", "c"):
+            (run_dir / "checkpoints").mkdir()
+            (run_dir / "results" / "evolution").mkdir(parents=True)
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    with pytest.raises(InputError, match="the disk is full"):
+        work()
+    assert list(run_dir.iterdir()) == []

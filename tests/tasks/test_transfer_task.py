@@ -260,7 +260,7 @@ def test_null_images_per_class_is_the_number_of_the_data_set(convlens, refused, 
 
 def test_too_little_disk_space_is_refused(refused, run, monkeypatch):
     full = mock.Mock(side_effect=OSError(errno.ENOSPC, "No space left on device"))
-    monkeypatch.setattr("convlens.transfer.feature_store.os.posix_fallocate", full)
+    monkeypatch.setattr("convlens.io.memory_maps.os.posix_fallocate", full)
     said = refused(*SMALL, "task.features=small")
     assert said.startswith("small/layer1.npy needs 0.0 GB and ")
     assert not list((run.parent / "small").glob("*.npy"))

@@ -1,9 +1,9 @@
 """The callback that draws the evolution of features during training (paper, Fig 4)."""
 
 import logging
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import lightning as L
 import numpy as np
@@ -67,15 +67,25 @@ class FeatureEvolution(AtEpochs):
     def act(self, trainer: L.Trainer, pl_module: L.LightningModule, epoch: int) -> None:
         """Search, project, draw the sheet of all epochs so far and log it."""
         folder = results_dir(trainer, "evolution")
-        write_arrays(folder / f"epoch_{epoch:03d}.npz", self.project(network(pl_module), datamodule(trainer)))
+        scratch = folder / "partial"
+        try:
+            arrays = self.project(network(pl_module), datamodule(trainer), scratch)
+        finally:
+            shutil.rmtree(scratch, ignore_errors=True)
+        write_arrays(folder / f"epoch_{epoch:03d}.npz", arrays)
         drawn = [e for e in self.epochs(trainer) if e <= epoch and _is_whole(folder / f"epoch_{e:03d}.npz")]
         path = draw_evolution(folder, drawn)
         log_image(
             trainer.loggers, "evolution", path, epoch, f"epochs {', '.join(map(str, drawn))}", trainer.global_step
         )
 
-    def project(self, net: nn.Module, data: GalleryData) -> dict[str, np.ndarray]:
+    def project(self, net: nn.Module, data: GalleryData, scratch: Path) -> dict[str, np.ndarray]:
         """Search the training images and project each map's strongest activation.
+
+        Args:
+            net: the network.
+            data: the images.
+            scratch: folder for intermediate arrays, beside the results: a temporary folder may have less room.
 
         Returns:
             ``layers``, the names; and of each layer ``<layer>/projections`` [maps, 1, c, h, w], ``<layer>/maps``
@@ -90,18 +100,17 @@ class FeatureEvolution(AtEpochs):
             maps = select_units(len(tops[layer].values), self.maps)
             selected.append(SelectedUnits.from_top_activations(layer, tops[layer], fields[layer], maps))
         arrays: dict[str, np.ndarray] = {"layers": np.array(layers)}
-        with TemporaryDirectory() as scratch:
-            own = ProjectionVariant(OWN, net, self.rules)
-            images = data.dataset("train", "centre", self.images)
-            gallery = Gallery(images, selected, [own], Path(scratch), data.to_display)
-            gallery.create_files()
-            gallery.make()
-            for units in selected:
-                stored = gallery.projections(units, own)
-                arrays[f"{units.layer}/projections"] = np.stack([stored[row] for row in range(len(stored))])
-                arrays[f"{units.layer}/maps"] = units.maps.numpy()
-                arrays[f"{units.layer}/values"] = units.values.numpy()
-                arrays[f"{units.layer}/images"] = units.images.numpy()
+        own = ProjectionVariant(OWN, net, self.rules)
+        images = data.dataset("train", "centre", self.images)
+        gallery = Gallery(images, selected, [own], scratch, data.to_display)
+        gallery.create_files()
+        gallery.make()
+        for units in selected:
+            stored = gallery.projections(units, own)
+            arrays[f"{units.layer}/projections"] = np.stack([stored[row] for row in range(len(stored))])
+            arrays[f"{units.layer}/maps"] = units.maps.numpy()
+            arrays[f"{units.layer}/values"] = units.values.numpy()
+            arrays[f"{units.layer}/images"] = units.images.numpy()
         return arrays
 
 

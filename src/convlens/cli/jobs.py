@@ -3,6 +3,7 @@
 import contextlib
 import os
 import sys
+import threading
 import time
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,9 +17,10 @@ from omegaconf.errors import OmegaConfBaseException
 
 from convlens.cli.outcomes import DONE, ELSEWHERE, FAILED, REFUSED, SKIPPED, Outcome, objective
 from convlens.cli.sweep_jobs import needs_own_command, run_alone
-from convlens.errors import BusyError, InputError
+from convlens.errors import BusyError, InputError, ResourceError
 from convlens.io.atomic import write_bytes
 from convlens.io.locks import directory_lock
+from convlens.io.resources import resource_error
 from convlens.runs.compose import register_resolvers
 from convlens.runs.record_file import read_record
 
@@ -41,7 +43,7 @@ def job(cfg: DictConfig) -> Outcome:
     before = read_record(run_dir)
     sweep = HydraConfig.get().mode is RunMode.MULTIRUN
     try:
-        with _user_modules():
+        with _user_modules(), _errors_of_threads(run_dir):
             if sweep and needs_own_command(cfg):
                 return _run_alone(cfg, overrides, run_dir, before)
             from convlens.runs.dispatch import dispatch
@@ -52,7 +54,8 @@ def job(cfg: DictConfig) -> Outcome:
         print("convlens: stopped; the same command continues from there", file=sys.stderr)
         by_key = isinstance(stop, KeyboardInterrupt) or isinstance(stop.__context__, KeyboardInterrupt)
         raise SystemExit(INTERRUPTED if by_key else TERMINATED) from None
-    except Exception as error:
+    except Exception as raised:
+        error = resource_error(raised, run_dir) or raised  # most are explained by the task
         refused = isinstance(error, InputError | OmegaConfBaseException)  # the command line says both in one line
         if refused:
             _remove_empty(run_dir, Path(cfg.output_root).resolve())
@@ -81,7 +84,8 @@ def _refused(error: InputError, run_dir: Path) -> Outcome:
 def _failed(error: Exception, run_dir: Path) -> Outcome:
     traceback.print_exception(error)
     if not (run_dir / "traceback.txt").exists():  # the error came before the run had a record
-        write_bytes(run_dir / "traceback.txt", "".join(traceback.format_exception(error)).encode())
+        with contextlib.suppress(OSError, ResourceError):
+            write_bytes(run_dir / "traceback.txt", "".join(traceback.format_exception(error)).encode())
     cause = error.__cause__ if isinstance(error, InstantiationException) and error.__cause__ else error
     return Outcome(FAILED, str(run_dir), 1, f"{type(cause).__name__}: {cause}".splitlines()[0])
 
@@ -98,6 +102,28 @@ def _run_alone(cfg: DictConfig, overrides: Sequence[str], run_dir: Path, before:
         return Outcome(REFUSED, str(run_dir), 2, reason or "its own line above says why")
     ended = f"ended by signal {-code}" if code < 0 else f"ended with exit code {code}"
     return Outcome(FAILED, str(run_dir), 1, reason or ended)
+
+
+@contextlib.contextmanager
+def _errors_of_threads(run_dir: Path) -> Iterator[None]:
+    """Raise an error of the machine that ended a thread, such as TensorBoard's, where Python prints its traceback."""
+    found: list[ResourceError] = []
+    before = threading.excepthook
+
+    def note(raised: threading.ExceptHookArgs) -> None:
+        error = resource_error(raised.exc_value, run_dir) if raised.exc_value else None
+        if error:
+            found.append(error)
+        else:
+            before(raised)
+
+    threading.excepthook = note
+    try:
+        yield
+    finally:
+        threading.excepthook = before
+    if found:
+        raise found[0]
 
 
 @contextlib.contextmanager

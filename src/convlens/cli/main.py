@@ -20,6 +20,7 @@ from convlens.cli.jobs import job
 from convlens.cli.outcomes import finish_sweep
 from convlens.cli.sweep_callback import sweeps_folder
 from convlens.errors import InputError
+from convlens.io.resources import resource_error
 from convlens.runs.compose import conf_dir, groups
 from convlens.runs.config_errors import NO_OPTION, explain, unstarted
 
@@ -86,6 +87,8 @@ def _message(error: Exception, arguments: Sequence[str]) -> str:
         return str(error)
     if isinstance(error, HydraException | OmegaConfBaseException) or str(error).startswith(NO_OPTION):
         return explain(error, arguments, groups())
+    if found := resource_error(error):
+        return str(found)
     if isinstance(error, OSError) and error.filename:
         return f"cannot write to {error.filename} ({error.strerror}): choose another run_dir"
     return ""
@@ -94,7 +97,8 @@ def _message(error: Exception, arguments: Sequence[str]) -> str:
 def _end_sweep(error: Exception, arguments: Sequence[str], traceback_asked: bool) -> None:
     """End a sweep whose launcher could not start, or broke; in both cases Hydra does not come to the sweep's end."""
     reason = f"{type(error).__name__}: {error}".splitlines()[0]
-    if folder := _unfinished_sweep(arguments):
+    lacking = resource_error(error)
+    if not lacking and (folder := _unfinished_sweep(arguments)):
         finish_sweep(folder)
         print(f"convlens: the sweep broke off ({reason}): give the same command to continue", file=sys.stderr)
         raise SystemExit(1) from None

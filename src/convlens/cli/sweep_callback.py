@@ -12,9 +12,10 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 from omegaconf.errors import OmegaConfBaseException
 
-from convlens.cli.outcomes import BEGUN, DONE, SKIPPED, Outcome, finish_sweep, note_outcome
+from convlens.cli.outcomes import BEGUN, DONE, REFUSED, SKIPPED, Outcome, finish_sweep, note_outcome
 from convlens.cli.sweep_jobs import check_jobs, resolving
-from convlens.errors import InputError
+from convlens.errors import InputError, ResourceError
+from convlens.io.resources import resource_error
 from convlens.runs.config_check import check_root
 from convlens.runs.freshness import is_collected
 from convlens.runs.naming import sweep_name
@@ -80,20 +81,28 @@ class SweepRecord(Callback):
             SystemExit: with code 1 if a job or the table failed, 2 if a job was refused.
         """
         assert self.folder is not None
-        outcomes = finish_sweep(self.folder)
-        codes = {outcome.code for outcome in outcomes}
+        codes: set[int] = set()
         try:
+            outcomes = finish_sweep(self.folder)
+            codes |= {outcome.code for outcome in outcomes}
             if self.collect:
                 _collect(config, outcomes)
         except Exception as error:  # Hydra would only warn, and end with exit code 0
+            if found := resource_error(error):
+                raise SystemExit(2) from found
             print(f"convlens: no table: {type(error).__name__}: {error}", file=sys.stderr)
             codes.add(1)
         if any(codes):
             raise SystemExit(1 if 1 in codes else 2)
 
     def _note(self, config: DictConfig, outcome: Outcome) -> None:
-        if self.folder is not None:
+        """Write an outcome; where that is not possible the sweep ends, since Hydra only warns of exceptions."""
+        if self.folder is None:
+            return
+        try:
             note_outcome(self.folder, config.hydra.job.num, outcome)
+        except ResourceError as error:
+            raise SystemExit(2) from (None if outcome.state == REFUSED else error)  # the job has said why
 
 
 def sweeps_folder(config: DictConfig) -> Path:
@@ -120,5 +129,7 @@ def _collect(config: DictConfig, outcomes: Sequence[Outcome]) -> None:
         try:
             with resolving(config):
                 collect_and_log(config, folder)
+        except ResourceError:
+            raise
         except InputError as error:
             print(f"convlens: no table: {error}", file=sys.stderr)

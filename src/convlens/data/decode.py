@@ -10,6 +10,8 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from convlens.io.resources import is_shortage
+
 # These texts are part of every cache key: change one when its pixels change.
 CROP_VERSION = "1: upright by EXIF, RGB on white, bicubic to the shorter side, centre"
 SQUEEZE_VERSION = "1: upright by EXIF, RGB on white, bicubic, both sides to the same size"
@@ -34,6 +36,7 @@ def read_square(path: Path, size: int, resize_mode: ResizeMode = "crop") -> UInt
 
     Raises:
         UnreadableImageError: the file cannot be decoded, for any reason.
+        OSError, MemoryError: too many files are open, or there is too little memory; the file may be whole.
     """
     try:
         if not path.is_file() and path.exists():  # a pipe would be waited for, a device never ends
@@ -46,10 +49,10 @@ def read_square(path: Path, size: int, resize_mode: ResizeMode = "crop") -> UInt
         raise
     except UnidentifiedImageError:
         raise UnreadableImageError("not an image" if path.stat().st_size else "empty file") from None
-    except OSError as error:
-        raise UnreadableImageError(error.strerror or _one_line(error)) from error
     except Exception as error:  # Pillow's plug-ins raise many kinds of errors for damaged files
-        raise UnreadableImageError(_one_line(error)) from error
+        if is_shortage(error):  # the image is not to blame
+            raise
+        raise UnreadableImageError(getattr(error, "strerror", None) or _one_line(error)) from error
 
 
 def square(image: Image.Image, size: int, resize_mode: ResizeMode = "crop") -> UInt8[np.ndarray, "3 size size"]:

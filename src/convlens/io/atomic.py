@@ -1,13 +1,12 @@
 """Atomic writes: a file appears complete under its name, or not at all."""
 
-import errno
+import contextlib
 import os
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from convlens.errors import InputError
+from convlens.io.resources import resource_error
 
 
 @contextmanager
@@ -17,7 +16,7 @@ def replacing(path: Path) -> Iterator[Path]:
     Missing folders are created.
 
     Raises:
-        InputError: the disk or the user's quota is full.
+        ResourceError: the disk is full, or may not be written to.
     """
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
@@ -25,25 +24,12 @@ def replacing(path: Path) -> Iterator[Path]:
         yield partial
         os.replace(partial, path)
     except OSError as error:
-        if is_disk_full(error):
-            raise disk_full(path.parent) from error
+        if found := resource_error(error, path.parent):
+            raise found from error
         raise
     finally:
-        partial.unlink(missing_ok=True)
-
-
-def is_disk_full(error: BaseException | None) -> bool:
-    """Return whether an error reports that the disk or the user's quota is full."""
-    return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
-
-
-def disk_full(folder: Path) -> InputError:
-    """Return the error to raise when the disk is full while writing to a folder."""
-    existing = next(parent for parent in (folder, *folder.absolute().parents) if parent.exists())
-    free = shutil.disk_usage(existing).free / 1e6
-    return InputError(
-        f"the disk is full while writing to {folder} ({free:.0f} MB free): make room or choose another run_dir"
-    )
+        with contextlib.suppress(OSError):  # on a read-only disk, where it is not there either
+            partial.unlink(missing_ok=True)
 
 
 def write_bytes(path: Path, content: bytes | memoryview) -> None:

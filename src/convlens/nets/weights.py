@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from convlens.errors import InputError
 from convlens.io.arrays import check_zip, unreadable_is_damaged
+from convlens.io.resources import resource_error
 
 
 def load_weights(net: nn.Module, path: Path) -> None:
@@ -82,6 +83,8 @@ def read_weights(path: Path) -> dict[str, object]:
         else:
             state = read_checkpoint(path) if zipfile.is_zipfile(path) else torch.load(path, "cpu", weights_only=True)
     except Exception as error:
+        if found := resource_error(error):
+            raise found from error
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise InputError(f"cannot read weights from {path} ({reason}): give a whole file") from error
     if not isinstance(state, dict):

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, get_type_hints
 
 from convlens.errors import InputError
+from convlens.io.resources import resource_error
 from convlens.runs.config_errors import one_line
 from convlens.runs.type_conversion import MismatchError, convert_foreign, described, shown
 from convlens.runs.typed_settings import checked
@@ -62,6 +63,8 @@ def imported(target: str, where: str) -> Any:
             found = getattr(found, name)
         return found
     except (ImportError, AttributeError, ValueError) as error:
+        if lacking := resource_error(error):
+            raise lacking from None
         raise InputError(f"{where}._target_={target} cannot be imported ({one_line(error)})") from None
 
 

@@ -15,6 +15,7 @@ from convlens.runs.constructors import imported
 from convlens.runs.foreign_warnings import shorten_warnings
 from convlens.runs.lightning_logging import quiet_lightning
 from convlens.runs.record import is_finished_with
+from convlens.runs.resources import explained
 from convlens.runs.typed_settings import from_settings
 
 TRAIN = "convlens.tasks.train.run"
@@ -28,13 +29,15 @@ def dispatch(cfg: DictConfig, overrides: Sequence[str]) -> int:
 
     Raises:
         InputError: a setting is unknown, missing or of another type.
+        ResourceError: the machine lacks room on its disk, memory or open files.
     """
     shorten_warnings()
-    settings = check(cfg, overrides)
-    task = imported(str(cfg.task._target_), "task")
-    if "lightning" in sys.modules:  # not for a task that may find all done and need nothing large
-        quiet_lightning()
-    return int(task(cfg, list(overrides), settings) or 0)
+    with explained(cfg):
+        settings = check(cfg, overrides)
+        task = imported(str(cfg.task._target_), "task")
+        if "lightning" in sys.modules:  # not for a task that may find all done and need nothing large
+            quiet_lightning()
+        return int(task(cfg, list(overrides), settings) or 0)
 
 
 def check(cfg: DictConfig, overrides: Sequence[str] = ()) -> object:

@@ -13,7 +13,7 @@ from pathlib import Path
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
-from convlens.errors import InputError
+from convlens.errors import InputError, ResourceError
 from convlens.io.atomic import write_bytes
 from convlens.io.file_states import file_states
 from convlens.io.locks import directory_lock
@@ -21,7 +21,8 @@ from convlens.io.rank import is_rank_zero
 from convlens.runs.authorship import mark
 from convlens.runs.damage import CONFIG, damaged_files
 from convlens.runs.record_file import read_record, write_record
-from convlens.runs.replacement import clear, discard, ended, foreign_files, restore
+from convlens.runs.replacement import clear_unfinished, discard, ended, foreign_files, restore
+from convlens.runs.resources import explained
 from convlens.runs.run_config import first_difference, plain, settings_digest
 
 log = logging.getLogger(__name__)
@@ -108,7 +109,7 @@ def recorded(
     try:
         lock = contextlib.nullcontext() if shared else directory_lock(run_dir)
         restored = contextlib.nullcontext() if shared else _restored_after_errors(run_dir)
-        with lock, _cleared_if_refused(run_dir), restored:
+        with lock, _cleared_if_refused(run_dir), restored, explained(cfg):
             if not begin():
                 yield False
                 return
@@ -129,8 +130,9 @@ def _cleared_if_refused(run_dir: Path) -> Iterator[None]:
         yield
     except InputError:
         if new and not any(run_dir.glob("checkpoints/*")) and not any(run_dir.glob("results/*/*")):
-            clear(run_dir)
-            (run_dir / "run.log").unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # on a read-only disk
+                clear_unfinished(run_dir)
+                (run_dir / "run.log").unlink(missing_ok=True)
         raise
 
 
@@ -181,12 +183,14 @@ def _noted(run_dir: Path, cfg: DictConfig, task: str, command: str, about: Mappi
     if "traceback.txt" not in foreign:
         (run_dir / "traceback.txt").unlink(missing_ok=True)
     try:
-        yield
+        with explained(cfg):
+            yield
     except BaseException as error:
-        if not isinstance(error, InputError | KeyboardInterrupt | SystemExit):
-            write_bytes(run_dir / "traceback.txt", traceback.format_exc().encode())
         stopped = isinstance(error, KeyboardInterrupt | SystemExit)
-        note("failed", "stopped before the end" if stopped else f"{type(error).__name__}: {error}".splitlines()[0])
+        with contextlib.suppress(OSError, ResourceError):  # that the record cannot be written is not what went wrong
+            if not isinstance(error, InputError | KeyboardInterrupt | SystemExit):
+                write_bytes(run_dir / "traceback.txt", traceback.format_exc().encode())
+            note("failed", "stopped before the end" if stopped else f"{type(error).__name__}: {error}".splitlines()[0])
         raise
     note("finished")
 

@@ -4,6 +4,7 @@ The record (``run.json``) lists the files of a run when it ends (``files``). Unt
 that were there before and are not the run's (``foreign``). Only files of the run are ever moved or removed.
 """
 
+import contextlib
 import re
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Set
@@ -11,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from convlens.io.file_states import file_states
-from convlens.io.json_files import read_json
+from convlens.io.json_files import read_json, write_json
 from convlens.io.locks import directory_lock
 from convlens.io.rank import is_rank_zero
 from convlens.runs.damage import CHECKED
@@ -25,6 +26,8 @@ STUDY = "study.json"
 """The record of a study, whose directory holds runs."""
 SUFFIXES = (".png", ".npz", ".npy", ".json", ".csv", ".md", ".txt", ".partial")
 """Ends of the names of files below ``results``."""
+UNFINISHED = ".unfinished-"
+"""Begin of the name of the file that says that an analysis works, or was killed."""
 ASIDE = ".replaced"
 PARTIAL = ".replaced-partial"
 DISCARDED = ".replaced-discarded"
@@ -33,6 +36,7 @@ DISCARDED = ".replaced-discarded"
 def present(run_dir: Path) -> set[str]:
     """Return the files of the directory that have the place and name of a run's, relative to it."""
     found = {name for name in FILES if (run_dir / name).is_file()}
+    found |= {path.name for path in run_dir.glob(f"{UNFINISHED}*")}
     for folder in FOLDERS:
         if not (run_dir / folder).is_symlink():
             found |= {str(path.relative_to(run_dir)) for path in _walk(run_dir / folder)}
@@ -48,8 +52,9 @@ def own_files(run_dir: Path) -> set[str]:
     if not _is_ours(record):
         return set()
     there = present(run_dir)
+    markers = {name for name in there if name.startswith(UNFINISHED)}
     if isinstance(files := record.get("files"), list):
-        return there & ({str(name) for name in files} | {RECORD, COPY})
+        return markers | there & ({str(name) for name in files} | {RECORD, COPY} | _left_by_killed(run_dir, there))
     foreign = record.get("foreign")
     if not isinstance(foreign, list):
         return there
@@ -102,6 +107,17 @@ def clear(run_dir: Path) -> None:
     _remove(run_dir, own_files(run_dir))
 
 
+def clear_unfinished(run_dir: Path) -> None:
+    """Remove the run's files and the folders that it has made and not filled, as if it had not begun."""
+    clear(run_dir)
+    for folder in FOLDERS:
+        made = run_dir / folder
+        if made.is_dir() and not made.is_symlink():
+            for path in sorted([made, *made.rglob("*")], reverse=True):
+                with contextlib.suppress(OSError):  # a file, or not empty
+                    path.rmdir()
+
+
 def set_aside(run_dir: Path) -> None:
     """Move the files of an earlier run to a hidden folder of its directory.
 
@@ -139,28 +155,48 @@ def discard(run_dir: Path) -> None:
 
 
 @contextmanager
-def listing(run_dir: Path) -> Iterator[None]:
-    """Add the files that are written into a finished run meanwhile to the files of its record."""
-    foreign = set(foreign_files(run_dir))
+def listing(run_dir: Path, folder: str) -> Iterator[None]:
+    """Add the files that an analysis writes into a finished run meanwhile to the files of its record.
+
+    A file beside the record says which files of others were there before, so that those that a killed analysis leaves
+    are known to be ours.
+
+    Args:
+        run_dir: the run.
+        folder: the start of the name of the analysis' folder below ``results``.
+    """
+    foreign, marker = set(foreign_files(run_dir)), run_dir / f"{UNFINISHED}{folder}"
+    if is_rank_zero() and not marker.exists() and is_run(run_dir):
+        write_json(marker, {"folder": folder, "foreign": sorted(foreign)})
     try:
         yield
     finally:
-        if is_rank_zero() and _new_files(run_dir, foreign):
-            with directory_lock(run_dir, "record", wait=True):  # other analyses may end at the same time
-                _add_files(run_dir, foreign)
-
-
-def _add_files(run_dir: Path, foreign: Set[str]) -> None:
-    """Add the files that are there now, but those of others, to a run's record."""
-    if new := _new_files(run_dir, foreign):
-        record = read_record(run_dir)
-        write_record(run_dir, record | {"files": sorted(new | (present(run_dir) & set(record["files"])))})
+        if is_rank_zero():
+            if new := _new_files(run_dir, foreign):
+                with directory_lock(run_dir, "record", wait=True):  # other analyses may end at the same time
+                    record = read_record(run_dir)
+                    kept = {str(name) for name in record["files"]} & present(run_dir)
+                    write_record(run_dir, record | {"files": sorted(new | kept)})
+            marker.unlink(missing_ok=True)
 
 
 def _new_files(run_dir: Path, foreign: Set[str]) -> set[str]:
     """Return the files that are there now, are not those of others and are missing in the record's list, if any."""
     files = read_record(run_dir).get("files")
-    return present(run_dir) - foreign - {str(name) for name in files} if isinstance(files, list) else set()
+    if not isinstance(files, list):
+        return set()
+    there = {name for name in present(run_dir) if not name.startswith(UNFINISHED)}
+    return there - foreign - {str(name) for name in files}
+
+
+def _left_by_killed(run_dir: Path, there: Set[str]) -> set[str]:
+    """Return the files that analyses of a finished run have left that were killed."""
+    found: set[str] = set()
+    for marker in run_dir.glob(f"{UNFINISHED}*"):
+        note = read_json(marker)
+        before, prefix = set(note.get("foreign", there)), f"results/{note.get('folder', '/')}"
+        found |= {name for name in there - before if name.startswith(prefix)}
+    return found
 
 
 def ended(record: Mapping[str, object], run_dir: Path) -> dict[str, object]:

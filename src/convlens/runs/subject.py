@@ -81,7 +81,7 @@ def open_run(
         if not shared:
             check_results(run_dir, f"results/{folder or task}")
         lock = nullcontext() if shared else directory_lock(run_dir, folder or task)
-        with lock, listing(run_dir):
+        with lock, listing(run_dir, folder or task):
             yield run_dir
         return
     with recorded(run_dir, cfg, task, command_line(overrides), shared=shared):

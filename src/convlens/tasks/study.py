@@ -9,7 +9,7 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from convlens.errors import InputError
+from convlens.errors import InputError, ResourceError
 from convlens.io.file_states import changed_files
 from convlens.io.json_files import read_json, write_json
 from convlens.io.locks import directory_lock
@@ -113,7 +113,11 @@ def shared_overrides(overrides: Sequence[str], scale: Sequence[str]) -> list[str
 
 
 def do_part(folder: Path, part: Part, overrides: Sequence[str], before: Mapping[str, object], *, force: bool) -> Entry:
-    """Do one part as a job, unless the same command did it before; return its entry."""
+    """Do one part as a job, unless the same command did it before; return its entry.
+
+    Raises:
+        ResourceError: the machine lacks room on its disk, memory or open files.
+    """
     run_dir = folder / part.run
     own = [*overrides, f"run_dir={quotable(run_dir)}", f"job_name={run_dir.name}"]
     entry: Entry = {"name": part.name, "run": part.run, "command": command_line(own)}
@@ -124,6 +128,8 @@ def do_part(folder: Path, part: Part, overrides: Sequence[str], before: Mapping[
     started = time.monotonic()
     try:
         dispatch(compose_job(own), own)
+    except ResourceError:
+        raise  # the other parts would lack it, too
     except Exception as error:
         log.error("%s failed: %s", part.name, error)
         entry |= {

@@ -1,9 +1,8 @@
 """Features on disk: one memory-mapped array for each layer, and a record of network, weights and images."""
 
-import errno
 import json
 import logging
-import os
+import math
 import shutil
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,11 +15,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from convlens.errors import DamagedError, InputError
+from convlens.errors import DamagedError, InputError, ResourceError
 from convlens.io.hashing import digest_named_arrays
 from convlens.io.inside import leads_out
 from convlens.io.json_files import load_json, write_json
 from convlens.io.locks import directory_lock
+from convlens.io.memory_maps import create_memory_map
+from convlens.io.resources import is_disk_full
 
 log = logging.getLogger(__name__)
 META = "features.json"
@@ -37,29 +38,6 @@ def weights_hash(net: nn.Module) -> str:
         )
         for name, value in sorted(net.state_dict().items())
     )
-
-
-def reserve_space(path: Path) -> None:
-    """Allocate the disk blocks of a sparse file: writing to its memory map when the disk is full kills the process.
-
-    Raises:
-        InputError: the disk has too little space; the file is removed.
-    """
-    if not hasattr(os, "posix_fallocate"):
-        return
-    size = path.stat().st_size
-    try:
-        with path.open("r+b") as file:
-            os.posix_fallocate(file.fileno(), 0, size)
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-            return  # the file system does not support it
-        path.unlink()
-        free = shutil.disk_usage(path.parent).free / 1e9
-        raise InputError(
-            f"{path} needs {size / 1e9:.1f} GB and {free:.1f} GB are free: free some space, or pool the maps, such as "
-            "task.pool_size=4"
-        ) from None
 
 
 class FeatureStore:
@@ -188,9 +166,7 @@ class FeatureStore:
                 raise InputError(f"{path} is a link out of {self.folder}: remove it, or choose another folder")
             if self.done(layer) == 0:
                 self._claim(path)
-                shape = (self.count, width)
-                self._open[layer] = np.lib.format.open_memmap(path, mode="w+", dtype=np.float32, shape=shape)
-                reserve_space(path)
+                self._open[layer] = self._create(path, (self.count, width))
             else:
                 self._open[layer] = self._mapped(layer, "r+")
         return self._open[layer]
@@ -205,6 +181,23 @@ class FeatureStore:
             raise InputError(f"{path} is no file of features that convlens has written: choose another folder")
         self._done.setdefault(path.stem, 0)
         self._write_record()
+
+    def _create(self, path: Path, shape: tuple[int, int]) -> np.memmap:
+        """Create a layer's array.
+
+        Raises:
+            ResourceError: the disk has too little room.
+        """
+        try:
+            return create_memory_map(path, np.float32, shape)
+        except OSError as error:
+            if not is_disk_full(error):
+                raise
+            free = shutil.disk_usage(self.folder).free / 1e9
+            raise ResourceError(
+                f"{path} needs {4 * math.prod(shape) / 1e9:.1f} GB and {free:.1f} GB are free: free some space, or pool"
+                " the maps, such as task.pool_size=4"
+            ) from error
 
     def _mapped(self, layer: str, mode: Literal["c", "r+"]) -> np.memmap:
         path = self.path(layer)

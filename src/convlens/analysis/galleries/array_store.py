@@ -11,6 +11,7 @@ from torch import Tensor
 
 from convlens.io.arrays import read_array, read_arrays
 from convlens.io.json_files import read_json, write_json
+from convlens.io.memory_maps import create_memory_map
 
 
 class Projections:
@@ -25,10 +26,9 @@ class Projections:
 
     @staticmethod
     def create(folder: Path, name: str, shape: Sequence[int]) -> None:
-        """Create files of zeros, which take no space on disk before they are written."""
-        folder.mkdir(parents=True, exist_ok=True)
-        _create_array(folder / f"{name}.npy", tuple(shape), np.float16)
-        _create_array(folder / f"{name}.scale.npy", tuple(shape[:2]), np.float32)
+        """Create files of zeros."""
+        create_memory_map(folder / f"{name}.npy", np.float16, tuple(shape))
+        create_memory_map(folder / f"{name}.scale.npy", np.float32, tuple(shape[:2]))
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -66,9 +66,8 @@ class Patches:
 
     @staticmethod
     def create(folder: Path, name: str, shape: Sequence[int]) -> None:
-        """Create a file of zeros, which takes no space on disk before it is written."""
-        folder.mkdir(parents=True, exist_ok=True)
-        _create_array(folder / f"{name}.npy", tuple(shape), np.uint8)
+        """Create a file of zeros."""
+        create_memory_map(folder / f"{name}.npy", np.uint8, tuple(shape))
 
     def __len__(self) -> int:
         return len(self.values)
@@ -146,7 +145,3 @@ def read_gallery(folder: Path, layer: str) -> dict[str, np.ndarray]:
         arrays["projections"] = fractions.astype(np.float32) * arrays["scales"][:, :, None, None, None]
         arrays["patches"] = read_array(folder / f"{layer}.patches.npy", "r")
     return arrays
-
-
-def _create_array(path: Path, shape: tuple[int, ...], dtype: type[np.generic]) -> None:
-    np.lib.format.open_memmap(path, mode="w+", dtype=dtype, shape=shape).flush()

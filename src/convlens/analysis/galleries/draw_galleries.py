@@ -1,5 +1,6 @@
 """A gallery from end to end: search, projections, controls, and the files that are written (paper, Fig 2)."""
 
+import io
 import logging
 import time
 from collections.abc import Callable
@@ -22,7 +23,7 @@ from convlens.analysis.galleries.variants import OWN, ProjectionVariant, Project
 from convlens.errors import DamagedError, InputError
 from convlens.figures.png import save_png
 from convlens.figures.top9 import top9_sheet
-from convlens.io.atomic import replacing
+from convlens.io.atomic import write_bytes
 from convlens.io.hashing import digest_named_arrays
 from convlens.nets.weights import read_checkpoint
 from convlens.ops.receptive_field import receptive_fields
@@ -160,8 +161,9 @@ def _search(
     path = partial / f"search.{worker.rank}.pt"
 
     def save() -> None:
-        with replacing(path) as new:
-            torch.save(search.state(), new)
+        content = io.BytesIO()  # torch's own writer reports a full disk as a broken archive
+        torch.save(search.state(), content)
+        write_bytes(path, content.getbuffer())
 
     try:
         device = next((p.device for p in net.parameters()), torch.device("cpu"))

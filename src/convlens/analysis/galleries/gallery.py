@@ -79,9 +79,18 @@ class Gallery:
     max_images: int | None = None
 
     def create_files(self) -> None:
-        """Create files of zeros for all projections and patches."""
-        for store, name, shape in self._files():
-            store.create(self.folder, name, shape)
+        """Create files of zeros for all projections and patches.
+
+        Raises:
+            OSError: the disk has no room for all of them; none is left.
+        """
+        try:
+            for store, name, shape in self._files():
+                store.create(self.folder, name, shape)
+        except OSError:
+            for path in self.folder.glob("*.npy"):
+                path.unlink()
+            raise
 
     def has_files(self) -> bool:
         """Return whether all files are there, and none is cut short or of another shape."""

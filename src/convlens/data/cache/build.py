@@ -18,8 +18,8 @@ from tqdm import tqdm
 from convlens.data.splits.image_index import ImageIndex
 from convlens.errors import InputError
 from convlens.io.arrays import file_crc, seal
-from convlens.io.atomic import is_disk_full
 from convlens.io.json_files import read_json, write_json
+from convlens.io.resources import is_disk_full
 
 log = logging.getLogger(__name__)
 BLOCK = 256

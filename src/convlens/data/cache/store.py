@@ -25,6 +25,7 @@ from convlens.io.arrays import read_array, write_array
 from convlens.io.hashing import digest_bytes
 from convlens.io.json_files import load_json
 from convlens.io.locks import file_lock
+from convlens.io.resources import is_shortage
 
 log = logging.getLogger(__name__)
 _ROWS_PER_CHUNK = 256
@@ -110,6 +111,8 @@ def cache_images(image_index: ImageIndex, size: int, cache_dir: Path) -> CachedA
         with file_lock(Path(f"{folder}.lock"), f"building {folder}"):
             return _open_or_build(folder, image_index, size)
     except OSError as error:
+        if is_shortage(error):
+            raise
         raise InputError(
             f"the cache folder {cache_dir} cannot be used ({error.strerror or error}): "
             "set cache_dir to a folder that you may write to"

@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from convlens.data.download.fetch import disk_too_small
 from convlens.errors import InputError
-from convlens.io.atomic import is_disk_full
+from convlens.io.resources import is_disk_full
 
 _DAMAGED = (
     *(tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError),

@@ -14,8 +14,8 @@ from typing import BinaryIO
 from tqdm import tqdm
 
 from convlens.errors import InputError
-from convlens.io.atomic import is_disk_full
 from convlens.io.hashing import file_checksum
+from convlens.io.resources import is_disk_full
 
 _CHUNK = 1 << 20
 _TIMEOUT = 60.0  # seconds without a byte until a connection counts as lost
