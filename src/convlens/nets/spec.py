@@ -103,7 +103,8 @@ def scale_width(table: Table, width: float) -> Table:
         InputError: ``width`` is not above 0, or too large.
     """
     if not 0 < width <= LARGEST_WIDTH:
-        raise InputError(f"width={width} is not possible: give a factor above 0, such as 0.5, up to {LARGEST_WIDTH}")
+        right = "above 0, such as 0.5" if not width > 0 else f"of at most {LARGEST_WIDTH}"
+        raise InputError(f"width={width} is not possible: give a factor {right}")
     if width == 1:
         return table
     return tuple(replace(row, maps=max(8, round(row.maps * width / 8) * 8)) for row in table)
