@@ -144,7 +144,7 @@ def test_a_record_lists_what_was_written_and_not_what_was_there(tmp_path):
     write_record(tmp_path, ended(running | {"status": "finished"}, tmp_path))
     assert read_json(tmp_path / "run.json")["files"] == sorted({*NAMES, "run.json", ".run.json"})
     fill(tmp_path, "of the user", ["results/more notes.txt"])
-    with listing(tmp_path):
+    with listing(tmp_path, "occlusion"):
         fill(tmp_path, "new", ["results/occlusion/a.png"])
     assert own_files(tmp_path) == {*NAMES, "run.json", ".run.json", "results/occlusion/a.png"}
 
@@ -200,7 +200,7 @@ def test_no_file_of_the_user_is_ever_touched(theirs, steps):
                 if kind == "clear":
                     clear(run)
                 else:
-                    with listing(run):
+                    with listing(run, "occlusion"):
                         write(written)
                 continue
             restore(run)
