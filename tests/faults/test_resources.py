@@ -165,3 +165,9 @@ def test_a_thread_that_lacks_something_ends_the_job_without_a_traceback(convlens
     assert outcome.code == 2
     assert outcome.err.startswith("convlens: the disk is full while writing to out (")
     assert outcome.err.count("\n") == 1
+
+
+def test_an_error_that_is_among_its_own_causes_is_no_error_of_the_machine():
+    inner, outer = ValueError("no"), RuntimeError("no")
+    inner.__cause__, outer.__cause__ = outer, inner
+    assert resource_error(inner) is None

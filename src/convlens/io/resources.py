@@ -40,8 +40,10 @@ def resource_error(error: BaseException, folder: Path | None = None, memory: str
         memory: settings that bound the memory, such as ``data.batch_size``.
     """
     cause: BaseException | None = error
+    seen: set[int] = set()  # an error may be among its own causes
     handled = False  # whether the next error was being handled when another one was raised
-    while cause is not None:
+    while cause is not None and id(cause) not in seen:
+        seen.add(id(cause))
         if isinstance(cause, ResourceError):
             return cause
         # A file that may not be read is often no error; what went wrong afterwards has another reason.
