@@ -72,7 +72,7 @@ def test_the_names_for_type_checkers_are_those_that_are_imported():
     [
         pytest.param("pass", marks=pytest.mark.essential),
         pytest.param("convlens.occlude", marks=pytest.mark.essential),
-        "from convlens.transfer.probes import fit",
+        pytest.param("from convlens.transfer.probes import fit", marks=pytest.mark.essential),
     ],
 )
 def test_every_module_is_an_attribute_whatever_was_imported_before(first):

@@ -195,7 +195,7 @@ def test_the_report_has_the_board_of_all_claims(convlens, run):
         ((*INVARIANCE, "task.transforms=[]"), "task.transforms is empty: give translation, scale or rotation"),
         ((*INVARIANCE, "task.symmetric=[unicorn]"), "task.symmetric: 'unicorn' is no class of the data"),
         ((*INVARIANCE, "task.border=white"), "task.border=white: give black or reflect or source"),
-        ((*INVARIANCE, "task.steps=2"), "task.steps=2: give a whole number of at least 3"),
+        ((*INVARIANCE, "task.steps=2"), "task.steps=2: give a whole number from 3 to 10000"),
         ((*CORRESPOND, "task.images=1"), "task.images=1: give a whole number of at least 2"),
         (
             (*CORRESPOND, "task.parts=[wing]"),
@@ -203,7 +203,7 @@ def test_the_report_has_the_board_of_all_claims(convlens, run):
         ),
         ((*CORRESPOND, "task.layers=[conv5]"), "task.layers=[conv5]: give two layers, the claim compares a lower with"),
         ((*CORRESPOND, "task.parts=[]"), "task.parts is empty: give names of parts"),
-        ((*CORRESPOND, "task.random_regions=0"), "task.random_regions=0: give a whole number of at least 1"),
+        ((*CORRESPOND, "task.random_regions=0"), "task.random_regions=0: give a whole number from 1 to 1000"),
         ((*CORRESPOND, "task.occluder=red"), "task.occluder=red: give grey or mean or blur or noise or a number from"),
         ((*CORRESPOND, "task.label=unicorn"), "task.label=unicorn is no class of the data"),
         (("task=diagnose", "task.run_dirs=[nowhere]"), "nowhere is not a run directory"),

@@ -311,7 +311,7 @@ def test_the_arrays_name_images_labels_and_boxes(convlens, run):
     [
         ("task.maps=0", "task.maps=0: give a whole number of at least 1 or null"),
         ("task.maps=1.5", "task.maps=1.5: give a whole number of at least 1 or null"),
-        ("task.k=abc", "task.k=abc: give a whole number of at least 1"),
+        ("task.k=abc", "task.k=abc: give a whole number from 1 to 1000000"),
         ("task.images=true", "task.images=true: give a whole number of at least 1 or null"),
         ("task.controls=-1", "task.controls=-1: give a whole number of at least 0 or null"),
         ("task.max_images=0", "task.max_images=0: give a whole number of at least 1 or null"),

@@ -229,7 +229,7 @@ def test_an_error_leaves_the_finished_run_until_the_first_step(convlens, copied,
         return torch.zeros((), requires_grad=True)
 
     monkeypatch.setattr(Classifier, "training_step", training_step)
-    assert convlens(*same, "force=true").code == 1
+    assert convlens(*same, "force=true").code == 2
     assert (contents(copied) == before) is kept
     assert read(copied, "run.json")["status"] == ("finished" if kept else "failed")
 

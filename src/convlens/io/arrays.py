@@ -78,14 +78,16 @@ def check_array(path: Path) -> None:
             return
         with unreadable_is_damaged(path):
             end = _end(file)
-        file.seek(end)
-        stored = file.read()[: _CHECKSUM.size + 1] if state.st_size - end <= _CHECKSUM.size else b"?"
-        if state.st_size < end or len(stored) not in (0, _CHECKSUM.size):
+        file.seek(max(0, state.st_size - _CHECKSUM.size))
+        stored = file.read()
+        if not stored.startswith(_MARK):
+            stored = b""
+        if state.st_size != end + len(stored):
             raise DamagedError(f"{path} is damaged ({state.st_size} bytes, not {end} and a checksum)")
         if stored:
-            mark, crc = _CHECKSUM.unpack(stored)
+            _, crc = _CHECKSUM.unpack(stored)
             noted = end > LARGE and _is_noted(path)
-            if mark != _MARK or not (noted or _crc(file, end) == crc):
+            if not (noted or _crc(file, end) == crc):
                 raise DamagedError(f"{path} is damaged (it is not as it was written)")
             if end > LARGE and not noted:
                 _note_checked(path)

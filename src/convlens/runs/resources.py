@@ -6,6 +6,7 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
+from convlens.errors import InputError
 from convlens.io.resources import resource_error
 
 MEMORY = {
@@ -35,9 +36,11 @@ def explained(cfg: DictConfig) -> Iterator[None]:
     """
     try:
         yield
+    except InputError:  # of settings too that the lines below would read
+        raise
     except Exception as error:
         task = str(cfg.task.get("_target_", "")).removesuffix(".run").rpartition(".")[2]
         found = resource_error(error, Path(cfg.run_dir), MEMORY.get(task, ""))
-        if found is None or found is error:
+        if found is None:
             raise
         raise found from error

@@ -88,8 +88,10 @@ def open_run(
         yield run_dir
 
 
-REFUSALS = (TypeError, ValueError, ArithmeticError, MemoryError, RuntimeError, ImportError)
-"""What our constructors raise for settings that do not suit them; torch's lack of memory is a RuntimeError."""
+LIBRARIES = ("convlens", "torch", "torchvision", "timm", "lightning")
+"""Packages whose constructors raise errors for settings that do not suit them; torch's too little memory is one."""
+REFUSALS = (TypeError, ValueError, ImportError)
+"""What a constructor of the user raises then; another error is one of the user's module, and keeps its traceback."""
 
 
 def instantiate(node: DictConfig, **given: object) -> Any:
@@ -108,7 +110,7 @@ def instantiate(node: DictConfig, **given: object) -> Any:
         cause = error.__cause__
         if isinstance(cause, InputError):
             raise cause from error
-        if not isinstance(cause, REFUSALS) and str(node._target_).startswith("convlens."):
+        if not isinstance(cause, REFUSALS) and str(node._target_).partition(".")[0] not in LIBRARIES:
             raise
         where = str(error).rpartition("full_key: ")[2].splitlines()[0]
         reason = " ".join(str(cause).splitlines()[:2]) or type(cause).__name__

@@ -37,11 +37,9 @@ from convlens.runs.subject import build_data_and_net, instantiate, save_mean_ima
 from convlens.systems import Classifier
 
 log = logging.getLogger(__name__)
-OUTPUTS = (
-    "checkpoints",
-    *(f"results/{name}" for name in ("test", "train_eval", "projections", "evolution", "filters")),
-)
-"""The folders of a run that a training writes to."""
+OUTPUTS = ("checkpoints", "results/test", "results/train_eval")
+DRAWINGS = ("results/projections", "results/evolution", "results/filters")
+"""The folders of a run that a training and its callbacks write to."""
 
 
 def train(cfg: DictConfig, overrides: Sequence[str]) -> None:
@@ -102,12 +100,12 @@ def begin_in(run_dir: Path, cfg: DictConfig, data: ImageData | ShardedData) -> b
         data.setup("fit")
         if is_rank_zero():
             check_parts(run_dir)
-            check_results(run_dir, *OUTPUTS)
+            check_results(run_dir, *OUTPUTS, *(DRAWINGS if cfg.callbacks else ()))
             set_aside(run_dir)
         return True
     if is_rank_zero():
         check_same(run_dir, cfg)
-        check_results(run_dir, *OUTPUTS)
+        check_results(run_dir, *OUTPUTS, *(DRAWINGS if cfg.callbacks else ()))
     return not is_finished(run_dir)
 
 

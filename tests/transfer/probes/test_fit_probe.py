@@ -48,7 +48,7 @@ def hessian(probe, features, targets, c, weights):
     return matrix
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(st.integers(0, 10**6), st.sampled_from(["svm", "softmax", "sigmoid"]), st.floats(0.01, 100))
 def test_value_gradient_and_step_equal_those_of_the_formula(seed, probe, c):
     features, labels, weights = random_problem(seed)
@@ -77,7 +77,7 @@ def test_value_gradient_and_step_equal_those_of_the_formula(seed, probe, c):
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(st.integers(0, 10**6), st.sampled_from(["svm", "softmax", "sigmoid"]), st.floats(0.01, 100))
 def test_primal_and_dual_objectives_agree(seed, probe, c):
     features, labels, _ = random_problem(seed, d=20)
