@@ -2,11 +2,15 @@
 
 import contextlib
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from convlens.io.resources import resource_error
+
+PARTIAL = re.compile(r"\..+\.(\d+)\.partial")
+"""Names of temporary files; the number is that of the process."""
 
 
 @contextmanager
@@ -30,6 +34,24 @@ def replacing(path: Path) -> Iterator[Path]:
     finally:
         with contextlib.suppress(OSError):  # on a read-only disk, where it is not there either
             partial.unlink(missing_ok=True)
+
+
+def remove_partials(folder: Path) -> None:
+    """Remove the temporary files of `replacing` that processes of this machine have left that were killed."""
+    for path in folder.rglob(".*.partial"):
+        found = PARTIAL.fullmatch(path.name)
+        if found and path.is_file() and not _is_alive(int(found[1])):
+            path.unlink(missing_ok=True)
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except (PermissionError, OverflowError):
+        pass  # of somebody else
+    return True
 
 
 def write_bytes(path: Path, content: bytes | memoryview) -> None:

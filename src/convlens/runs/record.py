@@ -14,7 +14,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 from convlens.errors import InputError, ResourceError
-from convlens.io.atomic import write_bytes
+from convlens.io.atomic import remove_partials, write_bytes
 from convlens.io.file_states import file_states
 from convlens.io.locks import directory_lock
 from convlens.io.rank import is_rank_zero
@@ -177,6 +177,8 @@ def _noted(run_dir: Path, cfg: DictConfig, task: str, command: str, about: Mappi
         record = entries | {"status": state, "seconds": seconds, "error": error}
         write_record(run_dir, record if state == "running" else ended(record, run_dir))
 
+    for folder in ("checkpoints", "results"):
+        remove_partials(run_dir / folder)
     note("running")  # first: the other files are the run's by it
     write_bytes(run_dir / CONFIG, content)
     entries["states"] = file_states(run_dir, [CONFIG])

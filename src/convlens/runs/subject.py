@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from convlens.data import ImageData, ShardedData
 from convlens.errors import DamagedError, InputError
 from convlens.io.arrays import check_zip, read_array, write_array
+from convlens.io.atomic import remove_partials
 from convlens.io.locks import directory_lock
 from convlens.nets.weights import load_weights, read_weights
 from convlens.runs.config_check import check_node
@@ -82,6 +83,7 @@ def open_run(
             check_results(run_dir, f"results/{folder or task}")
         lock = nullcontext() if shared else directory_lock(run_dir, folder or task)
         with lock, listing(run_dir, folder or task):
+            remove_partials(run_dir / "results" / (folder or task))
             yield run_dir
         return
     with recorded(run_dir, cfg, task, command_line(overrides), shared=shared):

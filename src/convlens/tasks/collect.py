@@ -13,6 +13,7 @@ from convlens.callbacks.log_media import log_table
 from convlens.errors import InputError
 from convlens.figures.bar_plots import bars
 from convlens.figures.png import save_png
+from convlens.io.atomic import remove_partials
 from convlens.io.json_files import read_json
 from convlens.io.locks import directory_lock
 from convlens.io.tables import Cell, write_tables
@@ -89,6 +90,7 @@ def collect(sweep: Path, command: str = "", *, wait: bool = True) -> list[dict[s
         groups = [group for part in parts for group in part]
         gaps = {id(group): gap for part in parts for group, gap in differences(part)}
         rows = [group_row(name, one, gaps.get(id(one))) for name, one in zip(names_of(groups), groups, strict=True)]
+        remove_partials(folder)
         _remove_figures(folder)
         write_tables(folder, "table", rows)
         figures: list[Figure] = []
