@@ -74,7 +74,7 @@ def results(folder: Path) -> dict[str, object]:
     """What a command has left: values of each file that do not depend on the time, by path."""
     logs = ("run.log", "multirun.yaml")  # they and the records of a sweep hold times and processes
     paths = [path for path in sorted(folder.rglob("*")) if path.is_file() and path.name not in logs]
-    paths = [path for path in paths if "sweeps" not in path.parts and path.suffix != ".lock"]
+    paths = [path for path in paths if "sweeps" not in path.parts and ".lock" not in path.name]
     return {_name(path.relative_to(folder)): _content(path, str(folder)) for path in paths}
 
 
@@ -101,7 +101,7 @@ def _content(path: Path, folder: str) -> object:
 def _timeless(value: object) -> object:
     if isinstance(value, dict):
         value = value | ({"files": sorted({_name(Path(name)) for name in value["files"]})} if "files" in value else {})
-        hidden = ("seconds", "checksum", "author", "shards", "updated_at")
+        hidden = ("seconds", "checksum", "states", "crc32", "author", "shards", "updated_at")
         return {key: _timeless(inner) for key, inner in value.items() if key not in hidden}
     if isinstance(value, list):
         return [_timeless(inner) for inner in value]
