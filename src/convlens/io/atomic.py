@@ -36,9 +36,14 @@ def replacing(path: Path) -> Iterator[Path]:
             partial.unlink(missing_ok=True)
 
 
-def remove_partials(folder: Path) -> None:
-    """Remove the temporary files of `replacing` that processes of this machine have left that were killed."""
-    for path in folder.rglob(".*.partial"):
+def remove_partials(folder: Path, pattern: str = "**/.*.partial") -> None:
+    """Remove the temporary files of `replacing` that processes of this machine have left that were killed.
+
+    Args:
+        folder: the folder.
+        pattern: of the paths; the default also looks into folders below.
+    """
+    for path in folder.glob(pattern):
         found = PARTIAL.fullmatch(path.name)
         if found and path.is_file() and not _is_alive(int(found[1])):
             path.unlink(missing_ok=True)

@@ -15,6 +15,7 @@ from tqdm import tqdm
 
 from convlens.data import write_splits
 from convlens.errors import InputError
+from convlens.io.atomic import remove_partials
 from convlens.io.hashing import digest_lines
 from convlens.io.locks import directory_lock
 from convlens.ops.default_layers import layers_by_number, transfer_layers
@@ -241,6 +242,7 @@ def write_result(job: Job, caches: Mapping[str, FitCache], command: str) -> tupl
     sizes = list(dict.fromkeys(point.images_per_class for point in job.points))
     write_splits(network.data.protocol, job.folder / "splits", sizes, max(settings.folds) + 1)
     with directory_lock(job.folder, wait=True):
+        remove_partials(job.folder, ".*.partial")  # not those of fits, which processes of other machines may write
         table = ScoreTable(caches, [name for name, _ in network.net.named_modules()])
         report = TransferReport(network.name, job.untrained, job.dataset, table, job.baselines, settings.regularization)
         result = report.build(job.folder, settings.num_examples)
