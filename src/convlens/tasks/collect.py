@@ -36,6 +36,8 @@ from convlens.stats.paper_tables import ABLATION_ORDER
 from convlens.stats.results import AnalysisResult, Figure, Table
 
 log = logging.getLogger(__name__)
+UNFINISHED = ".unfinished"
+"""File in the folder of the table that says that it is being written."""
 
 
 @dataclass(frozen=True)
@@ -91,7 +93,7 @@ def collect(sweep: Path, command: str = "", *, wait: bool = True) -> list[dict[s
         gaps = {id(group): gap for part in parts for group, gap in differences(part)}
         rows = [group_row(name, one, gaps.get(id(one))) for name, one in zip(names_of(groups), groups, strict=True)]
         remove_partials(folder)
-        _remove_figures(folder)
+        _make_room(folder)
         write_tables(folder, "table", rows)
         figures: list[Figure] = []
         claims: list[Claim] = []
@@ -100,12 +102,13 @@ def collect(sweep: Path, command: str = "", *, wait: bool = True) -> list[dict[s
             claims += ablation_claims(ablation_errors(part), about)
         result = collect_result(rows, groups, others, figures, claims)
         result.write(folder, command or f"convlens task=collect sweep={sweep}")
+        (folder / UNFINISHED).unlink()
     log.info("%d rows of %d runs: %s", len(rows), sum(len(group.runs) for group in groups), folder / "table.md")
     return rows
 
 
-def _remove_figures(folder: Path) -> None:
-    """Remove the figures of an earlier table.
+def _make_room(folder: Path) -> None:
+    """Remove the figures of an earlier table, and note that a new one is begun.
 
     Raises:
         InputError: the folder holds a file that would be overwritten and is not of an earlier table.
@@ -115,7 +118,9 @@ def _remove_figures(folder: Path) -> None:
     known = (
         {"result.json", "table.csv", "table.md", "collected.json"} if earlier.get("analysis") == "collect" else set()
     )
-    check_table(folder, figures | known)
+    if not (folder / UNFINISHED).exists():  # else what is there was left by a command that was killed
+        check_table(folder, figures | known)
+    (folder / UNFINISHED).touch()
     for name in figures:
         (folder / name).unlink(missing_ok=True)
 
