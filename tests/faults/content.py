@@ -8,6 +8,8 @@ import numpy as np
 import torch
 
 VOLATILE = {"seconds", "checksum", "states", "fit_seconds", "mtime_ns", "runs"}
+NAMED = (".lock", "wandb", "multirun.yaml", "sweeps/")
+"""Parts of the names of logs, locks and records of sweeps, which hold times and processes."""
 SKIPPED = {".log", ".txt", ".html", ".lock", ".holder"}
 
 
@@ -16,7 +18,8 @@ def content(folder: Path) -> dict[str, object]:
     found: dict[str, object] = {}
     for path in sorted(folder.rglob("*")):
         name = str(path.relative_to(folder))
-        if path.is_file() and path.suffix not in SKIPPED and ".lock" not in name and "wandb" not in name:
+        named = not any(part in name for part in NAMED)
+        if path.is_file() and path.suffix not in SKIPPED and named:
             found[name] = _content(path)
     return found
 
