@@ -14,13 +14,15 @@ from jaxtyping import Float
 from convlens.data.shards.metadata import FORMAT_VERSION, METADATA_FILE, file_crcs, file_sizes, import_litdata
 from convlens.data.splits.image_index import ImageIndex
 from convlens.data.splits.split import Split
-from convlens.errors import InputError
+from convlens.errors import InputError, ResourceError
 from convlens.io.hashing import digest_bytes
 from convlens.io.json_files import read_json, write_json
 
 if TYPE_CHECKING:
     from convlens.data.shards.reader import ShardItem
 
+ITEM_BYTES = 64
+"""Bytes of an item in a shard beside its pixels, at most."""
 RECORD_FILE = "done.json"
 """File in a split's folder that records the digest of its images, and their number once all are written."""
 
@@ -81,6 +83,7 @@ def _write_all(
         if _read_record(target).get("of") != digests[name]:
             kind = "images" if (target / RECORD_FILE).exists() else "files"
             raise InputError(f"{target} holds other {kind}: remove it, or choose another folder")
+    _check_room(folder, [split for name, split in splits.items() if "count" not in _read_record(folder / name)], size)
     counts: dict[str, int] = {}
     for name, split in splits.items():
         target = folder / name
@@ -100,6 +103,21 @@ def _write_all(
     }
     write_json(folder / METADATA_FILE, metadata)
     return {name: len(split.rows) - counts[name] for name, split in splits.items()}
+
+
+def _check_room(folder: Path, splits: Sequence[Split], size: int) -> None:
+    """Check that the disk has room for the splits: litdata's processes wait for ever when it becomes full.
+
+    Raises:
+        ResourceError: it has not.
+    """
+    needed = sum(len(split.rows) for split in splits) * (3 * size**2 + ITEM_BYTES)
+    existing = next(parent for parent in (folder, *folder.absolute().parents) if parent.exists())
+    if needed > (free := shutil.disk_usage(existing).free):
+        raise ResourceError(
+            f"{folder} needs {needed / 1e6:.0f} MB for the shards and {free / 1e6:.0f} MB are free: make room, choose "
+            "another task.output, or a smaller data.stored_size or data.limit"
+        )
 
 
 def _write_split(split: Split, folder: Path, *, size: int, shard_bytes: str, workers: int) -> int:
