@@ -35,8 +35,9 @@ test-essential: $(READY)
 	$(PYTEST) -m essential
 	$(PYTEST) -m 'not slow' $(COMPUTING)
 
+# without what `make faults` runs
 test-all: $(READY_ALL) lint types
-	$(PYTEST)
+	$(PYTEST) --ignore=tests/faults
 
 # commands that are killed and interrupted, full and read-only disks, little memory, damaged files: about half an hour
 faults: $(READY)

@@ -1,7 +1,11 @@
+import sys
+from unittest.mock import Mock
+
 import pytest
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import OmegaConf
 
+from convlens.cli.main import main
 from convlens.cli.task_help import comments, header, task_help
 from convlens.errors import InputError
 from convlens.runs.compose import conf_dir, options
@@ -74,3 +78,12 @@ def test_comments_are_those_of_the_line_or_of_the_lines_above():
 )
 def test_commands_and_description_are_taken_from_the_first_comment(text, commands, about):
     assert header(text, "x") == (commands, about)
+
+
+def test_ctrl_c_before_a_job_begins_ends_with_one_line(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["convlens", "task=train"])
+    monkeypatch.setattr("convlens.cli.main.with_task", Mock(side_effect=KeyboardInterrupt))
+    with pytest.raises(SystemExit) as stop:
+        main()
+    assert stop.value.code == 130
+    assert capsys.readouterr().err == "convlens: stopped\n"

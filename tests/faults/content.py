@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-VOLATILE = {"seconds", "checksum", "states", "fit_seconds", "mtime_ns", "runs"}
+VOLATILE = {"seconds", "checksum", "states", "fit_seconds", "mtime_ns", "runs", "updated_at", "crc32", "shards"}
 NAMED = (".lock", "wandb", "multirun.yaml", "sweeps/")
 """Parts of the names of logs, locks and records of sweeps, which hold times and processes."""
 SKIPPED = {".log", ".txt", ".html", ".lock", ".holder"}

@@ -32,7 +32,7 @@ def main() -> None:
     """Run the command; the entry point of the console script.
 
     Raises:
-        SystemExit: with code 2 for an error that the user can mend, 1 for another one.
+        SystemExit: with code 2 for an error that the user can mend, 1 for another one, 130 after Ctrl-C.
     """
     traceback_asked = os.environ.get(FULL_ERROR) == "1"
     arguments = sys.argv[1:]
@@ -46,6 +46,9 @@ def main() -> None:
             return
         with _process(arguments):
             hydra.main(config_path=str(conf_dir()), config_name="config", version_base="1.3")(job)()
+    except KeyboardInterrupt:  # before a job began
+        print("convlens: stopped", file=sys.stderr)
+        raise SystemExit(130) from None
     except SystemExit as stop:  # of a job, or of a sweep that was refused
         if not isinstance(stop.__cause__, Exception):
             raise
