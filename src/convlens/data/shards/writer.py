@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 ITEM_BYTES = 64
 """Bytes of an item in a shard beside its pixels, at most."""
+WORK_BYTES = 10**9
+"""Bytes of the shards that are in litdata's work folder at a time, at most, before they are moved."""
 RECORD_FILE = "done.json"
 """File in a split's folder that records the digest of its images, and their number once all are written."""
 
@@ -112,6 +114,7 @@ def _check_room(folder: Path, splits: Sequence[Split], size: int) -> None:
         ResourceError: it has not.
     """
     needed = sum(len(split.rows) for split in splits) * (3 * size**2 + ITEM_BYTES)
+    needed += min(needed, WORK_BYTES) + 10**6 if needed else 0
     existing = next(parent for parent in (folder, *folder.absolute().parents) if parent.exists())
     if needed > (free := shutil.disk_usage(existing).free):
         raise ResourceError(
