@@ -55,7 +55,7 @@ def folder(template, tmp_path) -> Path:
     return tmp_path / "here"
 
 
-FULL = ("the disk is full while writing to", "GB are free", "no room for the decoded images")
+FULL = ("are free: make room", "the disk is full while writing to", "GB are free", "no room for the decoded images")
 
 
 def check_refused(outcome: Outcome, *expected: str) -> None:

@@ -118,7 +118,7 @@ def _check_room(folder: Path, splits: Sequence[Split], size: int) -> None:
     existing = next(parent for parent in (folder, *folder.absolute().parents) if parent.exists())
     if needed > (free := shutil.disk_usage(existing).free):
         raise ResourceError(
-            f"{folder} needs {needed / 1e6:.0f} MB for the shards and {free / 1e6:.0f} MB are free: make room, choose "
+            f"{folder} needs {needed / 1e6:.1f} MB for the shards and {free / 1e6:.1f} MB are free: make room, choose "
             "another task.output, or a smaller data.stored_size or data.limit"
         )
 
