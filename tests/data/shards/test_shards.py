@@ -264,8 +264,6 @@ def test_shards_are_read_from_an_object_store(packed, tmp_path, monkeypatch):
 def test_a_disk_without_room_for_the_shards_is_said_before(images, tmp_path, monkeypatch):
     usage = shutil.disk_usage(tmp_path)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=1000))
-    with pytest.raises(
-        InputError, match=r"needs 1\.\d MB for the shards and 0\.0 MB are free: make room, choose another"
-    ):
+    with pytest.raises(InputError, match=r"needs 1\.\d MB for the shards and 0\.0 MB are free: make room"):
         write_shards(images.splits(), images.class_names, tmp_path / "s", size=16, shard_bytes="1MB", workers=1)
     assert not (tmp_path / "s" / "train").exists()
