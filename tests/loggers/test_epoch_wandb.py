@@ -22,6 +22,7 @@ from PIL import Image
 from torch.utils.data import DataLoader, TensorDataset
 from wandb.proto import wandb_internal_pb2
 
+from convlens.io.json_files import load_json
 from convlens.loggers.epoch_wandb import EpochWandb
 from convlens.runs.compose import conf_dir
 from convlens.runs.training import close
@@ -173,7 +174,7 @@ def test_the_summary_is_the_runs_metrics(trained):
     for record in of_kind(trained[1], "summary"):
         for item in record.update:
             shown["/".join(item.nested_key) or item.key] = json.loads(item.value_json)
-    metrics = json.loads((trained[0] / "metrics.json").read_text())
+    metrics = load_json(trained[0] / "metrics.json")
     assert {key: shown.get(key) for key in metrics} == pytest.approx(metrics)
 
 
