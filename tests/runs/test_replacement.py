@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from convlens.io.json_files import read_json, write_json
+from convlens.runs.mended_checkpoints import reopen
 from convlens.runs.record_file import write_record
 from convlens.runs.replacement import (
     clear,
@@ -216,3 +217,11 @@ def test_no_file_of_the_user_is_ever_touched(theirs, steps):
         found = contents(run)
         assert {name: found.get(name) for name in theirs} == dict.fromkeys(theirs, "of the user")
         assert all(text != "of the user" for name, text in found.items() if name not in theirs)
+
+
+@pytest.mark.parametrize("foreign", [True, False])
+def test_a_checkpoint_that_cannot_be_read_is_removed_only_if_it_is_the_runs(tmp_path, foreign):
+    fill(tmp_path, "of somebody", ["checkpoints/best.ckpt"])
+    record(tmp_path, status="running", foreign=["checkpoints/best.ckpt"] if foreign else [])
+    reopen(tmp_path)
+    assert (tmp_path / "checkpoints/best.ckpt").exists() is foreign

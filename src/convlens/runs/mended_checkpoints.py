@@ -9,16 +9,26 @@ from convlens.io.atomic import replacing
 from convlens.nets.weights import read_checkpoint
 from convlens.runs.damage import damaged_files
 from convlens.runs.record_file import read_record, write_record
+from convlens.runs.replacement import own_files
 
 log = logging.getLogger(__name__)
 
 
 def reopen(run_dir: Path) -> None:
-    """Prepare a run for going on: mend its checkpoints, and if it is finished and damaged, count it as unfinished."""
+    """Prepare a run for going on: mend its checkpoints, and if it is finished and damaged, count it as unfinished.
+
+    Checkpoints that the run has not written are left to the refusal to overwrite them.
+    """
     record = read_record(run_dir)
     if record.get("status") == "finished" and (damaged := damaged_files(run_dir)):
         write_record(run_dir, record | {"status": "failed", "error": f"damaged: {', '.join(damaged)}"})
-    mend_checkpoints(run_dir)
+    there = {f"checkpoints/{path.name}" for path in _last_and_best(run_dir) if path.exists()}
+    if there <= own_files(run_dir):
+        mend_checkpoints(run_dir)
+
+
+def _last_and_best(run_dir: Path) -> tuple[Path, Path]:
+    return run_dir / "checkpoints" / "last.ckpt", run_dir / "checkpoints" / "best.ckpt"
 
 
 def mend_checkpoints(run_dir: Path) -> None:
@@ -26,7 +36,7 @@ def mend_checkpoints(run_dir: Path) -> None:
 
     The training goes on from there, or from its start, and ends with the same numbers.
     """
-    last, best = run_dir / "checkpoints" / "last.ckpt", run_dir / "checkpoints" / "best.ckpt"
+    last, best = _last_and_best(run_dir)
     if _is_damaged(best):
         log.warning("the run in %s is trained again from its start: it ends with the same numbers", run_dir)
         best.unlink()
