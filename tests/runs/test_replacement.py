@@ -225,3 +225,12 @@ def test_a_checkpoint_that_cannot_be_read_is_removed_only_if_it_is_the_runs(tmp_
     record(tmp_path, status="running", foreign=["checkpoints/best.ckpt"] if foreign else [])
     reopen(tmp_path)
     assert (tmp_path / "checkpoints/best.ckpt").exists() is foreign
+
+
+@pytest.mark.parametrize("text", ["", '{"parts": [', '{"parts": [], "checksum": "0"}'])
+def test_a_study_with_a_damaged_record_can_be_continued(tmp_path, text):
+    (tmp_path / "study.json").write_text(text)
+    assert foreign_entry(tmp_path) == "study.json"  # of another program, as far as can be known
+    (tmp_path / "zfnet").mkdir()
+    record(tmp_path / "zfnet", status="finished", files=[])
+    assert foreign_entry(tmp_path) == ""

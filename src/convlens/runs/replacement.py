@@ -79,6 +79,8 @@ def is_run(run_dir: Path) -> bool:
     """Return whether the record of a run or a study says that convlens made this directory."""
     if isinstance(read_json(run_dir / STUDY).get("parts"), list):
         return True
+    if (run_dir / STUDY).is_file() and any(_is_ours(read_record(path.parent)) for path in run_dir.glob("*/run.json")):
+        return True  # a study whose record is damaged
     records = (read_record(run_dir / folder) for folder in ("", ASIDE, PARTIAL))
     return any(_is_ours(record) for record in records)
 
