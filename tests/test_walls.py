@@ -32,7 +32,7 @@ LIBRARIES: dict[str, set[str]] = {
     "io": {"filelock", "numpy"},
     "nets": {"torch", "safetensors", "numpy"},
     "metrics": {"torch", "torchmetrics", "numpy"},
-    "stats": {"numpy", "torch"},
+    "stats": {"numpy", "torch", "scipy"},
     "figures": {"numpy", "matplotlib", "PIL"},
     "ops": {"torch", "numpy"},
     "deconv": {"torch", "numpy"},

@@ -9,7 +9,7 @@ from convlens.errors import InputError
 from convlens.io.tables import Cell
 from convlens.runs.groups import MEASURES, Group, base_of
 from convlens.runs.predictions import ensemble_of
-from convlens.stats.claims import Estimate
+from convlens.stats.estimates import Estimate
 from convlens.stats.paper_tables import TABLE_2_FIVE_NETS, TABLE_3
 from convlens.stats.seed_contrast import WrongBySeed, contrast
 

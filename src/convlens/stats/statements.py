@@ -32,9 +32,29 @@ STATEMENTS: Mapping[int, Statement] = {
         "the deconvnet is clearer than the gradient", "ECCV, footnote 1",
         "its pictures are less sparse or their edges less coherent",
     ),
+    4: Statement(
+        "projections are specific to the image, because of the switches of max pooling", "section 2.1",
+        "with the switches of another image the projection is the same",
+    ),
     5: Statement(
         "the nine projections of a map are of one kind", "section 4, Fig 2",
         "two projections of one map are no more alike than two of different maps",
+    ),
+    6: Statement(
+        "the projections of a map vary less than the image patches that excite it", "section 4, Fig 2",
+        "the projections are no more alike than the patches",
+    ),
+    7: Statement(
+        "higher layers are more specific to classes", "section 4, Fig 2",
+        "the strongest images of a map are no purer in class in higher layers",
+    ),
+    8: Statement(
+        "lower layers converge within a few epochs, upper layers late", "section 4, Fig 4",
+        "upper layers reach their final state no later than lower ones",
+    ),
+    9: Statement(
+        "sudden jumps of a projection during training come from a change of the strongest image", "section 4, Fig 4",
+        "projections change no more when the strongest image changes than when it stays",
     ),
     10: Statement(
         "small transformations change the first layer dramatically and the top layer little", "section 4.1, Fig 5",

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import torch
 from omegaconf import DictConfig
-from torch import Tensor
+from torch import Tensor, nn
 from tqdm import tqdm
 
 from convlens.analysis.invariance.curves import Distance, Invariance, invariance
@@ -18,6 +18,7 @@ from convlens.data import ImageData
 from convlens.errors import InputError
 from convlens.ops.default_layers import conv_and_fc_layers, sort_layers
 from convlens.runs.analysis import run_analysis
+from convlens.runs.control_network import ControlKind, control_networks, count_controls
 from convlens.runs.image_selection import ImageSelection, SelectedImage, class_namer, select_images
 from convlens.runs.subject import LoadedNetwork
 from convlens.runs.typed_settings import Between, Count
@@ -35,6 +36,7 @@ class Settings(ImageSelection):
     distance: Distance
     symmetric: Sequence[str] | None
     num_examples: Count
+    control: ControlKind
 
 
 def run(cfg: DictConfig, overrides: list[str], settings: Settings) -> int:
@@ -57,21 +59,29 @@ def analyse(network: LoadedNetwork, folder: Path, settings: Settings) -> tuple[A
     values = {kind: transform_values(kind, side, settings.steps) for kind in settings.transforms}
     num_transforms = sum(map(len, values.values()))
     started = time.monotonic()
-    by_kind: dict[str, Invariance] = {}
-    with tqdm(desc="transformed images", unit="image", total=len(selected) * num_transforms, disable=None) as bar:
-        for kind in values:
-            by_kind[kind] = invariance(
-                network.net,
-                sources,
-                targets,
-                layers,
-                kind,
-                values[kind],
-                border=settings.border,
-                size=side,
-                preprocess=network.preprocess,
-                on_progress=bar.update,
-            )
+    num_networks = 1 + count_controls(network, settings.control)
+    total = len(selected) * num_transforms * num_networks
+    with tqdm(desc="transformed images", unit="image", total=total, disable=None) as bar:
+
+        def measure(net: nn.Module) -> dict[str, Invariance]:
+            return {
+                kind: invariance(
+                    net,
+                    sources,
+                    targets,
+                    layers,
+                    kind,
+                    values[kind],
+                    border=settings.border,
+                    size=side,
+                    preprocess=network.preprocess,
+                    on_progress=bar.update,
+                )
+                for kind in values
+            }
+
+        by_kind = measure(network.net)
+        controls = {name: measure(net) for name, net in control_networks(network, settings.control, settings.split)}
     seconds = time.monotonic() - started
     image_ids = [data.image_id(settings.split, item.index) for item in selected]
     for curves in by_kind.values():
@@ -82,6 +92,7 @@ def analyse(network: LoadedNetwork, folder: Path, settings: Settings) -> tuple[A
         border=settings.border,
         side=side,
         symmetric=None if symmetric is None else [item.label in symmetric for item in selected],
+        controls=controls,
         figures=_draw(network, settings, by_kind, sources, targets, folder),
     )
     counts = f"{len(selected)} images, {num_transforms} transformations of each, {len(layers)} layers"

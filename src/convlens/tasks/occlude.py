@@ -1,13 +1,14 @@
 """``task=occlude``: occlusion sensitivity of selected images, and whether the network uses the object (Fig 7)."""
 
 import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import torch
 from omegaconf import DictConfig
-from torch import Tensor
+from torch import Tensor, nn
 from tqdm import tqdm
 
 from convlens.analysis.galleries.map_examples import MapExamples
@@ -27,6 +28,7 @@ from convlens.figures.png import save_png
 from convlens.ops.default_layers import default_layers
 from convlens.ops.layer_access import check_outputs
 from convlens.runs.analysis import run_analysis
+from convlens.runs.control_network import ControlKind, control_networks, count_controls
 from convlens.runs.image_selection import ImageSelection, SelectedImage, class_namer, select_images
 from convlens.runs.subject import LoadedNetwork
 from convlens.runs.typed_settings import Count, Pixel, Positive
@@ -43,6 +45,7 @@ class Settings(ImageSelection):
     layer: str | None
     num_examples: Count
     search_images: Count
+    control: ControlKind
 
 
 def run(cfg: DictConfig, overrides: list[str], settings: Settings) -> int:
@@ -58,19 +61,15 @@ def analyse(network: LoadedNetwork, folder: Path, settings: Settings) -> tuple[A
     size, stride = (a or b for a, b in zip((settings.size, settings.stride), default_occluder(side), strict=True))
     num_positions = len(positions(side, size, stride)) ** 2
     layer = settings.layer or default_layers(net, side)[-1]
-    num_maps = check_outputs(net, torch.zeros(1, 3, side, side), [layer])[layer][0]
     selected = select_images(network, settings)
-    occlude_item = partial(occlude, net, size=size, stride=stride, layer=layer)
-    started, records = time.monotonic(), []
-    with tqdm(desc="occluder positions", unit="position", total=num_positions * len(selected), disable=None) as bar:
-        for item in selected:
-            value = _occluder(network, settings, item)
-            maps = occlude_item(item.image, item.target, value=value, on_progress=bar.update)
-            faithfulness = measure_faithfulness(net, item.image, maps, layer, num_maps, seed=item.index)
-            localization, box = localize_object(maps, _object_mask(network, settings, item))
-            image_id = network.data.image_id(settings.split, item.index)
-            record = OcclusionRecord(item.index, image_id, item.image, value, maps, faithfulness, localization, box)
-            records.append(record)
+    total = num_positions * len(selected) * (1 + count_controls(network, settings.control))
+    started = time.monotonic()
+    with tqdm(desc="occluder positions", unit="position", total=total, disable=None) as bar:
+        measure = partial(
+            _measure, network, settings, selected, layer=layer, size=size, stride=stride, on_progress=bar.update
+        )
+        records = measure(net)
+        controls = {name: measure(other) for name, other in control_networks(network, settings.control, settings.split)}
     seconds = time.monotonic() - started
     save_maps(records, layer, folder / "maps.npz")
     examples = records[: settings.num_examples]
@@ -78,9 +77,37 @@ def analyse(network: LoadedNetwork, folder: Path, settings: Settings) -> tuple[A
         _draw(network, settings, examples, layer, folder / FIGURE)
     answer = (
         f"{len(records)} images, {num_positions} positions each, {seconds:.0f} s: "
-        f"{1000 * seconds / num_positions / len(records):.2f} ms per position"
+        f"{1000 * seconds / total:.2f} ms per position"
     )
-    return occlusion_result(records, network.name, layer, stride, has_figure=bool(examples)), [answer]
+    result = occlusion_result(records, network.name, layer, stride, has_figure=bool(examples), controls=controls)
+    return result, [answer]
+
+
+def _measure(
+    network: LoadedNetwork,
+    settings: Settings,
+    selected: Sequence[SelectedImage],
+    net: nn.Module,
+    *,
+    layer: str,
+    size: int,
+    stride: int,
+    on_progress: Callable[[int], object],
+) -> list[OcclusionRecord]:
+    """Occlude the selected images for one network, which is that of ``network`` or its control."""
+    side = network.data.image_size
+    num_maps = check_outputs(net, torch.zeros(1, 3, side, side), [layer])[layer][0]
+    records = []
+    for item in selected:
+        value = _occluder(network, settings, item)
+        maps = occlude(
+            net, item.image, item.target, size=size, stride=stride, layer=layer, value=value, on_progress=on_progress
+        )
+        faithfulness = measure_faithfulness(net, item.image, maps, layer, num_maps, seed=item.index)
+        localization, box = localize_object(maps, _object_mask(network, settings, item))
+        image_id = network.data.image_id(settings.split, item.index)
+        records.append(OcclusionRecord(item.index, image_id, item.image, value, maps, faithfulness, localization, box))
+    return records
 
 
 def _occluder(network: LoadedNetwork, settings: Settings, item: SelectedImage) -> Tensor:

@@ -3,7 +3,8 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from convlens.stats.claims import Claim, Estimate, verdict
+from convlens.stats.claims import Claim, claim
+from convlens.stats.estimates import Estimate
 from convlens.stats.seed_contrast import WrongBySeed, contrast
 
 SMALL_SHARE = 0.25
@@ -57,8 +58,7 @@ def can_pair(names: Sequence[str], wrong: Mapping[str, WrongBySeed]) -> bool:
 def _first_layer_claim(wrong: Mapping[str, WrongBySeed], about: str) -> Claim:
     """Claim 20."""
     gap = contrast({"alexnet none": 1, "zfnet none": -1}, wrong)
-    statistic = "AlexNet's top-1 error minus ZFNet's, percent points, above 0"
-    return Claim(20, about, statistic, gap, verdict(gap.against(0)), paper="2.1 (40.5 - 38.4)")
+    return claim(20, gap, about=about, paper="2.1 (40.5 - 38.4)")
 
 
 def _network_claims(errors: AblationErrors, about: str) -> Iterator[Claim]:
@@ -76,19 +76,17 @@ def _depth_claim(errors: AblationErrors, about: str) -> Claim:
     both = {"no_layers_3_4_6_7": 1.0, "no_layers_3_4": -1.0, "no_layers_6_7": -1.0, "none": 1.0}
     excess = contrast(both, errors.test)
     cost = contrast({"no_layers_3_4_6_7": 1, "none": -1}, errors.test)
-    controls = {
+    details = {
         f"without layers {layers}, points": str(contrast({name: 1, "none": -1}, errors.test))
         for layers, name in (("3, 4", "no_layers_3_4"), ("6, 7", "no_layers_6_7"), ("3, 4, 6, 7", "no_layers_3_4_6_7"))
     }
-    return Claim(
+    return claim(
         21,
-        about,
-        "rise of the top-1 error without layers 3, 4, 6, 7 minus the rises without 3, 4 and without 6, 7, percent "
-        "points, above 0; and the first rise above 0",
         excess,
-        verdict(excess.against(0), cost.against(0)),
+        about=about,
+        required=[(cost, 0.0)],
         paper="+21.6 (71.3 - 45.4 - 44.8 + 40.5, AlexNet)",
-        controls=controls,
+        details=details,
     )
 
 
@@ -104,19 +102,16 @@ def _dense_claim(errors: AblationErrors, about: str) -> Claim:
         for name, rise in rises.items()
         for sign in ((1,) if name.startswith("without") else (1, -1))  # another width may change the error both ways
     ]
-    smallest: Estimate = min(margins, key=lambda estimate: estimate.value)
-    share = "above" if errors.dense_share > 0.5 else "below"
-    return Claim(
+    share = 100 * errors.dense_share
+    most = Estimate(share, share, share, margins[0].count, 0.0)  # known exactly
+    return claim(
         22,
-        about,
-        f"{SMALL_SHARE} of the top-1 error, minus its rise without layers 6, 7 and minus its change with 2048 or 8192 "
-        "units (the smallest of these), percent points, above 0; and layers 6, 7 and the classifier hold most "
-        "parameters",
-        smallest,
-        verdict(share, *(estimate.against(0) for estimate in margins)),
+        margins[0],
+        about=about,
+        required=[*((margin, 0.0) for margin in margins[1:]), (most, 50.0)],
         paper="+5.8 (AlexNet: a quarter of 40.5, minus 4.3); 96 % of the parameters",
-        controls={
-            "parameters outside of convolutions": f"{100 * errors.dense_share:.1f} %",
+        details={
+            "parameters outside of convolutions": f"{share:.1f} %",
             **{f"{name}, points": str(contrast(rise, errors.test)) for name, rise in rises.items()},
         },
     )
@@ -132,13 +127,11 @@ def _width_claim(errors: AblationErrors, about: str) -> Claim:
     fewest = min(len(values) for name in names for values in wrong[name].values())
     shortened = {name: {seed: values[:fewest] for seed, values in wrong[name].items()} for name in names}
     growth = contrast({"test wide_fc_8192": 1, "train wide_fc_8192": -1, "test wide": -1, "train wide": 1}, shortened)
-    return Claim(
+    return claim(
         23,
-        about,
-        "top-1 error minus that with 512, 1024, 512 maps in layers 3 to 5, percent points, above 0; and growth of the "
-        "gap between training and test images with 8192 units beside them, above 0",
         gain,
-        verdict(gain.against(0), growth.against(0)),
+        about=about,
+        required=[(growth, 0.0)],
         paper="+0.9 (38.4 - 37.5); the gap grows by 9.6 (18.7 to 28.3)",
-        controls={"growth of the gap, points": str(growth)},
+        details={"growth of the gap, points": str(growth)},
     )

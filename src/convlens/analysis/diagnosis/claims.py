@@ -6,7 +6,8 @@ import numpy as np
 from jaxtyping import Float
 
 from convlens.analysis.diagnosis.diagnose import PERIOD, Diagnosis
-from convlens.stats.claims import Claim, difference, verdict
+from convlens.stats.claims import Claim, claim
+from convlens.stats.estimates import difference_of_runs
 
 PERMUTATIONS = 5000
 
@@ -25,46 +26,14 @@ def diagnosis_claims(coarse: tuple[str, Diagnosis], fine: tuple[str, Diagnosis])
 def _frequency_claim(coarse: tuple[str, Diagnosis], fine: tuple[str, Diagnosis], about: str) -> Claim:
     """Claim 14: small filters hold more middle frequencies, and fewer of them are dead."""
     one, other = coarse[1], fine[1]
-    middle = difference(other.spectra.per_filter[:, 1] / 100, one.spectra.per_filter[:, 1] / 100)
-    dead = difference(one.health.dead.double().cpu().numpy(), other.health.dead.double().cpu().numpy())
-    return Claim(
-        14,
-        about,
-        "share of the filters' power at middle frequencies (1/6 to 1/3 cycles per pixel), small minus large filters, "
-        "above 0; and share of dead filters, large minus small filters, above 0",
-        middle,
-        verdict(middle.against(0), dead.against(0)),
-        paper="23 of 96 filters flat at 11x11, 4 of 96 at 7x7 (counted in Fig 6)",
-        controls={
-            **{f"middle, {name}": f"{found.spectra.middle:.1f} %" for name, found in (coarse, fine)},
-            **{f"dead filters, {name}": f"{found.health.dead_share:.1f} %" for name, found in (coarse, fine)},
-            "dead filters, difference": str(dead),
-        },
-    )
+    middle = difference_of_runs(np.array([other.spectra.middle / 100]), np.array([one.spectra.middle / 100]))
+    return claim(14, middle, about=about)
 
 
 def _aliasing_claim(coarse: tuple[str, Diagnosis], fine: tuple[str, Diagnosis], about: str) -> Claim:
     """Claim 15: the larger stride aliases in the second layer."""
-    diagnoses = (coarse[1], fine[1])
-    measured = [found.aliasing[PERIOD] for found in diagnoses]
-    excess = difference(*(np.log(values[np.isfinite(values) & (values > 0)]) for values in measured))
-    outcomes = [excess.against(0)]
-    controls = {f"peak, {name}": f"{found.peak(PERIOD):.2f}" for name, found in (coarse, fine)}
-    first_layers = [next(iter(found.shifts.values()), None) for found in diagnoses]
-    errors = [shift.error.mean(1) for shift in first_layers if shift is not None]
-    if len(errors) == 2:
-        change = difference(*errors)
-        controls["first layer's change under shifts, difference"] = str(change)
-        outcomes.append(change.against(0))
-    return Claim(
-        15,
-        about,
-        f"log of the power at {PERIOD} px over that at neighbouring frequencies, in projections of the second layer, "
-        "large minus small stride, above 0; and the change under shifts of 1 to 3 px, above 0",
-        excess,
-        verdict(*outcomes),
-        controls=controls,
-    )
+    excess = difference_of_runs(*(np.array([np.log(found.peak(PERIOD))]) for found in (coarse[1], fine[1])))
+    return claim(15, excess, about=about)
 
 
 def clipping_claim(without: Sequence[Diagnosis], clipped: Sequence[Diagnosis]) -> Claim:
@@ -75,13 +44,11 @@ def clipping_claim(without: Sequence[Diagnosis], clipped: Sequence[Diagnosis]) -
         clipped: diagnoses of runs with it.
     """
     spreads = [np.log([found.health.spread for found in group]) for group in (without, clipped)]
-    gain = difference(*spreads)
-    controls = {
+    details = {
         name: f"{np.exp(values.mean()):.2f} times the median"
         for name, values in zip(("strongest filter without", "with clipping"), spreads, strict=True)
     }
-    statistic = "log of the strongest filter's RMS over the median, without minus with clipping, above 0, over runs"
-    return Claim(16, "", statistic, gain, verdict(gain.against(0)), controls=controls)
+    return claim(16, difference_of_runs(*spreads), details=details)
 
 
 def rank_correlation(values: Sequence[float], errors: Sequence[float], seed: int = 0) -> tuple[float, float]:

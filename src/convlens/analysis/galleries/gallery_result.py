@@ -74,11 +74,11 @@ def _grouping_table(layers: Sequence[Controls]) -> Table:
         "map against pairs of different maps, by similarity (greatest cosine over small shifts); 0.5 is chance; in "
         "brackets the 95 % interval over maps"
     )
-    columns = ["layer", "claim", "beyond random", "maps", "projections", "random weights", "difference", "patches"]
+    columns = ["layer", "maps", "projections", "random weights", "difference", "patches"]
     rows: list[list[str | int]] = []
     for c in layers:
         areas = [str(auc) for auc in (c.grouping, c.grouping_random, c.grouping_gain, c.patches)]
-        rows.append([c.layer, c.claim_5, c.claim_5_learned, c.maps, *areas])
+        rows.append([c.layer, c.maps, *areas])
     return Table(title, columns, rows)
 
 
@@ -97,9 +97,9 @@ def _sharpness_table(layers: Sequence[Controls]) -> Table:
         "coherence, and deconvnet less gradient over the same units"
     )
     by_rule = [f"{measure}, {rule}" for measure in ("Gini", "coherence") for rule in RULES]
-    columns = ["layer", "claim", *by_rule, "Gini, difference", "coherence, difference"]
+    columns = ["layer", *by_rule, "Gini, difference", "coherence, difference"]
     rows = []
     for c in layers:
         means = [f"{estimate.value:.3f}" for values in (c.sparsity, c.coherence) for estimate in values.values()]
-        rows.append([c.layer, c.claim_3, *means, str(c.sparsity_gain), str(c.coherence_gain)])
+        rows.append([c.layer, *means, str(c.sparsity_gain), str(c.coherence_gain)])
     return Table(title, columns, rows)

@@ -22,7 +22,9 @@ from convlens.deconv.project import ProjectOptions
 from convlens.deconv.rules import Rule
 from convlens.ops.randomize import randomize_weights
 from convlens.ops.tensor_repr import summary
-from convlens.stats.claims import Claim, Estimate, bootstrap, mean_of, verdict
+from convlens.stats.claims import Claim, claim
+from convlens.stats.estimates import Estimate, mean_of, statistic_of
+from convlens.stats.verdicts import Control
 
 RANDOM, OTHER = "random_weights", "other_map"
 RULES: tuple[Rule, ...] = ("deconvnet", "gradient", "guided")
@@ -92,30 +94,16 @@ class Controls:
 
     __repr__ = summary
 
-    @property
-    def claim_5(self) -> str:
-        """Verdict: a map's projections are more similar than those of different maps."""
-        return verdict(self.grouping.against(0.5))
-
-    @property
-    def claim_5_learned(self) -> str:
-        """Verdict: the same, and more so than with randomized weights."""
-        return verdict(self.grouping.against(0.5), self.grouping_gain.against(0))
-
-    @property
-    def claim_3(self) -> str:
-        """Verdict: the deconvnet's projections are sharper than the gradient's: sparser, with more coherent edges."""
-        return verdict(self.sparsity_gain.against(0), self.coherence_gain.against(0))
-
     def claims(self) -> list[Claim]:
-        """Return claims 5 and 3 of the paper."""
-        random = {"random weights": str(self.grouping_random), "patches": str(self.patches)}
-        by_rule = {f"{rule}, edge coherence": str(value) for rule, value in self.coherence.items()}
-        grouping = "AUC of pairs within and across maps, against 0.5"
-        sharpness = "edge coherence (and sparsity), deconvnet less gradient, against 0"
+        """Return claim 5 of the paper."""
         return [
-            Claim(5, self.layer, grouping, self.grouping, self.claim_5, controls=random),
-            Claim(3, self.layer, sharpness, self.coherence_gain, self.claim_3, controls=by_rule),
+            claim(
+                5,
+                self.grouping,
+                about=self.layer,
+                control=Control(self.grouping_random, self.grouping_gain),
+                details={"patches": str(self.patches)},
+            )
         ]
 
 
@@ -202,13 +190,13 @@ def _grouping_table(maps: list[Tensor]) -> Float[np.ndarray, "maps maps"]:
 
 def _auc(table: Float[np.ndarray, "maps maps"]) -> Estimate:
     """Return the mean of a table with its interval over maps."""
-    return bootstrap(len(table), lambda rows: float(table[np.ix_(rows, rows)].mean()))
+    return statistic_of(len(table), lambda rows: float(table[np.ix_(rows, rows)].mean()))
 
 
 def _mean(values: Float[np.ndarray, " maps"]) -> Estimate:
     """Return the mean over the maps that have a value: a projection of zeros has none."""
     finite = values[np.isfinite(values)]
-    return mean_of(finite) if len(finite) else Estimate(np.nan, np.nan, np.nan, 0)
+    return mean_of(finite)
 
 
 def _sharpness(

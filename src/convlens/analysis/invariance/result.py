@@ -1,6 +1,7 @@
 """Result of the invariance analysis: arrays, figures, tables and claims (Fig 5)."""
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from convlens.analysis.invariance.transforms import Border, transform
 from convlens.figures.invariance import TransformedImages, invariance_sheet, layers_sheet
 from convlens.figures.png import save_png
 from convlens.io.arrays import write_arrays
+from convlens.stats.control_table import control_table
 from convlens.stats.results import AnalysisResult, Figure, Number, Table
 
 THUMBNAILS, THUMBNAIL_SIDE = 8, 56
@@ -124,6 +126,7 @@ def invariance_result(
     side: int,
     symmetric: Sequence[bool] | None,
     figures: Sequence[Figure],
+    controls: Mapping[str, Mapping[str, Invariance]],
 ) -> AnalysisResult:
     """Build the result from the curves of all images.
 
@@ -134,12 +137,16 @@ def invariance_result(
         side: side of the image in pixels.
         symmetric: for each image, whether its class has a rotational symmetry; None if that is unknown.
         figures: the figures that were drawn.
+        controls: curves of the control networks by name, the fully randomized one last.
     """
     layers = list(next(iter(by_kind.values())).distance)
     rows: list[list[str | int | float | None]] = [
         [layer, *(float(np.nanmean(curves.distance[layer]["relative"].numpy())) for curves in by_kind.values())]
         for layer in layers
     ]
+    decide = partial(invariance_claims, first=layers[0], last=layers[-1], side=side, symmetric=symmetric)
+    claims = decide(by_kind, control=list(controls.values())[-1] if controls else None)
+    by_control = {name: decide(curves) for name, curves in controls.items()}
     return AnalysisResult(
         analysis="invariance",
         title="Invariance to translation, scale and rotation",
@@ -151,6 +158,9 @@ def invariance_result(
         ),
         numbers=[Number(f"label changes, {kind}", label_changes(curves), "%") for kind, curves in by_kind.items()],
         figures=figures,
-        tables=[Table("Mean relative distance over all values", ["layer", *by_kind], rows)],
-        claims=invariance_claims(by_kind, layers[0], layers[-1], side, symmetric),
+        tables=[
+            Table("Mean relative distance over all values", ["layer", *by_kind], rows),
+            *control_table(claims, by_control),
+        ],
+        claims=claims,
     )

@@ -1,7 +1,7 @@
 """Result of the occlusion analysis: measures of each image, arrays, figure rows and claims (Fig 7)."""
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from convlens.analysis.occlusion.faithfulness import (
     Faithfulness,
     faithfulness,
     faithfulness_claims,
+    map_projections,
     projection_energies,
 )
 from convlens.analysis.occlusion.localization import Localization, localization_claim, localize
@@ -24,6 +25,7 @@ from convlens.io.arrays import write_arrays
 from convlens.ops.log_once import log_once
 from convlens.ops.tensor_repr import summary
 from convlens.stats.claims import Claim
+from convlens.stats.control_table import control_table
 from convlens.stats.results import AnalysisResult, Figure, Number
 
 log = logging.getLogger(__name__)
@@ -75,11 +77,11 @@ def measure_faithfulness(
         raise InputError("these occlusion maps have no activation: call occlude with a layer")
     offset = 1 + int(np.random.default_rng(seed).integers(max(1, num_maps - 1)))
     try:
-        energies = projection_energies(net, image, layer, maps.map, (maps.map + offset) % num_maps)
+        projections = map_projections(net, image, layer, maps.map, (maps.map + offset) % num_maps)
     except NoReLUError as error:
-        log_once(net, log, f"{type(net).__name__} has no projections, so claims 1, 2 and 18 are left out: {error}")
+        log_once(net, log, f"{type(net).__name__} has no projections, so claims 1, 2, 3 and 18 are left out: {error}")
         return None
-    return faithfulness(maps, energies)
+    return faithfulness(maps, projection_energies(projections, image), projections)
 
 
 def localize_object(
@@ -159,12 +161,23 @@ def figure_row(
     )
 
 
-def occlusion_claims(records: Sequence[OcclusionRecord], layer: str) -> list[Claim]:
-    """Decide claims 1, 2 and 18 from images with projections, and claim 17 from images with a known object."""
-    faithful = [record.faithfulness for record in records if record.faithfulness]
-    localized = [record.localization for record in records if record.localization]
-    claims = faithfulness_claims(faithful, layer) if faithful else []
-    return [*claims, localization_claim(localized, "")] if localized else claims
+def occlusion_claims(
+    records: Sequence[OcclusionRecord], layer: str, control: Sequence[OcclusionRecord] | None = None
+) -> list[Claim]:
+    """Decide claims 1, 2, 3 and 18 from images with projections, and claim 17 from images with a known object.
+
+    Args:
+        records: of all images.
+        layer: name of the layer.
+        control: of the same images, by a network with randomized weights; None for none.
+    """
+    other = None if control is None else [record.faithfulness for record in control]
+    claims = faithfulness_claims([record.faithfulness for record in records], layer, other)
+    localized = [record.localization for record in records]
+    if any(localized):
+        other_places = None if control is None else [record.localization for record in control]
+        claims.append(localization_claim(localized, "", other_places))
+    return claims
 
 
 def label_changes(records: Sequence[OcclusionRecord]) -> float:
@@ -178,7 +191,13 @@ def label_changes(records: Sequence[OcclusionRecord]) -> float:
 
 
 def occlusion_result(
-    records: Sequence[OcclusionRecord], network_name: str, layer: str, stride: int, *, has_figure: bool
+    records: Sequence[OcclusionRecord],
+    network_name: str,
+    layer: str,
+    stride: int,
+    *,
+    has_figure: bool,
+    controls: Mapping[str, Sequence[OcclusionRecord]],
 ) -> AnalysisResult:
     """Build the result from all images.
 
@@ -188,7 +207,10 @@ def occlusion_result(
         layer: name of the layer.
         stride: of the occluder, in pixels.
         has_figure: whether ``occlusion.png`` was written.
+        controls: of the same images, by name of the control network, the fully randomized one last.
     """
+    claims = occlusion_claims(records, layer, list(controls.values())[-1] if controls else None)
+    by_control = {name: occlusion_claims(own, layer) for name, own in controls.items()}
     localized = [record.localization for record in records if record.localization]
     numbers = [Number("images", len(records)), Number("positions where the label changes", label_changes(records), "%")]
     if localized:
@@ -207,5 +229,6 @@ def occlusion_result(
         ),
         numbers=numbers,
         figures=[Figure(FIGURE, "occlusion", network_name)] if has_figure else [],
-        claims=occlusion_claims(records, layer),
+        tables=control_table(claims, by_control),
+        claims=claims,
     )
