@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from convlens.analysis.occlusion.faithfulness import OTHER, faithfulness, projection_energies
+from convlens.analysis.occlusion.faithfulness import OTHER, faithfulness, map_projections, projection_energies
 from convlens.analysis.occlusion.localization import localize
 from convlens.analysis.occlusion.occlude import occlude
 from convlens.analysis.occlusion.result import (
@@ -74,14 +74,15 @@ def test_the_control_is_another_map_and_networks_without_relu_have_no_faithfulne
     found = measure_faithfulness(net, image, maps, "conv2", count, seed=3)
     other = (number + 1 + int(np.random.default_rng(3).integers(count - 1))) % count
     assert other != number
-    expected = faithfulness(maps, projection_energies(net, image, "conv2", number, other))
+    energies = projection_energies(map_projections(net, image, "conv2", number, other), image)
+    expected = faithfulness(maps, energies)
     assert found.correlation[OTHER] == expected.correlation[OTHER]
     linear = nn.Sequential(nn.Conv2d(3, 2, 3), nn.Flatten(), nn.Linear(2 * 6 * 6, 2))
     image = torch.randn(3, 8, 8)
     maps = occlude(linear, image, 1, size=2, stride=2, layer="0")
     with caplog.at_level(logging.INFO):
         assert measure_faithfulness(linear, image, maps, "0", 2, seed=0) is None
-    assert "Sequential has no projections, so claims 1, 2 and 18 are left out" in caplog.text
+    assert "Sequential has no projections, so claims 1, 2, 3 and 18 are left out" in caplog.text
 
 
 def test_arrays_and_numbers_of_several_images(record, tmp_path, random_maps):

@@ -126,7 +126,7 @@ def invariance_result(
     side: int,
     symmetric: Sequence[bool] | None,
     figures: Sequence[Figure],
-    controls: Mapping[str, Mapping[str, Invariance]],
+    controls: Mapping[str, Mapping[str, Invariance]] | None = None,
 ) -> AnalysisResult:
     """Build the result from the curves of all images.
 
@@ -139,6 +139,7 @@ def invariance_result(
         figures: the figures that were drawn.
         controls: curves of the control networks by name, the fully randomized one last.
     """
+    controls = controls or {}
     layers = list(next(iter(by_kind.values())).distance)
     rows: list[list[str | int | float | None]] = [
         [layer, *(float(np.nanmean(curves.distance[layer]["relative"].numpy())) for curves in by_kind.values())]

@@ -197,7 +197,7 @@ def occlusion_result(
     stride: int,
     *,
     has_figure: bool,
-    controls: Mapping[str, Sequence[OcclusionRecord]],
+    controls: Mapping[str, Sequence[OcclusionRecord]] | None = None,
 ) -> AnalysisResult:
     """Build the result from all images.
 
@@ -209,6 +209,7 @@ def occlusion_result(
         has_figure: whether ``occlusion.png`` was written.
         controls: of the same images, by name of the control network, the fully randomized one last.
     """
+    controls = controls or {}
     claims = occlusion_claims(records, layer, list(controls.values())[-1] if controls else None)
     by_control = {name: occlusion_claims(own, layer) for name, own in controls.items()}
     localized = [record.localization for record in records if record.localization]
