@@ -6,6 +6,7 @@ import pytest
 from convlens.stats.claims import Claim, claim
 from convlens.stats.estimates import Estimate, mean_of
 from convlens.stats.verdicts import Control
+from tests import claims_list
 
 
 def test_a_claim_is_decided_by_its_rule():
@@ -44,3 +45,8 @@ def test_unknown_numbers_are_null():
 def test_a_number_without_a_claim_is_refused():
     with pytest.raises(ValueError, match="there is no claim 99"):
         Claim(99, "", mean_of(np.arange(6.0)), "supports")
+
+
+def test_the_readme_lists_the_claims_as_they_are_decided():
+    """`make map` writes the list."""
+    assert claims_list.README.read_text().partition(claims_list.HEADING)[2] == claims_list.render()
