@@ -113,8 +113,9 @@ def test_analyses_come_in_the_order_of_the_list_whatever_an_old_file_asks_for(
     found = page(write_report(study))
     titles = [data.strip() for tag, data in found.texts if tag == "h2" and data.strip()]
     assert titles == [
-        *("collect", "Networks side by side", "Learning curves", "Claims of the paper", "compare"),
-        *("Top-9 projections", "occlusion", "transfer_voc", "unknown", "Commands and configurations"),
+        *("collect", "Networks side by side", "Learning curves", "Claims of the paper"),
+        *("Figures and tables of the paper", "compare", "Top-9 projections", "occlusion"),
+        *("transfer_voc", "unknown", "Commands and configurations"),
     ]
 
 

@@ -15,6 +15,7 @@ from convlens.report.claims_board import CLAIMS, BoardRow, make_board, write_boa
 from convlens.report.embed import draw_curves
 from convlens.report.format import duration, plural
 from convlens.report.load import read_folder_results, read_runs, read_study
+from convlens.report.paper_index import paper_index
 from convlens.report.run_names import rename_runs
 from convlens.report.sections import make_sections
 from convlens.report.study_record import Part, Run, Study
@@ -120,6 +121,7 @@ def _render(study: Study, base: Path, board: Sequence[BoardRow]) -> str:
         many=len(summary.rows) > MANY,
         curves=draw_curves(study.runs) if len(summary.rows) <= MANY else [],
         board=board,
+        index=paper_index(study.runs, sections),
         sections=sections,
         config_of=_first_parts(study.parts),
         problems=[problem.replace(f"{base}{os.sep}", "") for problem in problems],

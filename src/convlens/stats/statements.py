@@ -30,7 +30,7 @@ STATEMENTS: Mapping[int, Statement] = {
     ),
     3: Statement(
         "the deconvnet is clearer than the gradient", "ECCV, footnote 1",
-        "its projections are less sparse, their edges less coherent, or they predict the drop of the activation less well",
+        "its projections are less sparse, their edges less coherent, or they predict the drop less well",
     ),
     4: Statement(
         "projections are specific to the image, because of the switches of max pooling", "section 2.1",
