@@ -19,7 +19,7 @@ TEXTS = {
     *("model.name", "model.weights", "model.pretrained", "model.input_mean", "data.mean", "data.exclude"),
     *("sweep", "trust"),
     *("callbacks.projections.layers", "callbacks.projections.split", "callbacks.evolution.layers"),
-    *("trainer.accelerator", "trainer.strategy", "recipe.init"),
+    *("trainer.accelerator", "trainer.strategy"),
 }
 IMAGES = {"split", "label"}
 TASK_TEXTS = defaultdict(
@@ -30,12 +30,12 @@ TASK_TEXTS = defaultdict(
     diagnose={"run_dirs", "split"},
     duplicates={"against", "against_root"},
     ensemble={"run_dirs"},
-    first_layer={"scale", "title"},
+    first_layer={"title"},
     invariance={*IMAGES, "layers", "symmetric"},
     occlude={*IMAGES, "layer"},
     project={"layers", "split"},
     report={"run_dirs"},
-    study={"scale", "title"},
+    study={"title"},
     transfer={"layers", "features"},
     write_shards={"output", "shard_bytes"},
 )

@@ -10,7 +10,8 @@ from typing import Any, get_type_hints
 from convlens.errors import InputError
 from convlens.io.resources import resource_error
 from convlens.runs.config_errors import one_line
-from convlens.runs.type_conversion import MismatchError, convert_foreign, described, shown
+from convlens.runs.foreign_types import convert_foreign
+from convlens.runs.type_conversion import MismatchError, described, shown
 from convlens.runs.typed_settings import checked
 
 
@@ -20,7 +21,7 @@ class Constructor:
 
     Attributes:
         names: its keywords.
-        hints: their annotations, as far as there are any.
+        hints: their annotations, as far as there are any; with None where that is the default.
         any_keyword: whether it takes further keywords.
         ours: whether it is of this package, so that its annotations are all that it takes.
     """
@@ -90,5 +91,8 @@ def constructor_of(target: str, where: str) -> Constructor:
         hints = get_type_hints(function, include_extras=True)
     except (NameError, TypeError, AttributeError):
         hints = {}
+    for name, parameter in parameters.items():
+        if parameter.default is None and name in hints:
+            hints[name] = hints[name] | None if hints[name] is not Any else Any  # many libraries leave it out
     ours = str(getattr(whole, "__module__", "")).partition(".")[0] == "convlens"
     return Constructor(names, hints, inspect.Parameter.VAR_KEYWORD in kinds, ours)

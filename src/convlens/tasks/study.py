@@ -20,6 +20,7 @@ from convlens.runs.dispatch import dispatch
 from convlens.runs.naming import key_of, quotable
 from convlens.runs.record import command_line
 from convlens.runs.replacement import STUDY
+from convlens.runs.value_bounds import Override
 
 log = logging.getLogger(__name__)
 
@@ -40,7 +41,7 @@ class Part:
 
     name: str
     run: str
-    overrides: Sequence[str]
+    overrides: Sequence[Override]
     result: str | None = None
 
 
@@ -48,7 +49,7 @@ class Part:
 class Settings:
     """Settings of the task; ``conf/task/study.yaml`` has their values and what they mean."""
 
-    scale: Sequence[str]
+    scale: Sequence[Override]
     title: str
     parts: Sequence[Part]
 
