@@ -134,8 +134,16 @@ SETTINGS = [
     ("train", "trainer.plugins=3", "trainer.plugins=3: give settings with a _target_"),
     ("train", "trainer.precision=7", "trainer.precision=7: give 64 or 32"),
     ("train", "callbacks.projections.rules=3", "callbacks.projections.rules=3: give values for rule, signal"),
-    ("train", "callbacks.projections.rules={rule:deconv}", "callbacks.projections.rules.rule=deconv: give deconvnet or"),
-    ("train", "callbacks.evolution.rules={seed:one}", "callbacks.evolution.rules.seed is called callbacks.evolution.ru"),
+    (
+        "train",
+        "callbacks.projections.rules={rule:deconv}",
+        "callbacks.projections.rules.rule=deconv: give deconvnet or",
+    ),
+    (
+        "train",
+        "callbacks.evolution.rules={seed:one}",
+        "callbacks.evolution.rules.seed is called callbacks.evolution.ru",
+    ),
     ("train", "callbacks.evolution.rules={sgnal:one}", "did you mean callbacks.evolution.rules.signal?"),
     ("train", "task=null", "task=null: give its settings"),
     ("train", "task._target_=os.path.join", "task._target_=os.path.join is no task: choose one with task="),

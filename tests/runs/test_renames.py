@@ -38,6 +38,13 @@ def test_every_new_name_is_a_key_and_no_old_one_is():
     [
         ("data.fit=squeeze", "data.fit is called data.resize_mode since version 0.2"),
         ("+data.fit=squeeze", "data.fit is called data.resize_mode since version 0.2"),
+        ("~data.fit", "data.fit is called data.resize_mode since version 0.2"),
+        ("~data.fit=crop", "data.fit is called data.resize_mode since version 0.2"),
+        ("task.correct=true", "task.correct is called task.only_correct since version 0.2"),
+        (
+            "+callbacks.projections.rules.seed=one",
+            "callbacks.projections.rules.seed is called callbacks.projections.rules.signal since version 0.2",
+        ),
         ("model.init=run", "model.init is called model.pretrained since version 0.2"),
         ("task=pack", "task=pack is called task=write_shards since version 0.2"),
     ],
