@@ -73,12 +73,12 @@ def _unknown_option(error: MissingConfigException) -> str:
         return f"{group}={choice} is not installed: pip install 'convlens[{extra}]'"
     if new := OLD_OPTIONS.get((group, choice)):
         return f"{group}={choice} is called {group}={new} since version 0.2"
-    near = _torchvision_model(choice) if group == "model" else ""
+    near = torchvision_model(choice) if group == "model" else ""
     guess = f"did you mean model=torchvision model.net.name={near}? " if near else ""
     return f"{group}={choice} is unknown: {guess}{offer(choice, error.options or [], guess=not near)}"
 
 
-def _torchvision_model(name: str) -> str:
+def torchvision_model(name: str) -> str:
     """Return torchvision's network of the nearest name; empty if there is none."""
     from torchvision.models import list_models  # large, and only needed for a mistake
 

@@ -1,5 +1,6 @@
 """Constructors that nodes of the configuration name: import them, and convert values to their annotations."""
 
+import difflib
 import functools
 import importlib
 import inspect
@@ -56,8 +57,10 @@ def imported(target: str, where: str) -> Any:
         InputError: it cannot be imported.
     """
     names = target.split(".")
+    found: Any = None
+    name = names[0]
     try:
-        found: Any = importlib.import_module(names[0])
+        found = importlib.import_module(name)
         for number, name in enumerate(names[1:], 2):
             if not hasattr(found, name):  # a function may have the name of its module
                 importlib.import_module(".".join(names[:number]))
@@ -66,7 +69,9 @@ def imported(target: str, where: str) -> Any:
     except (ImportError, AttributeError, ValueError) as error:
         if lacking := resource_error(error):
             raise lacking from None
-        raise InputError(f"{where}._target_={target} cannot be imported ({one_line(error)})") from None
+        near = difflib.get_close_matches(name, [own for own in dir(found) if own[0] != "_"], 1, 0.75) if found else []
+        guess = f": did you mean {target.rpartition(name)[0]}{near[0]}?" if near and near[0] != name else ""
+        raise InputError(f"{where}._target_={target} cannot be imported ({one_line(error)}){guess}") from None
 
 
 @functools.cache

@@ -20,6 +20,7 @@ from convlens.io.atomic import remove_partials
 from convlens.io.locks import directory_lock
 from convlens.nets.weights import load_weights, read_weights
 from convlens.runs.config_check import check_node
+from convlens.runs.config_errors import torchvision_model
 from convlens.runs.foreign_results import check_results
 from convlens.runs.record import command_line, recorded
 from convlens.runs.record_file import read_record
@@ -116,6 +117,10 @@ def instantiate(node: DictConfig, **given: object) -> Any:
             raise
         where = str(error).rpartition("full_key: ")[2].splitlines()[0]
         reason = " ".join(str(cause).splitlines()[:2]) or type(cause).__name__
+        if (name := str(node.get("name", ""))) and reason == f"Unknown model {name}":  # torchvision's
+            near = torchvision_model(name)
+            guess = f"did you mean {where}.name={near}? " if near else ""
+            raise InputError(f"{where}.name={name} is unknown: {guess}torchvision.models.list_models() has all") from error
         raise InputError(f"{where} cannot be made from its settings ({reason}): compare them with --cfg job") from error
 
 

@@ -15,6 +15,7 @@ from convlens.io.json_files import read_json, write_json
 from convlens.io.locks import directory_lock
 from convlens.report import write_report
 from convlens.runs.compose import compose_job
+from convlens.runs.config_check import check_root
 from convlens.runs.damage import damaged_files
 from convlens.runs.dispatch import dispatch
 from convlens.runs.naming import key_of, quotable
@@ -60,15 +61,19 @@ def run(cfg: DictConfig, overrides: list[str], settings: Settings) -> int:
     Each part is a job with the study's overrides and then its own. Finished parts are reused.
 
     Raises:
-        InputError: the command chooses a model, or another process works on the study.
+        InputError: there are no parts, the command chooses a model, the scale cannot be composed, or another process
+            works on the study.
     """
-    with directory_lock(Path(cfg.run_dir), "study"):
-        return _do_parts(cfg, overrides, settings)
-
-
-def _do_parts(cfg: DictConfig, overrides: Sequence[str], settings: Settings) -> int:
-    folder, parts = Path(cfg.run_dir), settings.parts
+    if not settings.parts:
+        raise InputError("task.parts is empty: give at least one, such as {name: a, run: a, overrides: [task=train]}")
     shared = shared_overrides(overrides, settings.scale)
+    _check_shared(cfg.run_dir, shared)
+    with directory_lock(Path(cfg.run_dir), "study"):
+        return _do_parts(cfg, overrides, shared, settings)
+
+
+def _do_parts(cfg: DictConfig, overrides: Sequence[str], shared: Sequence[str], settings: Settings) -> int:
+    folder, parts = Path(cfg.run_dir), settings.parts
     directories = {part.run: quotable(folder / part.run) for part in parts}
     before: dict[str, Entry] = {str(part["name"]): part for part in read_json(folder / STUDY).get("parts", [])}
     done: list[Entry] = []
@@ -111,6 +116,16 @@ def shared_overrides(overrides: Sequence[str], scale: Sequence[str]) -> list[str
     if "model" in keys:
         raise InputError("task=study trains alexnet and zfnet itself: leave out model=, or use task=train")
     return ([] if "experiment" in keys else [o for o in scale if key_of(o) not in keys]) + typed
+
+
+def _check_shared(run_dir: str, shared: Sequence[str]) -> None:
+    """Check the overrides of all parts, a mistake in which would fail one part after the other.
+
+    Raises:
+        InputError: they cannot be composed, or a setting is of another type.
+    """
+    own = [*shared, f"run_dir={quotable(run_dir)}"]
+    check_root(compose_job(own), own)
 
 
 def do_part(folder: Path, part: Part, overrides: Sequence[str], before: Mapping[str, object], *, force: bool) -> Entry:
