@@ -264,6 +264,12 @@ ROWS = [
     ("--cfg", "--cfg lacks its value: see convlens --help"),
     ("--cfg=x", "--cfg x: choose one of job, hydra, all"),
     ("--config-name", "--config-name lacks its value"),
+    ("--help=1", "--help=1: --help takes no value: see convlens --help"),
+    ("-m=seed", "-m=seed: -m takes no value"),
+    ("--info=x", "--info x: choose one of all, config, defaults"),
+    ("--cfg job -m seed=0,1", "--multirun and --cfg exclude each other: give one of them"),
+    ("--resolve", "--resolve shows nothing by itself: give --cfg job --resolve"),
+    ("~data.fit", "data.fit is called data.resize_mode since version 0.2"),
 ]
 """A command that cannot be composed or checked, and a part of the line that answers it."""
 
@@ -296,7 +302,10 @@ UNUSABLE = [
     ("data=image_folder data.source.root=PIPE", "PIPE is missing; <root>/train/<class>/*.jpg"),
     ("data=image_folder data.source.root=images", "images has no class folders"),
     ("data=image_folder data.source.test_share=1", "test_share is 1"),
-    ("model=torchvision model.net.name=nosuch", "model.net.name=nosuch is unknown: torchvision.models.list_models()"),
+    (
+        "model=torchvision model.net.name=nosuch",
+        "name=nosuch is unknown: see torchvision.models.list_models()",
+    ),
     ("model=torchvision model.net.name=3", "model.net"),
     ("task=collect", "task=collect needs the folder of the runs: sweep=DIR"),
     ("task=collect sweep=nowhere", "nowhere"),

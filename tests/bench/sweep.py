@@ -12,7 +12,8 @@ from pathlib import Path
 import lightning as L
 from hydra import compose, initialize_config_dir
 
-from convlens.runs.compose import conf_dir, register_resolvers
+from convlens.runs.compose import register_resolvers
+from convlens.runs.conf_files import conf_dir
 from convlens.runs.lightning_logging import quiet_lightning
 from convlens.runs.naming import job_name
 from convlens.runs.record import recorded

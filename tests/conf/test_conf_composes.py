@@ -14,7 +14,8 @@ from omegaconf import DictConfig, OmegaConf
 
 import convlens
 from convlens.nets import ConvNet
-from convlens.runs.compose import conf_dir, register_resolvers
+from convlens.runs.compose import register_resolvers
+from convlens.runs.conf_files import conf_dir
 from convlens.runs.subject import build_net, instantiate
 from convlens.runs.typed_settings import from_settings
 

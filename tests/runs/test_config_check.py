@@ -9,7 +9,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from convlens import callbacks, data, nets, systems
 from convlens.errors import InputError
-from convlens.runs.compose import options
+from convlens.runs.conf_files import options
 from convlens.runs.constructors import constructor_of
 from convlens.runs.dispatch import check
 from convlens.runs.run_config import flat, plain

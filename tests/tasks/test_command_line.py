@@ -14,7 +14,7 @@ from lightning.pytorch.utilities.exceptions import SIGTERMException
 from PIL import Image
 
 from convlens.io import atomic as files
-from convlens.runs.compose import options
+from convlens.runs.conf_files import options
 from convlens.runs.dispatch import check
 from convlens.systems import Classifier
 from tests.composed_job import job_config
@@ -101,7 +101,8 @@ def test_help_shows_the_groups_with_their_options_and_how_to_go_on(tmp_path):
             "recipe.max_epoch=3: there is no max_epoch in recipe: did you mean max_epochs? there is init, dropout, "
             "max_filter_rms, batch_size, max_epochs, input_std, backbone_lr_scale, optimizer, scheduler",
         ),
-        ("task.layers=[conv1]", "task.layers=[conv1]: there is no layers in task: there is nothing to set"),
+        ("task.wobble=1", "task.wobble=1: there is no wobble in task: there is nothing to set"),
+        ("task.size=30", "task.size=30: the task has no size: choose one that has it, task=occlude"),
         ("trian", "'trian' is no task: did you mean train"),
         ("task=train,", "cannot read 'task=train,': write key=value, such as task=train; "),
         ("seed=[", "cannot read 'seed=[': write key=value, "),

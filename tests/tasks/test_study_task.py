@@ -183,7 +183,10 @@ def test_what_belongs_to_the_study_alone_is_not_handed_on():
     ("override", "said"),
     [
         ("task.parts=[]", "task.parts is empty: give at least one, such as {name: a, run: a"),
-        ("task.scale=['recipe.max_epoch=3']", "recipe.max_epoch=3: there is no max_epoch in recipe: did you mean max_ep"),
+        (
+            "task.scale=['recipe.max_epoch=3']",
+            "recipe.max_epoch=3: there is no max_epoch in recipe: did you mean max",
+        ),
         ("task.scale=['recipe.max_epochs=abc']", "recipe.max_epochs=abc: give a whole number of at least 1"),
     ],
 )

@@ -10,7 +10,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import InterpolationResolutionError, OmegaConfBaseException
 
 from convlens.errors import InputError
-from convlens.runs.compose import groups
+from convlens.runs.conf_files import groups
 from convlens.runs.config_errors import one_line
 from convlens.runs.constructors import constructor_of, imported
 from convlens.runs.replacement import foreign_entry
