@@ -6,7 +6,6 @@ from dataclasses import is_dataclass
 from typing import Any, get_type_hints
 
 import hydra
-import yaml
 from hydra.errors import HydraException
 from hydra.utils import get_method
 from omegaconf import OmegaConf
@@ -50,8 +49,8 @@ def task_help(task: str) -> str:
 
 def _root_settings(text: str) -> dict[str, Any]:
     """Return the settings outside of ``task`` that a task's file has, if its first line makes it one of the root."""
-    values = yaml.safe_load(text) if text.startswith("# @package _global_") else {}
-    return {name: value for name, value in values.items() if name not in ("task", "defaults")}
+    values: Any = OmegaConf.to_container(OmegaConf.create(text)) if text.startswith("# @package _global_") else {}
+    return {str(name): value for name, value in values.items() if name not in ("task", "defaults")}
 
 
 def header(text: str, task: str) -> tuple[list[str], list[str]]:
