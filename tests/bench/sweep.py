@@ -30,7 +30,7 @@ def finished(root: Path) -> None:
     register_resolvers()
     with initialize_config_dir(str(conf_dir()), version_base="1.3"):
         for seed in range(JOBS):
-            name = job_name([*GIVEN, f"seed={seed}"])
+            name = job_name([*GIVEN, f"seed={seed}"], "zfnet", "parts")
             cfg = compose("config", [*GIVEN, f"seed={seed}", f"job_name={name}", f"run_dir={root / name}"])
             with recorded(root / name, cfg, "train", "convlens"):
                 (root / name / "metrics.json").write_text("{}")

@@ -8,9 +8,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
+from convlens.runs import naming
 from convlens.runs.compose import register_resolvers
 from convlens.runs.conf_files import conf_dir
-from convlens.runs.naming import LONGEST, job_name, run_dir
+from convlens.runs.naming import LONGEST, run_dir
+
+
+def job_name(overrides: list[str]) -> str:
+    """The name with the choices that the configuration has by default."""
+    return naming.job_name(overrides, "zfnet", "parts")
 
 
 def test_a_plain_command_is_named_by_its_task_model_and_data():

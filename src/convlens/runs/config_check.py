@@ -28,7 +28,7 @@ KINDS = {
     "logger": "lightning.pytorch.loggers.Logger",
     "trainer": "lightning.Trainer",
 }
-"""What the node of a section must make, if its ``_target_`` is a class."""
+"""Base class of the object that a section's node makes, if its ``_target_`` is a class."""
 HYDRA_KEYS = {"_target_": str, "_partial_": bool, "_args_": list, "_recursive_": bool, "_convert_": str}
 
 

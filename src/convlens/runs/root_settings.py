@@ -44,7 +44,7 @@ class RecipeSettings:
 
 @dataclass(frozen=True)
 class ModelSettings:
-    """Settings of the network beside its constructor's; ``conf/model`` has their values and what they mean."""
+    """Settings of the network besides its constructor's; ``conf/model`` has their values and what they mean."""
 
     name: str
     net: Node

@@ -94,7 +94,7 @@ def open_run(
 LIBRARIES = ("convlens", "torch", "torchvision", "timm", "lightning")
 """Packages whose constructors raise errors for settings that do not suit them; torch's too little memory is one."""
 REFUSALS = (TypeError, ValueError, ImportError)
-"""What a constructor of the user raises then; another error is one of the user's module, and keeps its traceback."""
+"""Errors of a user's constructor for unsuitable settings; another one is of the user's module, with its traceback."""
 
 
 def instantiate(node: DictConfig, **given: object) -> Any:

@@ -26,11 +26,11 @@ from convlens.runs.value_bounds import Override
 log = logging.getLogger(__name__)
 
 Entry = dict[str, object]
-"""What ``study.json`` says of a part: name, run, command, status, seconds, error, traceback."""
+"""A part in ``study.json``: name, run, command, status, seconds, error, traceback."""
 
 
 @dataclass(frozen=True)
-class Part:
+class PartSettings:
     """A part of a study: a job with overrides of its own.
 
     Attributes:
@@ -52,7 +52,7 @@ class Settings:
 
     scale: Sequence[Override]
     title: str
-    parts: Sequence[Part]
+    parts: Sequence[PartSettings]
 
 
 def run(cfg: DictConfig, overrides: list[str], settings: Settings) -> int:
@@ -128,7 +128,9 @@ def _check_shared(run_dir: str, shared: Sequence[str]) -> None:
     check_root(compose_job(own), own)
 
 
-def do_part(folder: Path, part: Part, overrides: Sequence[str], before: Mapping[str, object], *, force: bool) -> Entry:
+def do_part(
+    folder: Path, part: PartSettings, overrides: Sequence[str], before: Mapping[str, object], *, force: bool
+) -> Entry:
     """Do one part as a job, unless the same command did it before; return its entry.
 
     Raises:
@@ -158,7 +160,7 @@ def do_part(folder: Path, part: Part, overrides: Sequence[str], before: Mapping[
     return entry | {"seconds": round(time.monotonic() - started, 1)}
 
 
-def is_reusable(run_dir: Path, part: Part, command: str, before: Mapping[str, object]) -> bool:
+def is_reusable(run_dir: Path, part: PartSettings, command: str, before: Mapping[str, object]) -> bool:
     """Return whether the same command finished a part before, and its result is whole and newer than the weights."""
     marker = run_dir / "results" / part.result / "result.json" if part.result else run_dir / "metrics.json"
     if before.get("command") != command or before["status"] == "failed":
