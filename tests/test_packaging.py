@@ -1,5 +1,6 @@
 """The files around the package: metadata, constraints, documents, workflows."""
 
+import ast
 import re
 import tomllib
 from pathlib import Path
@@ -133,3 +134,32 @@ def test_the_changelog_names_every_old_key_with_its_new_name():
         assert f"| `{before}` | `{after}` |" in changes
     for (group, old), new in OLD_OPTIONS.items():
         assert f"| `{group}={old}` | `{group}={new}` |" in changes
+
+
+def present_names() -> set[str]:
+    """Names of the functions, classes, variables and attributes of the package."""
+    names: set[str] = set()
+    for path in (ROOT / "src").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ClassDef | ast.FunctionDef):
+                names.add(node.name)
+            elif isinstance(node, ast.Name | ast.Attribute) and isinstance(node.ctx, ast.Store):
+                names.add(node.id if isinstance(node, ast.Name) else node.attr)
+    return names
+
+
+def test_the_changelogs_new_names_of_functions_and_classes_exist():
+    changes = (ROOT / "CHANGELOG.md").read_text().partition("### Renamed functions")[2].partition("\n### ")[0]
+    rows = [line for line in changes.partition("\nColumns")[0].splitlines() if line.startswith("| `")]
+    assert len(rows) > 150
+    there = present_names()
+    for row in rows:
+        found = re.fullmatch(r"\| `[^`|]+` \| `([\w.]+)(\([^()]*\))?` \|", row)
+        assert found, row
+        path, _, name = found[1].rpartition(".")
+        if not found[1].startswith("torchmetrics."):
+            assert name in there, row
+        module = path.removeprefix("convlens.").replace(".", "/")
+        if "/" in module:
+            places = [ROOT / "src/convlens" / where for where in (module, Path(module).parent)]
+            assert any(place.is_dir() or place.with_suffix(".py").is_file() for place in places), row

@@ -111,7 +111,7 @@ def test_the_configuration_uses_these_names():
     register_resolvers()
     with initialize_config_dir(str(conf_dir()), version_base="1.3"):
         config = compose("config", ["job_name=mine", "output_root=out"], return_hydra_config=True)
-        OmegaConf.update(config, "job_name", "${convlens.job_name:${hydra.overrides.task}}")
+        OmegaConf.update(config, "job_name", "${convlens.job_name:${hydra.overrides.task},zfnet,parts}")
         other = compose("config", ["job_name=mine", "run=there"])
     config.hydra.overrides.task = ["seed=1", "model=alexnet"]
     assert config.run_dir == config.hydra.run.dir == "out/train/alexnet-parts-seed_1"

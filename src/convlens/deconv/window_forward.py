@@ -6,7 +6,7 @@ all have windows inside of the image, at any positions, or share one window, whi
 beyond them an operation reads its padding as usual. The network's own code runs; an operation that combines positions
 otherwise ends the pass with `NotLocalError`.
 
-With it, projections of units of five layers are 14.3 (ZFNet), 6.7 (VGG-16) and 2.9 times (ResNet-18) as fast as those of
+With it, projections of units of five layers are 14.3 (ZFNet), 6.7 (VGG-16) and 2.9 (ResNet-18) times as fast as by
 Captum's deconvolution, which goes through whole images (`tests/bench/README.md`).
 """
 
