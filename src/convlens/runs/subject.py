@@ -120,9 +120,7 @@ def instantiate(node: DictConfig, **given: object) -> Any:
         if (name := str(node.get("name", ""))) and reason == f"Unknown model {name}":  # torchvision's
             near = torchvision_model(name)
             guess = f"did you mean {where}.name={near}? " if near else ""
-            raise InputError(
-                f"{where}.name={name} is unknown: {guess}torchvision.models.list_models() has all"
-            ) from error
+            raise InputError(f"{where}.name={name} is unknown: {guess}see torchvision.models.list_models()") from error
         raise InputError(f"{where} cannot be made from its settings ({reason}): compare them with --cfg job") from error
 
 
