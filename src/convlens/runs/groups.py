@@ -112,7 +112,7 @@ def find_groups(sweep: Path) -> tuple[list[Group], dict[str, int]]:
         if config is None or not isinstance(seed, int) or not read_json(file.parent / "metrics.json"):
             others["without a configuration, seed or metrics that can be read"] += 1
             continue
-        key = _identity(_without_seed(config))
+        key = _identity(without_seed(config))
         members = found.setdefault(key, {})
         configs.setdefault(key, config)
         if seed in members:
@@ -127,11 +127,15 @@ def find_groups(sweep: Path) -> tuple[list[Group], dict[str, int]]:
 def _group(config: Mapping[str, object], members: Mapping[int, Path]) -> Group:
     seeds = sorted(members)
     runs = [members[seed] for seed in seeds]
-    return Group(_choices(runs[0], config), _without_seed(config), runs, seeds)
+    return Group(_choices(runs[0], config), without_seed(config), runs, seeds)
 
 
-def _without_seed(config: Mapping[str, object]) -> dict[str, object]:
-    """Return the settings without the seed and without settings that repeat another one."""
+def without_seed(config: Mapping[str, object]) -> dict[str, object]:
+    """Return the settings of a resolved configuration without the seed and without those that repeat another one.
+
+    Args:
+        config: plain values, such as the content of a run's ``config.yaml``.
+    """
     settings = settings_of(config)
     repeated = {key for key, source in FOLLOWS.items() if settings.get(key) == settings.get(source)}
     return {key: value for key, value in settings.items() if key not in repeated | {"seed"}}
