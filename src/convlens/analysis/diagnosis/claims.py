@@ -4,7 +4,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from math import exp, isfinite, isnan, log, nan
 
 import numpy as np
-from jaxtyping import Float
 from scipy.stats import rankdata
 
 from convlens.analysis.diagnosis.diagnose import Diagnosis
@@ -190,12 +189,8 @@ def rank_correlation(values: Sequence[float], errors: Sequence[float], seed: int
     """
     first, second = (rankdata(column) for column in (values, errors))
     if len(first) < 3 or first.std() == 0 or second.std() == 0:
-        return float("nan"), float("nan")
-    correlation = _correlation(first, second)
-    rng = np.random.default_rng(seed)
-    permuted = [_correlation(rng.permutation(first), second) for _ in range(PERMUTATIONS)]
+        return nan, nan
+    first, second = ((ranks - ranks.mean()) / ranks.std() for ranks in (first, second))
+    correlation = float(np.mean(first * second))
+    permuted = np.random.default_rng(seed).permuted(np.tile(first, (PERMUTATIONS, 1)), axis=1) @ second / len(second)
     return correlation, float((1 + (np.abs(permuted) >= abs(correlation) - 1e-12).sum()) / (1 + PERMUTATIONS))
-
-
-def _correlation(first: Float[np.ndarray, " n"], second: Float[np.ndarray, " n"]) -> float:
-    return float(np.corrcoef(first, second)[0, 1])
