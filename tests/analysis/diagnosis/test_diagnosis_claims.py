@@ -10,6 +10,7 @@ from scipy import stats
 from convlens.analysis.diagnosis.claims import (
     diagnosis_claims,
     equal_window,
+    fair_shifts,
     rank_correlation,
     shift_change,
     stride_claims,
