@@ -10,7 +10,7 @@ import yaml
 
 from convlens.errors import InputError
 from convlens.systems import Classifier
-from convlens.tasks.study import shared_overrides
+from convlens.tasks.study import Part, repetitions, shared_overrides
 
 QUICK = ("data.source.train=48", "data.source.test=24", "model.net.width=0.1", "recipe.max_epochs=1", "callbacks=none")
 DEFAULT_PARTS = [
@@ -161,6 +161,37 @@ def test_a_failure_that_is_not_the_users_keeps_its_traceback(convlens, tmp_path,
     monkeypatch.undo()
     assert convlens("task=study", *QUICK, f"task.parts=[{parts}]", "run_dir=study").code == 0
     assert statuses(tmp_path / "study") == {"one": "finished"}  # tried again, not reused
+
+
+# ---- several seeds ----------------------------------------------------------------------------------------------
+
+
+def test_a_part_is_repeated_for_each_seed_under_a_name_of_its_own():
+    part = Part("clip", "clipped", ["task=train"], each_seed=True)
+    assert repetitions(part, [0, 7]) == [
+        Part("clip, seed 0", "clipped-0", ["task=train", "seed=0"], each_seed=True),
+        Part("clip, seed 7", "clipped-7", ["task=train", "seed=7"], each_seed=True),
+    ]
+    once = Part("clip", "clipped", ["task=train"])
+    assert repetitions(once, [0, 7]) == [once]
+    with pytest.raises(InputError, match=r"task.seeds is empty: give seeds of 'clip', such as \[0,1,2\]"):
+        repetitions(part, [])
+
+
+@pytest.mark.slow  # seven jobs: about 15 s
+def test_filters_are_clipped_or_not_with_three_seeds_and_claim_16_is_decided(convlens, tmp_path):
+    few = ("task.seeds=[0,1,2]", "recipe.max_filter_rms=0.0002")
+    outcome = convlens("experiment=filter_clipping", *QUICK, *few, "run_dir=study")
+    assert (outcome.code, outcome.err) == (0, ""), outcome
+    parts = [f"{kind} clipping, seed {seed}" for kind in ("without", "with") for seed in (0, 1, 2)]
+    assert statuses(tmp_path / "study") == dict.fromkeys([*parts, "diagnose all"], "finished")
+    result = json.loads((tmp_path / "study/diagnosis/results/filters/result.json").read_text())
+    (claim,) = result["claims"]
+    assert (claim["number"], claim["units"]) == (16, 3)
+    assert claim["verdict"] in ("supports", "no effect")  # after one epoch no filter dominates
+    assert claim["value"] > 0
+    assert claim["about"] == "alexnet 11x11/4: 3 without clipping, 3 clipped at 0.0002"
+    assert claim["controls"]["strongest filter with clipping"] == "1.00 times the median"
 
 
 # ---- what is handed to the parts --------------------------------------------------------------------------------

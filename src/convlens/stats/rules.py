@@ -117,12 +117,12 @@ RULES: Mapping[int, Rule] = {
     15: Rule(
         "log of the power at the coarse network's stride over its background in projections of the second layer, "
         "coarse minus fine stride, equal windows; and that of the coarse network; and the first layer's change under "
-        "shifts",
+        "shifts that are exact for neither stride, coarse minus fine",
         RUNS, 0.1, command=DIAGNOSE, needs="three training runs a side",
     ),
     16: Rule(
         "log of the strongest filter's RMS over the median, without clipping minus with it",
-        RUNS, 0.1, command="convlens -m experiment=filter_clipping", needs="three training runs a side",
+        RUNS, 0.1, command="convlens experiment=filter_clipping", needs="three training runs a side",
     ),
     17: Rule(
         "drop of the true class's probability, inside minus outside of the object",
@@ -140,8 +140,8 @@ RULES: Mapping[int, Rule] = {
     ),
     20: Rule(
         "top-1 error of AlexNet minus that of ZFNet on the same images",
-        RUNS, 0.5, unit="points", command="convlens task=compare task.run_dirs=[ALEXNET,ZFNET]",
-        needs="runs of both networks",
+        RUNS, 0.5, unit="points", command="convlens task=compare task.run_dirs=[A0,A1,A2,Z0,Z1,Z2]",
+        needs="three training runs of both networks",
     ),
     21: Rule(
         "rise of the top-1 error without layers 3, 4, 6, 7 minus the rises without 3, 4 and without 6, 7; and the "

@@ -4,7 +4,8 @@ import logging
 import time
 import traceback
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 
 from omegaconf import DictConfig
@@ -23,6 +24,7 @@ from convlens.runs.naming import key_of, quotable
 from convlens.runs.record import command_line
 from convlens.runs.replacement import STUDY
 from convlens.runs.task_loggers import loggers_of
+from convlens.runs.typed_settings import Count
 from convlens.runs.value_bounds import Override
 
 log = logging.getLogger(__name__)
@@ -38,14 +40,17 @@ class PartSettings:
     Attributes:
         name: of the part, in the log and the report.
         run: the directory of its run, below that of the study; several parts may share one.
-        overrides: in addition to the study's; ``{name}`` is the directory of the parts whose ``run`` is that name.
+        overrides: in addition to the study's; ``{name}`` is the directory of the parts whose ``run`` is that name, or
+            their directories, divided by commas, if the part is done for each seed.
         result: the folder below ``results`` that it writes; None for a training.
+        each_seed: whether the part is done once for each of the study's seeds.
     """
 
     name: str
     run: str
     overrides: Sequence[Override]
     result: str | None = None
+    each_seed: bool = False
 
 
 @dataclass(frozen=True)
@@ -55,6 +60,7 @@ class Settings:
     scale: Sequence[Override]
     title: str
     parts: Sequence[PartSettings]
+    seeds: Sequence[Count] = ()
 
 
 def run(cfg: DictConfig, overrides: list[str], settings: Settings) -> int:
@@ -75,8 +81,12 @@ def run(cfg: DictConfig, overrides: list[str], settings: Settings) -> int:
 
 
 def _do_parts(cfg: DictConfig, overrides: Sequence[str], shared: Sequence[str], settings: Settings) -> int:
-    folder, parts = Path(cfg.run_dir), settings.parts
-    directories = {part.run: quotable(folder / part.run) for part in parts}
+    folder, repeated = Path(cfg.run_dir), [repetitions(part, settings.seeds) for part in settings.parts]
+    parts = list(chain.from_iterable(repeated))
+    directories = {
+        part.run: ",".join(quotable(folder / one.run) for one in own)
+        for part, own in zip(settings.parts, repeated, strict=True)
+    }
     before: dict[str, Entry] = {str(part["name"]): part for part in read_json(folder / STUDY).get("parts", [])}
     done: list[Entry] = []
 
@@ -93,6 +103,23 @@ def _do_parts(cfg: DictConfig, overrides: Sequence[str], shared: Sequence[str], 
         done.append(do_part(folder, part, own, before.get(part.name, {}), force=cfg.force))
         note(number)
     return _finish(cfg, folder, done)
+
+
+def repetitions(part: PartSettings, seeds: Sequence[int]) -> list[PartSettings]:
+    """Return a part once for each seed, with a name and a run of its own, if it is done for each seed; else itself.
+
+    Raises:
+        InputError: it is done for each seed, and there is none.
+    """
+    if not part.each_seed:
+        return [part]
+    if not seeds:
+        raise InputError(f"task.seeds is empty: give seeds of {part.name!r}, such as [0,1,2]")
+    name, run = part.name, part.run
+    return [
+        replace(part, name=f"{name}, seed {seed}", run=f"{run}-{seed}", overrides=[*part.overrides, f"seed={seed}"])
+        for seed in seeds
+    ]
 
 
 def _finish(cfg: DictConfig, folder: Path, done: Sequence[Entry]) -> int:
