@@ -83,7 +83,7 @@ RULES: Mapping[int, Rule] = {
     ),
     8: Rule(
         "rank correlation of a layer's depth with the share of the training after which a map's activations on fixed "
-        "images stay at a correlation of 0.95 or above with their final ones; maps that training has changed",
+        "images stay at a correlation of 0.95 or above with their final ones; at least 20 maps that training changed",
         MAPS, 0.1, command=TRAIN, needs="a training run with callbacks.evolution, of three epochs or more",
     ),
     9: Rule(

@@ -9,7 +9,10 @@ from convlens.analysis.evolution.convergence import Convergence
 from convlens.analysis.evolution.jumps import Jumps, row_means, switches_in_largest
 from convlens.stats.claims import Claim, claim
 from convlens.stats.estimates import mean_of
-from convlens.stats.rank_correlation import rank_correlation_of
+from convlens.stats.rank_correlation import rank_correlation, rank_correlation_of
+
+MIN_MAPS = 20
+"""Fewer maps that have learned decide nothing: of ten without a trend 7 to 9 % would, of twenty 4 %."""
 
 
 def converged_after(layer: Convergence) -> Float[np.ndarray, " maps"]:
@@ -28,17 +31,19 @@ def convergence_claim(layers: Mapping[str, Convergence]) -> Claim | None:
         layers: by name, in the network's order; may be empty.
 
     Returns:
-        The claim; None for fewer than three recorded epochs, or with maps that learned in fewer than two layers.
+        The claim; None for fewer than three recorded epochs or 20 maps that learned, or if these are of one layer.
     """
     if not layers:
         return None
     shares = {layer: converged_after(one) for layer, one in layers.items()}
     shares = {layer: share[np.isfinite(share)] for layer, share in shares.items() if np.isfinite(share).any()}
     epochs = next(iter(layers.values())).epochs
-    if len(shares) < 2 or (epochs > 0).sum() < 3:
+    if len(shares) < 2 or (epochs > 0).sum() < 3 or sum(map(len, shares.values())) < MIN_MAPS:
         return None
-    depth = {layer: number for number, layer in enumerate(layers)}
-    depths = np.concatenate([np.full(len(share), float(depth[layer])) for layer, share in shares.items()])
+    depth = {layer: float(list(layers).index(layer)) for layer in shares}
+    depths = np.concatenate([np.full(len(share), depth[layer]) for layer, share in shares.items()])
+    medians = np.array([np.median(share) for share in shares.values()])
+    of_layers = rank_correlation(np.array([*depth.values()]), medians)
     return claim(
         8,
         rank_correlation_of(depths, np.concatenate([*shares.values()])),
@@ -47,7 +52,8 @@ def convergence_claim(layers: Mapping[str, Convergence]) -> Claim | None:
         details={
             f"{layer}, share of the training (median of {len(share)} maps)": f"{100 * np.median(share):.0f} %"
             for layer, share in shares.items()
-        },
+        }
+        | {"rank correlation of the layers' medians": f"{of_layers:.2f} ({len(shares)} layers)"},
     )
 
 

@@ -128,9 +128,9 @@ def _jumps(files: Sequence[Record], layers: Sequence[str]) -> dict[str, Jumps]:
 def _draw_curves(layers: Mapping[str, Convergence], folder: Path) -> Path:
     """Draw similarity to the last state over epochs by layer: correlation, CKA and shared strongest images."""
     plots: dict[str, list[Curve]] = {
-        "correlation of activations, median map": [],
-        "linear CKA of activations": [],
-        "share of the final nine strongest images": [],
+        "correlation, median map": [],
+        "linear CKA": [],
+        "final top-9 images": [],
     }
     for name, layer in layers.items():
         known = np.isfinite(layer.correlation).all(1)
