@@ -10,19 +10,10 @@ from pathlib import Path
 from convlens.errors import DamagedError
 from convlens.io.inside import leads_out
 from convlens.io.json_files import without_checksum
+from convlens.report.json_values import named, real, rounded, text
 from convlens.report.study_record import ClaimRecord, History, Part, Picture, Result, Run, Study
 from convlens.runs.run_config import flat, read_config
 from convlens.stats.results import Number, Table
-
-
-def text(value: object) -> str:
-    """Return a JSON value as a string; null becomes empty."""
-    return "" if value is None else str(value)
-
-
-def real(value: object) -> float | None:
-    """Return a JSON number as a float, which may be NaN; None if the value is not a number."""
-    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
 
 
 def objects(value: object, where: str, problems: list[str]) -> list[dict[str, object]]:
@@ -147,12 +138,17 @@ def _spread(value: object) -> float | tuple[float, float] | None:
 
 
 def _claim(item: Mapping[str, object]) -> ClaimRecord:
-    number, controls = real(item.get("number")), item.get("controls")
-    named = controls.items() if isinstance(controls, dict) else ()
+    number = real(item.get("number"))
     texts = ("claim", "place", "about", "statistic", "estimate", "units", "paper", "verdict", "refuted_if")
     return ClaimRecord(
         number=int(number) if number is not None and math.isfinite(number) else 0,
-        controls="; ".join(f"{name}: {text(value)}" for name, value in named),
+        controls=named(item.get("controls")),
+        unit=text(item.get("unit")),
+        over=text(item.get("over")),
+        effect=rounded(item.get("effect_size")),
+        detectable=rounded(item.get("detectable")),
+        control=named(item.get("control")),
+        p=real(item.get("p")),
         **{name: text(item.get(name)) for name in texts},
     )
 

@@ -50,5 +50,15 @@ def check_report(path: Path) -> None:
         raise _not_ours(path)
 
 
+def check_claims(path: Path) -> None:
+    """Check that a file of claims is ours before it is written anew.
+
+    Raises:
+        InputError: the file is something else.
+    """
+    if path.is_file() and b'"claims"' not in path.read_bytes()[:100]:
+        raise _not_ours(path)
+
+
 def _not_ours(path: Path) -> InputError:
     return InputError(f"{path} would be overwritten and was not written by convlens: move it to another folder")

@@ -14,12 +14,14 @@ from convlens.io.file_states import changed_files
 from convlens.io.json_files import read_json, write_json
 from convlens.io.locks import directory_lock
 from convlens.report import write_report
+from convlens.report.claims_board import log_board
 from convlens.runs.compose import compose_job
 from convlens.runs.damage import damaged_files
 from convlens.runs.dispatch import dispatch
 from convlens.runs.naming import key_of, quotable
 from convlens.runs.record import command_line
 from convlens.runs.replacement import STUDY
+from convlens.runs.task_loggers import loggers_of
 
 log = logging.getLogger(__name__)
 
@@ -84,12 +86,14 @@ def _do_parts(cfg: DictConfig, overrides: Sequence[str], settings: Settings) -> 
         own = [*shared, *(override.format_map(directories) for override in part.overrides)]
         done.append(do_part(folder, part, own, before.get(part.name, {}), force=cfg.force))
         note(number)
-    return _finish(folder, done)
+    return _finish(cfg, folder, done)
 
 
-def _finish(folder: Path, done: Sequence[Entry]) -> int:
-    """Write the report and log what failed and what was reused; return the exit code."""
+def _finish(cfg: DictConfig, folder: Path, done: Sequence[Entry]) -> int:
+    """Write the report, log its board of claims, and what failed and what was reused; return the exit code."""
     path = write_report(folder)
+    with loggers_of(cfg) as loggers:
+        log_board(folder, loggers)
     failed = [str(part["name"]) for part in done if part["status"] == "failed"]
     if failed:
         log.error("%d of %d parts failed: %s", len(failed), len(done), ", ".join(failed))

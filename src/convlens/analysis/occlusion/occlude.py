@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import SupportsIndex
+from typing import Literal, SupportsIndex
 
 import torch
 from jaxtyping import Float, Int
@@ -91,6 +91,10 @@ def positions(side: int, size: int, stride: int) -> list[int]:
         raise InputError(f"the occluder's stride is {stride} px: give at least 1")
     found = list(range(0, side - size + 1, stride))
     return found if found[-1] == side - size else [*found, side - size]
+
+
+MapChoice = Literal["peak", "sum"]
+"""How the strongest map of a layer is found: by its greatest activation, or by their sum over space."""
 
 
 def default_occluder(side: int) -> Pair:
@@ -213,10 +217,32 @@ def _total_activation(maps: Float[Tensor, "n k *space"]) -> Float[Tensor, " n"]:
     return maps.clamp(min=0).flatten(1).sum(1)
 
 
+def strongest_map(net: nn.Module, image: Float[Tensor, "c h w"], layer: str, by: MapChoice = "peak") -> int:
+    """Return the index of the map with the greatest response; the paper does not say how it measures it.
+
+    Args:
+        net: the network.
+        image: the image as network input.
+        layer: name of the layer.
+        by: ``peak``, the greatest activation; ``sum``, the sum of the positive activations over space.
+    """
+    image = like_parameters(net, image)
+    return int(_responses(net, image, layer, by).argmax())
+
+
+def _responses(net: nn.Module, image: Float[Tensor, "c h w"], layer: str, by: MapChoice) -> Float[Tensor, " maps"]:
+    def measure(maps: Tensor) -> Tensor:
+        if maps.dim() != 4:
+            return maps.clone()
+        return maps.flatten(2).amax(2) if by == "peak" else maps.clamp(min=0).flatten(2).sum(2)
+
+    found = evaluate_incremental(net, image, NO_BOX, image[None], {layer: Reading(measure)})
+    return check_activations(found[layer][0], layer)
+
+
 def _select_map(net: nn.Module, image: Float[Tensor, "c h w"], layer: str, map: SupportsIndex | None) -> int:
     """Return the index of the given map, or of the one with the greatest activation in the clean image."""
-    reading = {layer: Reading(lambda maps: maps.flatten(2).amax(2) if maps.dim() == 4 else maps.clone())}
-    peaks = check_activations(evaluate_incremental(net, image, NO_BOX, image[None], reading)[layer][0], layer)
+    peaks = _responses(net, image, layer, "peak")
     if map is None:
         return int(peaks.argmax())
     number = check_count("map", map, -LARGEST)
