@@ -82,13 +82,14 @@ RULES: Mapping[int, Rule] = {
         MAPS, 0.02, command=PROJECT, controlled=True,
     ),
     8: Rule(
-        "rank correlation of a layer's depth with the share of the training after which its maps agree with their "
-        "final state (correlation 0.95)",
-        MAPS, 0.1, command=TRAIN, needs="snapshots of a training run",
+        "rank correlation of a layer's depth with the share of the training after which a map's activations on fixed "
+        "images stay at a correlation of 0.95 or above with their final ones; at least 20 maps that training changed",
+        MAPS, 0.1, command=TRAIN, needs="a training run with callbacks.evolution, of three epochs or more",
     ),
     9: Rule(
-        "change of a map's projection between epochs when its strongest image changed, minus when it did not",
-        MAPS, 0.05, command=TRAIN, needs="snapshots of a training run",
+        "change (1 - similarity) of a map's projection between drawn epochs where another image became the strongest, "
+        "minus the change had the former image been kept; layers above the first",
+        MAPS, 0.05, command=TRAIN, needs="a training run with callbacks.evolution, of three drawn epochs or more",
     ),
     10: Rule(
         "distance to the original after a small change, divided by the distance of different images: first layer "

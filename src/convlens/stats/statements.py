@@ -54,7 +54,7 @@ STATEMENTS: Mapping[int, Statement] = {
     ),
     9: Statement(
         "sudden jumps of a projection during training come from a change of the strongest image", "section 4, Fig 4",
-        "projections change no more when the strongest image changes than when it stays",
+        "projections would change as much between the same epochs if the strongest image stayed",
     ),
     10: Statement(
         "small transformations change the first layer dramatically and the top layer little", "section 4.1, Fig 5",
