@@ -242,11 +242,7 @@ def write_result(
 ) -> tuple[AnalysisResult, list[str]]:
     """Write splits, figures, table, submission and ``result.json``; return the result and the answer in words.
 
-    Args:
-        job: the experiment.
-        caches: fits by weights, those of the network itself first.
-        store: features of the network itself.
-        command: the command line that repeats this.
+    The first of the caches is that of the network itself, whose features ``store`` holds.
     """
     settings, network, dataset = job.settings, job.network, job.dataset
     sizes = list(dict.fromkeys(point.images_per_class for point in job.points))

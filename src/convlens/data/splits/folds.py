@@ -37,10 +37,8 @@ class RandomFolds(Protocol):
         count = self.number(images_per_class)
         first_tested = max(count, self.max_train_per_class or 0)
         usable = self._usable(np.arange(len(self)))
-        kept = "" if first_tested == count else " at most (data.source.max_train_per_class)"
-        self._check_counts(
-            usable, first_tested, "images", f"{first_tested} to train{kept} leave none for the test", spare=1
-        )
+        amount = f"{count} to train leave" if first_tested == count else f"max_train_per_class={first_tested} leaves"
+        self._check_counts(usable, first_tested, "images", f"{amount} none for the test", spare=1)
         if self.max_train_per_class is not None and count > self.max_train_per_class:
             raise InputError(
                 f"{count} images per class of {self.title}: the test images follow on the first "
