@@ -37,6 +37,7 @@ TASK_TEXTS = defaultdict(
     report={"run_dirs"},
     study={"scale", "title"},
     transfer={"layers", "features"},
+    without_duplicates={"scale", "title"},
     write_shards={"output", "shard_bytes"},
 )
 

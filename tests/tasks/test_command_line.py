@@ -87,7 +87,7 @@ def test_help_shows_the_groups_with_their_options_and_how_to_go_on(tmp_path):
         (
             "experiment=smok",
             "experiment=smok is unknown: did you mean smoke? there is ablation, first_layer, first_layer_search, "
-            "imagenet, smoke, transfer",
+            "imagenet, smoke, transfer, without_duplicates",
         ),
         ("task=wobble", f"task=wobble is unknown: there is {', '.join(options('task'))}"),
         ("task=oclude", "task=oclude is unknown: did you mean occlude? there is collect, "),

@@ -122,6 +122,8 @@ def test_without_held_out_images_it_is_the_deepest_layer_with_softmax():
     table = ScoreTable({"trained": FakeCache(*single)}, ["low", "high"])
     assert table.chosen() == ("trained", "high", "softmax", 1)
     assert table.how_chosen(table.chosen()) == "the deepest layer"
+    equal = [one for probe in ("svm", "softmax") for layer in ("low", "high") for one in fits(layer, probe, 1.0, 70)]
+    assert ScoreTable({"trained": FakeCache(*equal)}, ["low", "high"]).chosen()[1:3] == ("high", "softmax")
 
 
 def claim_24(table: ScoreTable, **baselines: Baseline):

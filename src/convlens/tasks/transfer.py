@@ -240,10 +240,7 @@ def fit(job: Job, weights: str, store: FeatureStore) -> FitCache:
 def write_result(
     job: Job, caches: Mapping[str, FitCache], store: FeatureStore, command: str
 ) -> tuple[AnalysisResult, list[str]]:
-    """Write splits, figures, table, submission and ``result.json``; return the result and the answer in words.
-
-    The first of the caches is that of the network itself, whose features ``store`` holds.
-    """
+    """Write everything; ``store`` has the features of the network itself, whose fits are the first of the caches."""
     settings, network, dataset = job.settings, job.network, job.dataset
     sizes = list(dict.fromkeys(point.images_per_class for point in job.points))
     write_splits(network.data.protocol, job.folder / "splits", sizes, max(settings.folds) + 1)
@@ -253,8 +250,8 @@ def write_result(
         report = TransferReport(network.name, job.untrained, dataset, table, job.baselines, settings.regularization)
         result = report.build(job.folder, settings.num_examples)
         answers = [report.answer]
-        missing = store.missing([table.chosen().layer])  # of fits of an earlier command, whose features were removed
-        if dataset.submission is not None and table.size is None and not missing:
+        known = not store.missing([table.chosen().layer])  # else of an earlier command, whose features were removed
+        if dataset.submission is not None and table.size is None and known:
             submit(job.folder / "submission", store.read, table, dataset, job.probe_config)
             answers.insert(0, f"submission of the {dataset.submission.part} images: {job.folder / 'submission'}")
         result.write(job.folder, command)

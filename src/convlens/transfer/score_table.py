@@ -121,8 +121,8 @@ class ScoreTable:
         """Return the network's layer and probe that are best on training images, with `size` images per class.
 
         The test images have no part in the choice, so that their scores of the chosen layer and probe are not those of
-        a winner. Where every class has a single training image, nothing can be held out: then it is the deepest layer,
-        with softmax if there is one, as in the paper.
+        a winner. Of equal ones, and where every class has a single training image, so that nothing can be held out, it
+        is the deepest layer, with softmax if there is one, as in the paper.
 
         Args:
             probes: names of the probes to choose among; all if none is given.
@@ -133,9 +133,10 @@ class ScoreTable:
             if key.weights == self.weights[0] and key.images_per_class == self.size and key.probe in (probes or LOSSES)
         ]
         known = [key for key in own if np.isfinite(self.cv_score(key))]
-        if known:
-            return max(known, key=self.cv_score)
-        return max(own, key=lambda key: (self.layers.index(key.layer), key.probe == "softmax"))
+        return max(
+            known or own,
+            key=lambda key: (self.cv_score(key) if known else 0, self.layers.index(key.layer), key.probe == "softmax"),
+        )
 
     def how_chosen(self, key: TableKey) -> str:
         """Return in words how `chosen` came to an entry."""
