@@ -172,6 +172,23 @@ def test_random_weights_are_not_a_baseline():
     assert [row[0] for row in rows] == ["high", "high, random weights"]
 
 
+def test_random_weights_are_the_control_of_claim_25():
+    rng = np.random.default_rng(0)
+
+    def weights(low: float, high: float) -> FakeCache:
+        noise = rng.normal(size=(2, COUNT))
+        fits = (("low", low + noise[0]), ("high", high + noise[1]))
+        return FakeCache(*(probe_result(layer, "svm", 30, 0, values) for layer, values in fits))
+
+    trained, falling, rising = weights(40, 60), weights(20, 10), weights(30, 50)
+    for control, verdict in ((falling, "supports"), (rising, "architecture")):
+        table = ScoreTable({"trained": trained, "random weights": control}, ["low", "high"])
+        (found,) = transfer_claims(report(table))
+        assert found.number == 25
+        assert found.control is not None
+        assert found.verdict == verdict
+
+
 def multilabel_targets() -> torch.Tensor:
     """Each image shows the class of its label."""
     return torch.full((len(LABELS), COUNT), -1, dtype=torch.int8).scatter_(1, LABELS[:, None], 1)
@@ -280,13 +297,12 @@ def test_figure_9_has_the_papers_curves_and_the_trained_networks(plotted, tmp_pa
 
 
 def test_the_plot_by_layer_has_table_7(plotted, tmp_path):
-    names = ["layer4", "layer5", "fc6"]
+    names = ["layer4", "layer5", "fc6", "fc7"]
     cache = FakeCache(*(probe_result(name, "svm", 30, 0, LOW) for name in names))
     table = ScoreTable({"trained": cache}, names)
     curve_figures(table, {}, tmp_path, measure="accuracy", data="caltech-101", title="net")
     (paper,) = [line for line in plotted["layer_curves"][0] if line.kind == "paper"]
-    assert paper.y[:2] == [76.6, 86.2]
-    assert np.isnan(paper.y[2])  # layer 6 is not in the table
+    assert (paper.x, paper.y) == ([0, 1, 3], [76.6, 86.2, 85.5])  # layer 6 is not in the table
 
 
 def test_description_of_regularization():

@@ -84,9 +84,9 @@ def _paper_layers(table: ScoreTable, data: str) -> list[ScoreCurve]:
     curves = []
     for probe in table.probes:
         for size in table.sizes:
-            scores = [paper_score(data, layer, probe, size) for layer in table.layers]
-            if any(scores):
-                curves.append(_printed(f"{probe}, {size_name(size)}", "paper", range(len(scores)), scores))
+            scores = {place: paper_score(data, layer, probe, size) for place, layer in enumerate(table.layers)}
+            if known := {place: score for place, score in scores.items() if score is not None}:
+                curves.append(_printed(f"{probe}, {size_name(size)}", "paper", known))
     return curves
 
 
@@ -115,13 +115,12 @@ def _baseline_curves(baselines: Mapping[str, Baseline]) -> list[ScoreCurve]:
 def _paper_curves(data: str) -> list[ScoreCurve]:
     """Return the curves of Fig 9 for the data: the paper's network, and the systems that it compares with."""
     curves = paper_curves(data)
-    return [_printed(name, "printed", list(curve), list(curve.values())) for name, curve in curves.items()]
+    return [_printed(name, "printed", curve) for name, curve in curves.items()]
 
 
-def _printed(group: str, kind: str, x: Sequence[int], scores: Sequence[PaperScore | None]) -> ScoreCurve:
-    means = [nan if score is None else score.mean for score in scores]
-    spreads = [nan if score is None or score.spread is None else score.spread for score in scores]
-    return ScoreCurve(group, kind, list(x), means, spreads)
+def _printed(group: str, kind: str, scores: Mapping[int, PaperScore]) -> ScoreCurve:
+    spreads = [nan if score.spread is None else score.spread for score in scores.values()]
+    return ScoreCurve(group, kind, list(scores), [score.mean for score in scores.values()], spreads)
 
 
 def _curve(group: str, kind: str, x: Sequence[int], folds: Sequence[np.ndarray]) -> ScoreCurve:
