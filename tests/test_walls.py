@@ -37,7 +37,7 @@ LIBRARIES: dict[str, set[str]] = {
     "ops": {"torch", "numpy"},
     "deconv": {"torch", "numpy"},
     "analysis": {"torch", "torchmetrics", "numpy", "tqdm", "PIL"},
-    "transfer": {"torch", "numpy", "tqdm"},
+    "transfer": {"torch", "numpy", "scipy", "tqdm"},
     "data": {"torch", "torchvision", "numpy", "PIL", "lightning", "filelock", "tqdm", "litdata", "boto3", "botocore"},
     "systems": {"lightning", "torch", "torchmetrics", "numpy"},
     "loggers": {"lightning", "wandb", "PIL"},

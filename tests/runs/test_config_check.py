@@ -40,6 +40,7 @@ TASK_TEXTS = defaultdict(
     report={"run_dirs"},
     study={"title"},
     transfer={"layers", "features"},
+    without_duplicates={"scale", "title"},
     write_shards={"output", "shard_bytes"},
 )
 

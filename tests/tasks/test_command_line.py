@@ -96,7 +96,7 @@ def test_flags_may_stand_between_overrides(tmp_path, typed):
         (
             "experiment=smok",
             "experiment=smok is unknown: did you mean smoke? there is ablation, first_layer, first_layer_search, "
-            "imagenet, smoke, transfer",
+            "imagenet, smoke, transfer, without_duplicates",
         ),
         ("task=wobble", f"task=wobble is unknown: there is {', '.join(options('task'))}"),
         ("task=oclude", "task=oclude is unknown: did you mean occlude? there is collect, "),

@@ -158,7 +158,7 @@ class _Found:
 def _group(config: Mapping[str, object], members: Mapping[int, Path]) -> Group:
     seeds = sorted(members)
     runs = [members[seed] for seed in seeds]
-    return Group(_choices(runs[0], config), without_seed(config), runs, seeds)
+    return Group(choices_of(runs[0], config), without_seed(config), runs, seeds)
 
 
 def without_seed(config: Mapping[str, object]) -> dict[str, object]:
@@ -177,7 +177,7 @@ def _identity(settings: Mapping[str, object]) -> Hashable:
     return frozenset((name, hashable(value)) for name, value in settings.items())
 
 
-def _choices(run_dir: Path, config: Mapping[str, object]) -> dict[str, str]:
+def choices_of(run_dir: Path, config: Mapping[str, object]) -> dict[str, str]:
     """Return the names of a run's network, ablation, data set and recipe, as far as they are recorded."""
     recorded = read_record(run_dir).get("choices") or {}
     choices = {"ablation": "none"} | {key: str(recorded[key]) for key in CHOICES if key in recorded}

@@ -41,9 +41,10 @@ class PartSettings:
         name: of the part, in the log and the report.
         run: the directory of its run, below that of the study; several parts may share one.
         overrides: in addition to the study's; ``{name}`` is the directory of the parts whose ``run`` is that name, or
-            their directories, divided by commas, if the part is done for each seed.
-        result: the folder below ``results`` that it writes; None for a training.
+            their directories, divided by commas, if the part is done for each seed; ``{name:file}`` is a file in it.
+        result: the folder below ``results`` that it writes, or a pattern such as ``transfer_*``; None for a training.
         each_seed: whether the part is done once for each of the study's seeds.
+        without: first words of keys, such as ``data``: the study's overrides of these are not for this part.
     """
 
     name: str
@@ -51,6 +52,17 @@ class PartSettings:
     overrides: Sequence[Override]
     result: str | None = None
     each_seed: bool = False
+    without: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class Directories:
+    """The directories of a part, one for each seed, as overrides name them."""
+
+    paths: Sequence[Path]
+
+    def __format__(self, file: str) -> str:
+        return ",".join(quotable(path / file) for path in self.paths)
 
 
 @dataclass(frozen=True)
@@ -74,7 +86,7 @@ def run(cfg: DictConfig, overrides: list[str], settings: Settings) -> int:
     """
     if not settings.parts:
         raise InputError("task.parts is empty: give at least one, such as {name: a, run: a, overrides: [task=train]}")
-    shared = shared_overrides(overrides, settings.scale)
+    shared = shared_overrides(overrides, settings.scale, settings.parts)
     _check_shared(cfg.run_dir, shared)
     with directory_lock(Path(cfg.run_dir), "study"):
         return _do_parts(cfg, overrides, shared, settings)
@@ -84,7 +96,7 @@ def _do_parts(cfg: DictConfig, overrides: Sequence[str], shared: Sequence[str], 
     folder, repeated = Path(cfg.run_dir), [repetitions(part, settings.seeds) for part in settings.parts]
     parts = list(chain.from_iterable(repeated))
     directories = {
-        part.run: ",".join(quotable(folder / one.run) for one in own)
+        part.run: Directories([folder / one.run for one in own])
         for part, own in zip(settings.parts, repeated, strict=True)
     }
     before: dict[str, Entry] = {str(part["name"]): part for part in read_json(folder / STUDY).get("parts", [])}
@@ -99,7 +111,8 @@ def _do_parts(cfg: DictConfig, overrides: Sequence[str], shared: Sequence[str], 
     note(0)
     for number, part in enumerate(parts, 1):
         log.info("[%d/%d] %s", number, len(parts), part.name)
-        own = [*shared, *(override.format_map(directories) for override in part.overrides)]
+        given = [override for override in shared if key_of(override).partition(".")[0] not in part.without]
+        own = [*given, *(override.format_map(directories) for override in part.overrides)]
         done.append(do_part(folder, part, own, before.get(part.name, {}), force=cfg.force))
         note(number)
     return _finish(cfg, folder, done)
@@ -136,16 +149,20 @@ def _finish(cfg: DictConfig, folder: Path, done: Sequence[Entry]) -> int:
     return 1 if failed else 0
 
 
-def shared_overrides(overrides: Sequence[str], scale: Sequence[str]) -> list[str]:
+def shared_overrides(overrides: Sequence[str], scale: Sequence[str], parts: Sequence[PartSettings]) -> list[str]:
     """Return the overrides of every part: those of the command, and the study's scale unless an experiment has its own.
 
     Raises:
-        InputError: the command chooses a model.
+        InputError: the command chooses a model, and so do the parts.
     """
     typed = [override for override in overrides if not override.startswith(("task", "run_dir=", "job_name="))]
     keys = {key_of(override) for override in typed}
-    if "model" in keys:
-        raise InputError("task=study trains alexnet and zfnet itself: leave out model=, or use task=train")
+    chosen = [
+        override.removeprefix("model=") for part in parts for override in part.overrides if key_of(override) == "model"
+    ]
+    if "model" in keys and chosen:
+        names = " and ".join(dict.fromkeys(chosen))
+        raise InputError(f"task=study trains {names} itself: leave out model=, or use task=train")
     return ([] if "experiment" in keys else [o for o in scale if key_of(o) not in keys]) + typed
 
 
@@ -193,13 +210,17 @@ def do_part(
 
 def is_reusable(run_dir: Path, part: PartSettings, command: str, before: Mapping[str, object]) -> bool:
     """Return whether the same command finished a part before, and its result is whole and newer than the weights."""
-    marker = run_dir / "results" / part.result / "result.json" if part.result else run_dir / "metrics.json"
-    if before.get("command") != command or before["status"] == "failed":
+    if before.get("command") != command or before["status"] == "failed" or damaged_files(run_dir):
         return False
+    pattern = f"results/{part.result}/result.json" if part.result else "metrics.json"
+    return any(_is_whole(marker, command, run_dir / "checkpoints/best.ckpt") for marker in run_dir.glob(pattern))
+
+
+def _is_whole(marker: Path, command: str, best: Path) -> bool:
+    """Return whether a result is that of a command, as it was written, and newer than the weights."""
     result = read_json(marker)
     if not result or result.get("command", command) != command:  # another command wrote the result since
         return False
-    if changed_files(marker.parent, result.get("states")) or damaged_files(run_dir):
+    if changed_files(marker.parent, result.get("states")):
         return False
-    best = run_dir / "checkpoints" / "best.ckpt"
     return not best.exists() or marker.stat().st_mtime >= best.stat().st_mtime

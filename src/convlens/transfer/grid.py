@@ -138,12 +138,13 @@ class _LayerGrid:
             parts: list[_CvPart] | None = None
             for point in (point for point in points if point.images_per_class == size):
                 start = time.monotonic()
-                cv_scores: dict[float, float] = {}
                 C = self.config.fixed_C(point.probe)
+                parts = self._cv_parts(normalized, rows) if parts is None else parts
                 if C is None:
-                    parts = self._cv_parts(normalized, rows) if parts is None else parts
                     start_C = START_C[point.probe] / _mean_squared_norm(design, point.probe)
                     C, cv_scores = self._search_C(start_C, point.probe, parts)
+                else:  # a single part is enough to choose among layers and probes
+                    cv_scores = {C: self._cv_score(point.probe, C, parts[0])} if parts else {}
                 probe = fit_probe(point.probe, design, self.targets.for_probe(point.probe, rows), C)
                 metrics = self.targets.metrics(point.probe, probe.scores(inputs), test)
                 yield ProbeResult(point, C, cv_scores, metrics, len(rows), test, time.monotonic() - start)
@@ -174,18 +175,12 @@ class _LayerGrid:
         """Return C with the best mean score of the parts, moving up or down from the start while it improves."""
         if not parts:
             return start, {}
-        last: list[LinearProbe | None] = [None] * len(parts)
+        last: dict[int, LinearProbe] = {}
         cv_scores: dict[float, float] = {}
 
         def score(C: float) -> float:
             if C not in cv_scores:
-                scores = []
-                for number, part in enumerate(parts):
-                    targets = self.targets.for_probe(probe, part.train)
-                    fitted = fit_probe(probe, part.design, targets, C, start=last[number], tolerance=SEARCH_TOLERANCE)
-                    last[number] = fitted
-                    scores.append(self.targets.metrics(probe, fitted.scores(part.inputs), part.held_out).score)
-                cv_scores[C] = sum(scores) / len(scores)
+                cv_scores[C] = sum(self._cv_score(probe, C, part, last) for part in parts) / len(parts)
             return cv_scores[C]
 
         best = start
@@ -194,6 +189,14 @@ class _LayerGrid:
             while BOUNDS[0] <= best * factor / start <= BOUNDS[1] and score(best * factor) > score(best) + MIN_GAIN:
                 best *= factor
         return best, cv_scores
+
+    def _cv_score(self, probe: str, C: float, part: _CvPart, last: dict[int, LinearProbe] | None = None) -> float:
+        """Return the score of a part's held-out images; ``last`` keeps each part's fit as the start of its next one."""
+        last = {} if last is None else last
+        targets = self.targets.for_probe(probe, part.train)
+        start = last.get(id(part))
+        last[id(part)] = fit_probe(probe, part.design, targets, C, start=start, tolerance=SEARCH_TOLERANCE)
+        return self.targets.metrics(probe, last[id(part)].scores(part.inputs), part.held_out).score
 
 
 def _mean_squared_norm(design: DesignMatrix, probe: str) -> float:

@@ -49,6 +49,10 @@ class VocDevkit:
         """Return whether any image of a list has an annotation."""
         return self.has(part) and any(self._annotation(image).exists() for image in self._listed(part))
 
+    def complete(self, part: str) -> bool:
+        """Return whether there is a list of this name and each of its images."""
+        return self.has(part) and not self._missing(self._listed(part))
+
     def images(self, part: str) -> list[str]:
         """Return the identifiers of a list's images.
 
@@ -56,8 +60,7 @@ class VocDevkit:
             InputError: there is no such list, or an image of it is missing.
         """
         images, folder = self._listed(part), self.folder / "JPEGImages"
-        there = {entry.name for entry in os.scandir(folder)} if folder.is_dir() else set()
-        if missing := [f"{image}.jpg" for image in images if f"{image}.jpg" not in there]:
+        if missing := self._missing(images):
             raise InputError(
                 f"{self.lists / part}.txt lists images that {folder} does not have: {join_names(missing)}; "
                 f"get the whole of {self.title} from {_ORIGIN}"
@@ -108,6 +111,12 @@ class VocDevkit:
 
     def _annotation(self, image: str) -> Path:
         return self.folder / "Annotations" / f"{image}.xml"
+
+    def _missing(self, images: list[str]) -> list[str]:
+        """Return the names of the files of images that are not there."""
+        folder = self.folder / "JPEGImages"
+        there = {entry.name for entry in os.scandir(folder)} if folder.is_dir() else set()
+        return [f"{image}.jpg" for image in images if f"{image}.jpg" not in there]
 
     def _listed(self, part: str) -> list[str]:
         path = self.lists / f"{part}.txt"
