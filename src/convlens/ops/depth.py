@@ -2,9 +2,10 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from convlens.ops.layer_access import evaluating, forward_to, like_parameters
@@ -55,10 +56,10 @@ def layer_depths(net: nn.Module, layers: Sequence[str], image_size: int) -> dict
     found: dict[str, Depth] = {}
     counter = _Counter()
 
-    def note(layer: str) -> None:
+    def note(layer: str, output: Tensor) -> None:
         found[layer] = Depth(counter.convolutions, counter.max_pools)
 
     image = like_parameters(net, torch.zeros(1, 3, image_size, image_size))
     with evaluating(net), torch.no_grad(), counter:
-        forward_to(net, image, {layer: lambda _, layer=layer: note(layer) for layer in layers})
+        forward_to(net, image, {layer: partial(note, layer) for layer in layers})
     return found

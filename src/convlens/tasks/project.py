@@ -21,6 +21,7 @@ from convlens.io.hashing import digest_json
 from convlens.io.json_files import read_json
 from convlens.ops.default_layers import default_layers
 from convlens.runs.analysis import log_answer
+from convlens.runs.control_network import ControlKind, control_networks
 from convlens.runs.launch import Processes
 from convlens.runs.record import command_line
 from convlens.runs.subject import LoadedNetwork, load_network, open_run
@@ -51,6 +52,7 @@ class Settings:
     k: Annotated[int, Between(1, MOST)]
     detailed: Count
     controls: Count | None
+    control: ControlKind
     max_images: Positive | None
     keep: bool
     rules: Rules
@@ -81,6 +83,7 @@ def run(cfg: DictConfig, overrides: list[str], settings: Settings) -> int:
             rank=processes.rank,
             world_size=processes.world_size,
             barrier=processes.barrier,
+            controls=control_networks(network, settings.control, settings.split),
         )
         if files is None:
             return 0
@@ -104,6 +107,7 @@ def gallery_job(network: LoadedNetwork, settings: Settings) -> GalleryJob:
         rules=ProjectOptions(rule=rules.rule, signal=rules.signal, unpool=rules.unpool, lrn=rules.lrn),
         detailed=settings.detailed,
         controls=settings.controls,
+        control=settings.control,
         max_images=settings.max_images,
         keep=settings.keep,
     )
