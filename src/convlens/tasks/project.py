@@ -11,6 +11,7 @@ from omegaconf import DictConfig
 from convlens.analysis.galleries.draw_galleries import draw_galleries, gallery_plan
 from convlens.analysis.galleries.gallery_result import gallery_result, rounded_seconds
 from convlens.analysis.galleries.job import GalleryFiles, GalleryJob
+from convlens.analysis.galleries.shared_work import Worker
 from convlens.analysis.galleries.sheets import TABLE_COLUMNS
 from convlens.analysis.galleries.top_k_metric import MOST
 from convlens.callbacks.log_media import log_image, log_table
@@ -79,10 +80,7 @@ def run(cfg: DictConfig, overrides: list[str], settings: Settings) -> int:
             job,
             folder / "best",
             title=f"{network.name}, {job.split} images",
-            progress=True,
-            rank=processes.rank,
-            world_size=processes.world_size,
-            barrier=processes.barrier,
+            worker=Worker(processes.rank, processes.world_size, processes.barrier, progress=True),
             controls=control_networks(network, settings.control, settings.split),
         )
         if files is None:

@@ -11,7 +11,6 @@ from convlens.analysis.galleries.gallery import Gallery
 from convlens.analysis.galleries.image_data import GalleryData
 from convlens.analysis.galleries.job import GalleryJob
 from convlens.analysis.galleries.network_statistics import NetworkStatistics, measure_network
-from convlens.analysis.galleries.purity import StrongestImages
 from convlens.analysis.galleries.selected_units import SelectedUnits, select_units
 from convlens.analysis.galleries.shared_work import Worker, project_units, search_activations
 from convlens.analysis.galleries.variants import OWN, ProjectionVariant
@@ -93,7 +92,6 @@ def _measure(
     project_units(gallery, None, continued, worker)
     if worker.rank != 0:
         return None
-    strongest = StrongestImages.from_tops(tops, depths, images.labels.numpy())
-    statistics = measure_network(gallery, None, depths, strongest)
+    statistics = measure_network(gallery, None, depths, tops, images.labels.numpy())
     remove_work(folder)
     return statistics

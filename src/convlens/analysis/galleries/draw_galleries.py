@@ -1,7 +1,7 @@
 """A gallery from end to end: search, projections, controls, and the files that are written (paper, Fig 2)."""
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import torch
@@ -13,19 +13,19 @@ from convlens.analysis.galleries.gallery import Gallery
 from convlens.analysis.galleries.image_data import GalleryData
 from convlens.analysis.galleries.job import GalleryFiles, GalleryJob
 from convlens.analysis.galleries.network_statistics import measure_network
-from convlens.analysis.galleries.purity import StrongestImages
 from convlens.analysis.galleries.sanity_checks import control_variants, evaluate_controls
 from convlens.analysis.galleries.selected_units import SelectedUnits, select_units
 from convlens.analysis.galleries.shared_work import Worker, project_units, search_activations
 from convlens.analysis.galleries.sheets import context_sheet, controls_sheet, table_rows, write_layer_arrays
 from convlens.analysis.galleries.statistics_tables import BY_LAYER, statistics_figure
+from convlens.analysis.galleries.top_k_metric import TopActivations
 from convlens.analysis.galleries.variants import OWN, ProjectionVariant, Projectors, make_projectors
 from convlens.errors import InputError
 from convlens.figures.png import save_png
 from convlens.figures.top9 import top9_sheet
 from convlens.io.hashing import digest_named_arrays
 from convlens.ops.depth import Depth, layer_depths
-from convlens.ops.receptive_field import receptive_fields
+from convlens.ops.receptive_field import ReceptiveField, receptive_fields
 
 CONTROL_IMAGES = 32
 """Images that set the batch norm statistics of the randomized network."""
@@ -38,10 +38,7 @@ def draw_galleries(
     folder: Path,
     *,
     title: str,
-    progress: bool = False,
-    rank: int = 0,
-    world_size: int = 1,
-    barrier: Callable[[], None] = lambda: None,
+    worker: Worker | None = None,
     controls: Iterable[tuple[str, nn.Module]] = (),
 ) -> GalleryFiles | None:
     """Search a split, project the strongest activations and write the files of a gallery.
@@ -54,10 +51,7 @@ def draw_galleries(
         job: the request.
         folder: folder of the files.
         title: title of the sheets, after the layer's name.
-        progress: show progress bars.
-        rank: number of this process; the first one writes the files.
-        world_size: number of processes, which share the work.
-        barrier: waits for all processes.
+        worker: this process, if several share the work.
         controls: name and network of each control network, the fully randomized one last; none is made if the job
             compares no map.
 
@@ -67,41 +61,53 @@ def draw_galleries(
     Raises:
         InputError: unknown or unusable layer, or a network without a ReLU.
     """
-    worker = Worker(rank, world_size, barrier, progress)
+    worker = worker or Worker()
     # What cannot be drawn raises before anything is written.
     fields = receptive_fields(net, list(job.layers), (data.image_size, data.image_size))
     depths = layer_depths(net, job.layers, data.image_size)
     variants, projectors = _checked_variants(net, data, job, depths)
     partial = folder / "partial"
-    continued = start_or_continue(partial, gallery_plan(net, data, job)) if rank == 0 else True
-    barrier()
+    continued = start_or_continue(partial, gallery_plan(net, data, job)) if worker.rank == 0 else True
+    worker.barrier()
     times = [time.monotonic()]
     tops = search_activations(net, data, job, job.layers, partial, worker)
     times.append(time.monotonic())
-    selected = []
-    for layer, top in tops.items():
-        maps = select_units(len(top.values), job.maps)
-        selected.append(SelectedUnits.from_top_activations(layer, top, fields[layer], maps))
-    images = data.dataset(job.split, "centre", job.images)
-    gallery = Gallery(images, selected, variants, partial, data.to_display, job.max_images)
+    gallery = _selected_gallery(tops, data, job, fields, variants, partial)
     project_units(gallery, projectors, continued, worker)
     times.append(time.monotonic())
     files = GalleryFiles()
     if job.controls != 0:
         files.control_statistics = measure_controls(controls, data, job, fields, depths, partial, worker)
-    times.append(time.monotonic())
-    if rank != 0:
+        times.append(time.monotonic())
+    if worker.rank != 0:
         return None
     if job.controls != 0:
-        strongest = StrongestImages.from_tops(tops, depths, images.labels.numpy())
-        files.statistics = measure_network(gallery, job.controls, depths, strongest)
+        labels = data.dataset(job.split, "centre", job.images).labels.numpy()
+        files.statistics = measure_network(gallery, job.controls, depths, tops, labels)
     _write_files(files, gallery, data, job, folder, title)
     remove_work(partial)
     times.append(time.monotonic())
     files.dead = {layer: 100 * float(top.dead.float().mean()) for layer, top in tops.items()}
-    steps = zip(("search", "projections", "control networks", "pictures"), times, times[1:], strict=False)
-    files.seconds = {name: end - begin for name, begin, end in steps if name != "control networks" or job.controls != 0}
+    names = ("search", "projections", *(("control networks",) if job.controls != 0 else ()), "pictures")
+    files.seconds = {name: end - begin for name, begin, end in zip(names, times, times[1:], strict=False)}
     return files
+
+
+def _selected_gallery(
+    tops: Mapping[str, TopActivations],
+    data: GalleryData,
+    job: GalleryJob,
+    fields: Mapping[str, ReceptiveField],
+    variants: list[ProjectionVariant],
+    partial: Path,
+) -> Gallery:
+    """Return the gallery of each layer's selected maps."""
+    selected = []
+    for layer, top in tops.items():
+        maps = select_units(len(top.values), job.maps)
+        selected.append(SelectedUnits.from_top_activations(layer, top, fields[layer], maps))
+    images = data.dataset(job.split, "centre", job.images)
+    return Gallery(images, selected, variants, partial, data.to_display, job.max_images)
 
 
 def gallery_plan(net: nn.Module, data: GalleryData, job: GalleryJob) -> dict[str, object]:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Bool
+from jaxtyping import Bool, Int
 from torch import Tensor
 
 from convlens.analysis.galleries.array_store import Patches, Projections
@@ -22,6 +22,7 @@ from convlens.analysis.galleries.switches import (
     change_without_switches,
     pixels_inside,
 )
+from convlens.analysis.galleries.top_k_metric import TopActivations
 from convlens.io.arrays import read_arrays, write_arrays
 from convlens.ops.depth import Depth
 from convlens.ops.tensor_repr import summary
@@ -74,7 +75,11 @@ class NetworkStatistics:
 
 
 def measure_network(
-    gallery: Gallery, maps: int | None, depths: Mapping[str, Depth], strongest: StrongestImages
+    gallery: Gallery,
+    maps: int | None,
+    depths: Mapping[str, Depth],
+    tops: Mapping[str, TopActivations],
+    labels: Int[np.ndarray, " images"],
 ) -> NetworkStatistics:
     """Compute the statistics of a finished gallery.
 
@@ -82,7 +87,8 @@ def measure_network(
         gallery: the gallery; the changes by switches are computed if it has the variant ``CENTRE``.
         maps: how many of each layer's selected maps are compared; None is all.
         depths: depth of each layer.
-        strongest: of all maps.
+        tops: the strongest activations of all maps, by layer.
+        labels: class of each image that was searched; negative if it is not known.
     """
     grouping, switches = {}, {}
     with_switches = any(variant.name == CENTRE for variant in gallery.variants)
@@ -95,7 +101,7 @@ def measure_network(
         grouping[selected.layer] = measure_grouping(own, patches)
         if with_switches and depths[selected.layer].max_pools:
             switches[selected.layer] = _switch_changes(gallery, selected, maps)
-    return NetworkStatistics(depths, grouping, strongest, switches)
+    return NetworkStatistics(depths, grouping, StrongestImages.from_tops(tops, depths, labels), switches)
 
 
 def _pictures(stored: Projections | Patches, rows: list[int], active: Bool[Tensor, "maps k"]) -> list[Tensor]:

@@ -33,10 +33,10 @@ class Worker:
         progress: whether to show progress bars.
     """
 
-    rank: int
-    world_size: int
-    barrier: Callable[[], None]
-    progress: bool
+    rank: int = 0
+    world_size: int = 1
+    barrier: Callable[[], None] = lambda: None
+    progress: bool = False
 
 
 def search_activations(
