@@ -185,9 +185,19 @@ def statistic_of(count: int, statistic: Callable[[Int[np.ndarray, " k"]], float]
         raise InputError("no units to compute a statistic of: no map is active, or no image is left")
     units = np.arange(count)
     value = float(statistic(units))
+    return jackknife(value, np.array([statistic(np.delete(units, unit)) for unit in units] if count > 1 else [value]))
+
+
+def jackknife(value: float, without: Float[np.ndarray, " n"]) -> Estimate:
+    """Return a statistic with an interval, from its values without each unit; see `statistic_of`.
+
+    Args:
+        value: the statistic of all units.
+        without: the statistic without unit 1, 2, and so on.
+    """
+    count = len(without)
     if count == 1:
         return Estimate(value, -np.inf, np.inf, 1)
-    without = np.array([statistic(np.delete(units, unit)) for unit in units])
     found = mean_of(count * value - (count - 1) * without)
     shift = value - found.value  # the interval is that of the statistic itself, not of its jackknife estimate
     return Estimate(

@@ -72,21 +72,24 @@ RULES: Mapping[int, Rule] = {
         IMAGES, 0.02, command=OCCLUDE,
     ),
     4: Rule(
-        "1 minus the correlation of a projection with the one by the switches of another image",
+        "1 minus the correlation of a map's projections in two images, window on window: of what the deconvnet uses on "
+        "the way down, only the switches differ; layers above a max pooling",
         MAPS, 0.05, level=0.05, command=PROJECT, needs="a network with max pooling",
     ),
     5: Rule(
-        "AUC of the similarity of projections within a map against across maps, minus the same for phase-randomised "
+        "AUC of the similarity of projections within a map against across maps, minus the same for phase-randomized "
         "copies of the projections; layers above the first",
-        MAPS, 0.02, command=PROJECT, controlled=True,
+        MAPS, 0.02, level=0.02, command=PROJECT, controlled=True,
     ),
     6: Rule(
-        "mean similarity of a map's nine projections minus that of their image patches, of unit length and aligned",
+        "mean similarity of a map's nine projections minus that of their image patches, of unit length and aligned; "
+        "layers above the first",
         MAPS, 0.05, command=PROJECT, controlled=True,
     ),
     7: Rule(
-        "slope of the purity of classes among a map's nine strongest images over the depth of the layer, from 0 to 1",
-        MAPS, 0.02, command=PROJECT, controlled=True,
+        "slope over the depth of the layer, from 0 to 1, of the share of pairs of a map's nine strongest images that "
+        "show the same class",
+        IMAGES, 0.02, command=PROJECT, needs="images of several classes", controlled=True,
     ),
     8: Rule(
         "rank correlation of a layer's depth with the share of the training after which a map's activations on fixed "

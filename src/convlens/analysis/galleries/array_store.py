@@ -1,6 +1,7 @@
 """A gallery's projections and image patches on disk, written one by one so that interrupted work can be continued."""
 
 import json
+import shutil
 import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -117,7 +118,7 @@ def start_or_continue(folder: Path, plan: Mapping[str, object]) -> bool:
     if read_json(path) == plain:
         return True
     for old in folder.glob("*"):
-        old.unlink()
+        _remove(old)
     write_json(path, plain)
     return False
 
@@ -125,8 +126,15 @@ def start_or_continue(folder: Path, plan: Mapping[str, object]) -> bool:
 def remove_work(folder: Path) -> None:
     """Remove a folder of finished work; the plan goes first, so that what an interruption leaves is not continued."""
     for path in sorted(folder.iterdir(), key=lambda path: path.name != "plan.json"):
-        path.unlink()
+        _remove(path)
     folder.rmdir()
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink()
 
 
 def read_gallery(folder: Path, layer: str) -> dict[str, np.ndarray]:
