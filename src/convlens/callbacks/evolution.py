@@ -1,7 +1,6 @@
 """The callback that draws the evolution of features during training (paper, Fig 4)."""
 
 import logging
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -9,6 +8,7 @@ import lightning as L
 import numpy as np
 from torch import nn
 
+from convlens.analysis.galleries.array_store import remove_work
 from convlens.analysis.galleries.gallery import Gallery
 from convlens.analysis.galleries.image_data import GalleryData
 from convlens.analysis.galleries.selected_units import SelectedUnits, select_units
@@ -71,7 +71,7 @@ class FeatureEvolution(AtEpochs):
         try:
             arrays = self.project(network(pl_module), datamodule(trainer), scratch)
         finally:
-            shutil.rmtree(scratch, ignore_errors=True)
+            remove_work(scratch)
         write_arrays(folder / f"epoch_{epoch:03d}.npz", arrays)
         drawn = [e for e in self.epochs(trainer) if e <= epoch and _is_whole(folder / f"epoch_{e:03d}.npz")]
         path = draw_evolution(folder, drawn)

@@ -24,6 +24,7 @@ from convlens.errors import DamagedError, InputError
 from convlens.figures.png import save_png
 from convlens.figures.top9 import top9_sheet
 from convlens.io.atomic import write_bytes
+from convlens.io.claims import claim, remove_own
 from convlens.io.hashing import digest_named_arrays
 from convlens.nets.weights import read_checkpoint
 from convlens.ops.receptive_field import receptive_fields
@@ -183,8 +184,9 @@ def _project(gallery: Gallery, projectors: Projectors, continued: bool, worker: 
     prepared = gallery.folder / "prepared"
     if worker.rank == 0 and not (continued and prepared.exists() and gallery.has_files()):
         for path in gallery.folder.glob("done.*"):
-            path.unlink()
+            remove_own(path)
         gallery.create_files()
+        claim(prepared)
         prepared.touch()
     worker.barrier()
     gallery.make(projectors, rank=worker.rank, world_size=worker.world_size, progress=worker.progress)
