@@ -18,7 +18,10 @@ LOCK = ".lock-record"
 def record_lock(run_dir: Path) -> Iterator[None]:
     """Hold the lock of a record, which several analyses and a training may change at the same time."""
     with file_lock(run_dir / LOCK, f"writing the record of {run_dir}"):
-        yield
+        try:
+            yield
+        finally:  # who waits for the removed file sees that it is none any more
+            (run_dir / LOCK).unlink(missing_ok=True)
 
 
 class FileList:
