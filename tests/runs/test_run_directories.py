@@ -14,6 +14,7 @@ from torch import nn
 
 import convlens
 from convlens.errors import InputError
+from convlens.io.atomic import write_bytes
 from convlens.io.json_files import write_json
 from convlens.nets import zfnet
 from convlens.nets.weights import load_weights
@@ -155,7 +156,7 @@ def test_a_job_that_is_stopped_is_recorded_without_a_traceback(cfg):
 
 
 def _refuse_after_writing(run_dir: Path) -> None:
-    (run_dir / "metrics.csv").write_text("epoch\n")
+    write_bytes(run_dir / "metrics.csv", b"epoch\n")
     raise InputError("give another")
 
 
@@ -203,7 +204,7 @@ def test_in_place_of_a_damaged_record_its_copy_is_read(cfg, caplog):
     assert status(run_dir) == "finished"
     assert "run.json is damaged" in caplog.text
     (run_dir / ".run.json").write_text("")
-    assert status(run_dir) == "absent"
+    assert status(run_dir) == "failed"  # as the configuration says
     store(cfg)
     assert status(run_dir) == "finished"
 

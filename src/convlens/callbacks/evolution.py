@@ -1,6 +1,5 @@
 """The callback that draws the evolution of features during training (paper, Fig 4)."""
 
-import shutil
 from collections.abc import Sequence
 from math import ceil
 from pathlib import Path
@@ -11,6 +10,7 @@ import numpy as np
 from convlens.analysis.evolution.epoch_record import epoch_record
 from convlens.analysis.evolution.result import drawn_path, is_whole, state_path, write_evolution
 from convlens.analysis.evolution.sampled_activations import sampled_activations
+from convlens.analysis.galleries.array_store import remove_work
 from convlens.callbacks.at_epochs import AtEpochs, datamodule, network, results_dir
 from convlens.callbacks.log_media import log_image
 from convlens.deconv.project import ProjectOptions
@@ -126,4 +126,4 @@ class FeatureEvolution(AtEpochs):
                 previous=previous,
             )
         finally:
-            shutil.rmtree(scratch, ignore_errors=True)
+            remove_work(scratch)

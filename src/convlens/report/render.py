@@ -21,9 +21,9 @@ from convlens.report.sections import make_sections
 from convlens.report.study_record import Part, Run, Study
 from convlens.report.summary import opening, summarize
 from convlens.report.training_settings import training_settings
+from convlens.runs.file_list import listing
 from convlens.runs.foreign_results import check_claims
 from convlens.runs.record_file import RECORD
-from convlens.runs.replacement import listing
 
 MANY = 12
 """More networks than this are folded away, and their learning curves are not drawn."""
@@ -92,7 +92,7 @@ def _write(study: Study, base: Path, out: Path) -> Path:
     page = _render(study, base, board)
     # a broken file name may contain surrogates, which UTF-8 cannot encode
     write_bytes(out, page.encode("utf-8", errors="replace"))
-    with listing(out.parent, "claims") if (out.parent / RECORD).is_file() else nullcontext():
+    with listing(out.parent) if (out.parent / RECORD).is_file() else nullcontext():
         claims.parent.mkdir(exist_ok=True)
         write_board(board, claims)
     return out

@@ -27,6 +27,7 @@ from convlens.errors import InputError
 from convlens.figures.map_rows import rows_sheet
 from convlens.figures.png import save_png
 from convlens.io.atomic import write_bytes
+from convlens.io.claims import remove_own
 from convlens.io.tables import Cell
 from convlens.runs.analysis import write_and_log
 from convlens.runs.compose import compose_job
@@ -75,7 +76,7 @@ def run(cfg: DictConfig, overrides: list[str], settings: Settings) -> int:
         folder = run_dir / "results" / "duplicates"
         dropped = images_to_drop(pairs, within=others is None)
         for earlier in ("pairs.png", "exclude_other.txt"):
-            (folder / earlier).unlink(missing_ok=True)
+            remove_own(folder / earlier)
         write_lists(folder, images, others, pairs, dropped)
         if shown := pairs[: settings.max_pairs_shown]:
             save_png(pairs_sheet(images, others or images, shown, len(pairs)), folder / "pairs.png")

@@ -1,7 +1,8 @@
 """A gallery's projections and image patches on disk, written one by one so that interrupted work can be continued."""
 
+import contextlib
 import json
-import shutil
+import re
 import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,8 +12,14 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from convlens.io.arrays import read_array, read_arrays
+from convlens.io.claims import claim, remove_own
 from convlens.io.json_files import read_json, write_json
 from convlens.io.memory_maps import create_memory_map
+
+WORK = re.compile(r"plan\.json|prepared|done\.\d+|search\.\d+\.pt|.+\.npy|control\d+\.npz")
+"""Names of the files of work in progress."""
+CONTROL = re.compile(r"control\d+")
+"""Names of the folders of control networks in it."""
 
 
 class Projections:
@@ -104,7 +111,9 @@ class Progress:
 
     def add(self, block: int, crc: int) -> None:
         """Mark a block as finished; to be called after its arrays are written."""
-        with (self.folder / f"done.{self.rank}").open("a") as file:
+        path = self.folder / f"done.{self.rank}"
+        claim(path)
+        with path.open("a") as file:
             file.write(f"{block} {crc}\n")
 
 
@@ -117,24 +126,23 @@ def start_or_continue(folder: Path, plan: Mapping[str, object]) -> bool:
     plain = json.loads(json.dumps(plan))
     if read_json(path) == plain:
         return True
-    for old in folder.glob("*"):
-        _remove(old)
+    remove_work(folder)
     write_json(path, plain)
     return False
 
 
 def remove_work(folder: Path) -> None:
-    """Remove a folder of finished work; the plan goes first, so that what an interruption leaves is not continued."""
-    for path in sorted(folder.iterdir(), key=lambda path: path.name != "plan.json"):
-        _remove(path)
-    folder.rmdir()
+    """Remove a folder of work; the plan goes first, so that what an interruption leaves is not continued.
 
-
-def _remove(path: Path) -> None:
-    if path.is_dir():
-        shutil.rmtree(path)
-    else:
-        path.unlink()
+    Files that are not ours stay, and so does the folder then.
+    """
+    for path in sorted(folder.glob("*"), key=lambda path: path.name != "plan.json"):
+        if CONTROL.fullmatch(path.name) and path.is_dir() and not path.is_symlink():
+            remove_work(path)
+        elif WORK.fullmatch(path.name) and not path.is_dir():
+            remove_own(path)
+    with contextlib.suppress(OSError):  # not empty, or not there
+        folder.rmdir()
 
 
 def read_gallery(folder: Path, layer: str) -> dict[str, np.ndarray]:

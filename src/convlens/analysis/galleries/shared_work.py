@@ -17,6 +17,7 @@ from convlens.analysis.galleries.top_k_metric import TopActivations
 from convlens.analysis.galleries.variants import Projectors
 from convlens.errors import DamagedError
 from convlens.io.atomic import write_bytes
+from convlens.io.claims import claim, remove_own
 from convlens.nets.weights import read_checkpoint
 
 log = logging.getLogger(__name__)
@@ -85,8 +86,9 @@ def project_units(gallery: Gallery, projectors: Projectors | None, continued: bo
     prepared = gallery.folder / "prepared"
     if worker.rank == 0 and not (continued and prepared.exists() and gallery.has_files()):
         for path in gallery.folder.glob("done.*"):
-            path.unlink()
+            remove_own(path)
         gallery.create_files()
+        claim(prepared)
         prepared.touch()
     worker.barrier()
     gallery.make(projectors, rank=worker.rank, world_size=worker.world_size, progress=worker.progress)
