@@ -13,6 +13,7 @@ from tqdm import tqdm
 from convlens.analysis.galleries.image_data import Batches
 from convlens.analysis.galleries.top_k_metric import MOST, StrongestUnits, TopActivations
 from convlens.errors import InputError
+from convlens.ops.callers_code import stacked
 from convlens.ops.input_checks import (
     batch_images,
     check_count,
@@ -20,7 +21,6 @@ from convlens.ops.input_checks import (
     check_layers,
     check_loader,
     check_network,
-    stacked,
 )
 from convlens.ops.layer_access import check_outputs, evaluating, forward_to, like_parameters
 

@@ -11,11 +11,11 @@ from torch import Tensor, nn
 from convlens.analysis.incremental.evaluate import MAX_ELEMENTS, Reading, evaluate_incremental
 from convlens.analysis.target_class import check_target
 from convlens.errors import InputError
+from convlens.ops.callers_code import check_function
 from convlens.ops.input_checks import (
     LARGEST,
     check_activations,
     check_count,
-    check_functions,
     check_images,
     check_network,
     shown,
@@ -136,11 +136,12 @@ def occlude(
     if target is None and layer is None:
         raise InputError("occlude needs a target, a layer, or both")
     check_network(net)
-    check_functions(on_progress=on_progress)
+    on_progress = check_function("on_progress", on_progress)
     max_elements = check_count("max_elements", max_elements, most=2**62)
     image = like_parameters(net, check_images(image, "image", axes=(3,)))
     tops, lefts, size = _positions(image, size, stride)
-    shapes = check_outputs(net, image[None], [None] if layer is None else [None, layer])
+    named = [] if layer is None else [layer]
+    shapes = check_outputs(net, image[None], named if target is None else [None, *named])
     readings: dict[str, Reading] = {}
     target = None if target is None else check_target(shapes[None], target)
     if layer is not None:
@@ -202,7 +203,7 @@ def _expand(
     try:
         values = like_parameters(net, torch.as_tensor(value, dtype=image.dtype))
         values = (values.reshape(-1, 1, 1) if values.dim() < 3 else values).expand(image.shape)
-    except (TypeError, ValueError, RuntimeError):
+    except (TypeError, ValueError, RuntimeError, OverflowError):
         shape = list(image.shape)
         raise InputError(f"value={shown(value)}: give a number, {shape[0]} numbers, or an image {shape}") from None
     return check_images(values, "value", axes=(3,))[None]
