@@ -18,12 +18,15 @@ LARGEST = 2**31 - 1
 
 _brief = reprlib.Repr()
 _brief.maxstring = _brief.maxother = 80
+LONGEST = 160
+"""Length of a value in a message."""
 
 
 def shown(value: object) -> str:
     """Return a value for a message: short and in one line, a tensor or an array by its type and shape."""
     if not isinstance(value, Tensor | np.ndarray):
-        return " ".join(_brief.repr(value).split())
+        text = " ".join(_brief.repr(value).split())
+        return text if len(text) <= LONGEST else f"{text[: LONGEST - 3]}..."
     if isinstance(value, Tensor) and value.is_nested:  # its images may have several sizes
         return f"nested {type(value).__name__}"
     apart = isinstance(value, Tensor) and (value.layout != torch.strided or value.is_meta)
@@ -136,6 +139,13 @@ def batch_images(batch: object, axes: Sequence[int] = (4,)) -> Tensor:
     return images
 
 
+def items(values: object) -> list[object] | None:
+    """Return the items of a sequence, array or tensor as a list (of Python numbers, if they are numbers), else None."""
+    if isinstance(values, Tensor | np.ndarray):
+        return values.tolist() if values.ndim and (isinstance(values, np.ndarray) or is_plain(values)) else None
+    return list(values) if isinstance(values, Sequence) and not isinstance(values, str) else None
+
+
 def check_list(name: str, values: object) -> int:
     """Return the length of a sequence, an array or a tensor.
 
@@ -168,8 +178,9 @@ def check_count(name: str, value: object, least: int = 1, most: int = LARGEST) -
     Raises:
         InputError: it is something else, or out of range.
     """
+    truth = isinstance(value, bool) or (isinstance(value, Tensor) and value.dtype == torch.bool)
     try:
-        number = None if isinstance(value, bool) else operator.index(value)  # type: ignore[arg-type]
+        number = None if truth else operator.index(value)  # type: ignore[arg-type]
     except TypeError:
         number = None
     if number is None or not least <= number <= most:
@@ -189,8 +200,8 @@ def check_numbers(name: str, values: object, *, largest: float = math.inf) -> li
     Raises:
         InputError: they are something else.
     """
-    listed = values.tolist() if isinstance(values, Tensor | np.ndarray) else values
-    if not isinstance(listed, Sequence) or isinstance(listed, str) or not listed:
+    listed = items(values)
+    if not listed:
         raise InputError(f"{name}={shown(values)}: give a list of finite numbers, at least one")
     return [check_number(f"{name}[{place}]", value, largest=largest) for place, value in enumerate(listed)]
 

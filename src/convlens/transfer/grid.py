@@ -11,11 +11,11 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from convlens.errors import InputError
-from convlens.ops.callers_code import check_function
+from convlens.ops.callers_code import check_function, one_line
 from convlens.ops.input_checks import check_choice, check_count, shown
 from convlens.transfer.dataset import SplitRows
 from convlens.transfer.probe_result import GridPoint, ProbeResult
-from convlens.transfer.probes.checks import check_regularization
+from convlens.transfer.probes.checks import check_matrix, check_regularization
 from convlens.transfer.probes.design import DesignMatrix
 from convlens.transfer.probes.fit import LinearProbe, fit_probe
 from convlens.transfer.probes.losses import LOSSES
@@ -93,17 +93,18 @@ def fit_grid(
     unique = list(dict.fromkeys(points))
     for layer in dict.fromkeys(point.layer for point in unique):
         own = [point for point in unique if point.layer == layer]
-        yield from _LayerGrid(read(layer), targets, split, config, own).results()
+        features = check_matrix(f"read({layer!r})", read(layer))
+        yield from _LayerGrid(features, targets, split, config, own).results()
 
 
 def _checked_points(points: object) -> list[GridPoint]:
     """Return the points of a grid as a list."""
-    found = []
-    for point in points if isinstance(points, Iterable) else [points]:
+    with one_line(f"points={shown(points)} are no list"):
+        found = list(points)  # type: ignore[call-overload]
+    for point in found:
         if not isinstance(point, GridPoint):
             raise InputError(f"points have {shown(point)}: give GridPoints")
         check_choice("probe", point.probe, LOSSES)
-        found.append(point)
     return found
 
 

@@ -18,6 +18,7 @@ from convlens.ops.input_checks import (
     check_count,
     check_images,
     check_network,
+    check_same_size,
     shown,
 )
 from convlens.ops.layer_access import OUTPUT, check_outputs, like_parameters
@@ -83,11 +84,12 @@ def positions(side: int, size: int, stride: int) -> list[int]:
     Raises:
         InputError: the occluder does not fit, or the stride is less than 1.
     """
-    if not 1 <= check_count("size", size, -LARGEST) <= side:
+    size, stride = (check_count(name, value, -LARGEST) for name, value in (("size", size), ("stride", stride)))
+    if not 1 <= size <= side:
         raise InputError(
             f"an occluder of {size} px does not fit in an image of {side} px: give a size from 1 to {side}"
         )
-    if check_count("stride", stride, -LARGEST) < 1:
+    if stride < 1:
         raise InputError(f"the occluder's stride is {stride} px: give at least 1")
     found = list(range(0, side - size + 1, stride))
     return found if found[-1] == side - size else [*found, side - size]
@@ -158,7 +160,11 @@ def occlude(
     maps = OcclusionMaps(tops, lefts, size)
     if layer is not None and map is not None:
         maps = _add_activation(maps, int(map), occluded[layer], clean[layer])
-    return maps if target is None else _add_classes(maps, target, occluded[OUTPUT], clean[OUTPUT])
+    if target is None:
+        return maps
+    for scores in (clean[OUTPUT], occluded[OUTPUT]):
+        check_same_size(scores.shape[1:], shapes[None], "outputs")
+    return _add_classes(maps, target, occluded[OUTPUT], clean[OUTPUT])
 
 
 def _positions(
@@ -216,11 +222,11 @@ def _total_activation(maps: Float[Tensor, "n k *space"]) -> Float[Tensor, " n"]:
 
 def _select_map(net: nn.Module, image: Float[Tensor, "c h w"], layer: str, map: SupportsIndex | None) -> int:
     """Return the index of the given map, or of the one with the greatest activation in the clean image."""
+    number = None if map is None else check_count("map", map, -LARGEST)
     reading = {layer: Reading(lambda maps: maps.flatten(2).amax(2) if maps.dim() == 4 else maps.clone())}
     peaks = check_activations(evaluate_incremental(net, image, NO_BOX, image[None], reading)[layer][0], layer)
-    if map is None:
+    if number is None:
         return int(peaks.argmax())
-    number = check_count("map", map, -LARGEST)
     if not 0 <= number < len(peaks):
         raise InputError(f"map {number} of {layer} is out of range: give 0 to {len(peaks) - 1}")
     return number

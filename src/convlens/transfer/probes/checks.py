@@ -34,7 +34,7 @@ def check_whole(name: str, values: object, axes: int) -> Tensor:
         InputError: it is something else.
     """
     if not isinstance(values, Tensor) or values.dtype not in INTEGERS or values.is_meta or values.dim() != axes:
-        raise InputError(f"{name}={shown(values)}: give a tensor of integers, of {axes} axes")
+        raise InputError(f"{name}={shown(values)}: give a tensor of integers of {axes} axes")
     return values
 
 
