@@ -62,7 +62,7 @@ ROWS = [
     ("project(net=nn.Sequential(script), layer='0')", "layer '0' is TorchScript, which cannot be read"),
     (
         "project(net=Scores(lambda y: y.long()), layer=None)",
-        "the network's output gives Tensor [1, 2] of int64: name a",
+        "the network's output gives Tensor [1, 2] of int64: name",
     ),
     (
         "project(net=Scores(lambda y: y.detach()), layer=None, units=[(0, 0)])",
@@ -70,15 +70,18 @@ ROWS = [
     ),
     (
         "occlude(net=Scores(lambda y: y > 0))",
-        "the network's output gives Tensor [1, 2] of bool: name a layer that gives",
+        "the network's output gives Tensor [1, 2] of bool: name a layer that",
     ),
     ("occlude(net=Scores(lambda y: y + 0j))", "the network's output gives Tensor [1, 2] of complex64: name a layer"),
-    ("occlude(net=Scores(only_one))", "Scores cannot read images of shape [6, 3, 16, 16]: give one image"),
+    ("occlude(net=Scores(only_one))", "Scores cannot read images of shape [9, 3, 16, 16]: give one image"),
     ("occlude(net=Scores(lambda y: y[:1]))", "the network's output gives 1 rows for 9 images: give a layer of one for"),
     ("occlude(net=script)", "net is TorchScript"),
-    ("invariance(net=Scores(lambda y: y.long()), layers=['0'])", "the network's output gives Tensor [1, 2] of int64"),
     (
-        "invariance(net=Scores(only_one), layers=['0'])",
+        "invariance(net=Scores(lambda y: y.long()), layers=['last'])",
+        "the network's output gives Tensor [1, 2] of int64",
+    ),
+    (
+        "invariance(net=Scores(only_one), layers=['body'], targets=[0, 1, 1])",
         "Scores cannot read images of shape [2, 3, 16, 16]: give one image",
     ),
     (
@@ -370,7 +373,7 @@ ROWS = [
     ("project(lrn='')", "lrn='' is unknown: choose identity, adjoint"),
     ("diagnose(names=np.array(['0', '3']))", "give a list of names of layers"),
     ("diagnose(names=('0', '0'))", "give two layers"),
-    ("invariance(preprocess=len)", "preprocess(images)=2: give one tensor"),
+    ("invariance(preprocess=len)", "preprocess(images)=1: give one tensor"),
     ("invariance(preprocess=nn.Conv2d(4, 1, 1))", "preprocess has failed: "),
     ("occlude(on_progress=lambda: None)", "on_progress has failed: "),
     # probes
