@@ -14,9 +14,9 @@ from convlens.analysis.diagnosis.spectra import FilterSpectra, filter_spectra, g
 from convlens.analysis.galleries.top_activations import top_activations
 from convlens.deconv import project_fields
 from convlens.errors import InputError, NoReLUError
+from convlens.ops.callers_code import check_function
 from convlens.ops.input_checks import (
     check_count,
-    check_functions,
     check_images,
     check_layers,
     check_list,
@@ -155,19 +155,20 @@ def diagnose(
         InputError: no image is given, or the network has fewer than two convolutions.
     """
     check_network(net)
-    check_functions(preprocess=preprocess)
+    preprocess = check_function("preprocess", preprocess)
     batch_size = check_count("batch_size", batch_size)
     convolutions = [(name, module) for name, module in net.named_modules() if isinstance(module, nn.Conv2d)]
     if len(convolutions) < 2:
         raise InputError(f"{type(net).__name__} has {len(convolutions)} convolutions: a diagnosis needs two")
     check_images(images)
-    first, second = _two_layers(net, images, names or [name for name, _ in convolutions[:2]])
+    first, second = _two_layers(net, images, [name for name, _ in convolutions[:2]] if names is None else names)
     conv = convolutions[0][1]
     size = (images.shape[2], images.shape[3])
     loader = [(batch, torch.zeros(len(batch), dtype=torch.int64)) for batch in images.split(batch_size)]
     shifts: dict[str, ShiftError] = {}
+    shifted = [first, second] if isinstance(layers, list | tuple) and not layers else check_layers(layers)
     if check_list("larger", larger):
-        fields = receptive_fields(net, check_layers(layers or (first, second)), size)
+        fields = receptive_fields(net, shifted, size)
         local = {layer: field for layer, field in fields.items() if field.local}
         shifts = shift_errors(net, larger, size[0], local, preprocess)
     try:

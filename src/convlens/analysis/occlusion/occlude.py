@@ -11,13 +11,14 @@ from torch import Tensor, nn
 from convlens.analysis.incremental.evaluate import MAX_ELEMENTS, Reading, evaluate_incremental
 from convlens.analysis.target_class import check_target
 from convlens.errors import InputError
+from convlens.ops.callers_code import check_function
 from convlens.ops.input_checks import (
     LARGEST,
     check_activations,
     check_count,
-    check_functions,
     check_images,
     check_network,
+    check_same_size,
     shown,
 )
 from convlens.ops.layer_access import OUTPUT, check_outputs, like_parameters
@@ -83,11 +84,12 @@ def positions(side: int, size: int, stride: int) -> list[int]:
     Raises:
         InputError: the occluder does not fit, or the stride is less than 1.
     """
-    if not 1 <= check_count("size", size, -LARGEST) <= side:
+    size, stride = (check_count(name, value, -LARGEST) for name, value in (("size", size), ("stride", stride)))
+    if not 1 <= size <= side:
         raise InputError(
             f"an occluder of {size} px does not fit in an image of {side} px: give a size from 1 to {side}"
         )
-    if check_count("stride", stride, -LARGEST) < 1:
+    if stride < 1:
         raise InputError(f"the occluder's stride is {stride} px: give at least 1")
     found = list(range(0, side - size + 1, stride))
     return found if found[-1] == side - size else [*found, side - size]
@@ -140,11 +142,12 @@ def occlude(
     if target is None and layer is None:
         raise InputError("occlude needs a target, a layer, or both")
     check_network(net)
-    check_functions(on_progress=on_progress)
+    on_progress = check_function("on_progress", on_progress)
     max_elements = check_count("max_elements", max_elements, most=2**62)
     image = like_parameters(net, check_images(image, "image", axes=(3,)))
     tops, lefts, size = _positions(image, size, stride)
-    shapes = check_outputs(net, image[None], [None] if layer is None else [None, layer])
+    named = [] if layer is None else [layer]
+    shapes = check_outputs(net, image[None], named if target is None else [None, *named])
     readings: dict[str, Reading] = {}
     target = None if target is None else check_target(shapes[None], target)
     if layer is not None:
@@ -161,7 +164,11 @@ def occlude(
     maps = OcclusionMaps(tops, lefts, size)
     if layer is not None and map is not None:
         maps = _add_activation(maps, int(map), occluded[layer], clean[layer])
-    return maps if target is None else _add_classes(maps, target, occluded[OUTPUT], clean[OUTPUT])
+    if target is None:
+        return maps
+    for scores in (clean[OUTPUT], occluded[OUTPUT]):
+        check_same_size(scores.shape[1:], shapes[None], "outputs")
+    return _add_classes(maps, target, occluded[OUTPUT], clean[OUTPUT])
 
 
 def _positions(
@@ -206,7 +213,7 @@ def _expand(
     try:
         values = like_parameters(net, torch.as_tensor(value, dtype=image.dtype))
         values = (values.reshape(-1, 1, 1) if values.dim() < 3 else values).expand(image.shape)
-    except (TypeError, ValueError, RuntimeError):
+    except (TypeError, ValueError, RuntimeError, OverflowError):
         shape = list(image.shape)
         raise InputError(f"value={shown(value)}: give a number, {shape[0]} numbers, or an image {shape}") from None
     return check_images(values, "value", axes=(3,))[None]
@@ -242,10 +249,10 @@ def _responses(net: nn.Module, image: Float[Tensor, "c h w"], layer: str, by: Ma
 
 def _select_map(net: nn.Module, image: Float[Tensor, "c h w"], layer: str, map: SupportsIndex | None) -> int:
     """Return the index of the given map, or of the one with the greatest activation in the clean image."""
+    number = None if map is None else check_count("map", map, -LARGEST)
     peaks = _responses(net, image, layer, "peak")
-    if map is None:
+    if number is None:
         return int(peaks.argmax())
-    number = check_count("map", map, -LARGEST)
     if not 0 <= number < len(peaks):
         raise InputError(f"map {number} of {layer} is out of range: give 0 to {len(peaks) - 1}")
     return number
