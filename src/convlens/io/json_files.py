@@ -60,14 +60,14 @@ def parse_json(text: str, **options: Any) -> Any:
         found = json.loads(text, **options)
     except RecursionError:
         raise ValueError("nested too deeply") from None
-    if is_deep(found):
+    if _is_deep(found):
         raise ValueError("nested too deeply")
     if re.search(r"\\u[dD]", text):
         json.dumps(found, ensure_ascii=False).encode(errors="surrogateescape")  # names of files may hold other bytes
     return found
 
 
-def is_deep(value: object) -> bool:
+def _is_deep(value: object) -> bool:
     """Return whether a value has more than `DEEPEST` levels of lists and mappings."""
     level = [value]
     for _ in range(DEEPEST):

@@ -11,20 +11,28 @@ from omegaconf.errors import OmegaConfBaseException
 from convlens.errors import InputError
 from convlens.io.hashing import short_sha256
 from convlens.io.inside import unfit
-from convlens.io.json_files import is_deep
+from convlens.io.json_files import DEEPEST
 from convlens.runs.damage import CONFIG, is_as_written
 from convlens.runs.neutral_settings import is_neutral
 from convlens.runs.renames import migrate
 
 
 class _Loader(yaml.SafeLoader):
-    """A loader that refuses aliases, by which a value may contain itself, or a short file fill the memory."""
+    """A loader that refuses aliases, by which a value may contain itself, or a short file fill the memory.
+
+    It also refuses lists in lists without end, for which PyYAML takes minutes.
+    """
+
+    levels = 0
 
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
         """Return the next node."""
-        if self.check_event(yaml.AliasEvent):
-            raise yaml.YAMLError("it has aliases")
-        return super().compose_node(parent, index)
+        self.levels += 1
+        if self.levels > DEEPEST or self.check_event(yaml.AliasEvent):
+            raise yaml.YAMLError("it has aliases or too many levels")
+        node = super().compose_node(parent, index)
+        self.levels -= 1
+        return node
 
 
 def plain(cfg: DictConfig) -> dict[str, object]:
@@ -55,11 +63,11 @@ def read_config(run_dir: Path, *, edited: bool = False) -> dict[str, object] | N
         return None
     try:
         config = yaml.load((run_dir / CONFIG).read_text(), _Loader)  # a safe one
-        if not isinstance(config, dict) or is_deep(config):
+        if not isinstance(config, dict):
             return None
         plain_text = json.dumps(config, default=str, ensure_ascii=False)
         plain_text.encode(errors="surrogateescape")  # it has names and texts that can be written again
-    except (OSError, ValueError, TypeError, RecursionError, yaml.YAMLError):
+    except (OSError, ValueError, TypeError, yaml.YAMLError):
         return None
     migrate(config)
     return config

@@ -50,13 +50,17 @@ def trusted_config(run_dir: Path, trust: bool | Sequence[str], cache_dir: str | 
     if trust is not True and (reason := next(unfit_files(run_dir), None)):
         raise InputError(f"{reason}: if you made it, or trust the run, give trust=true")
     values = require_config(run_dir, edited=trust is True)
+    where = run_dir / "config.yaml"
+    for place, node in (("model.net", _at(_at(values, "model"), "net")), ("data", _at(values, "data"))):
+        if not isinstance(_at(node, "_target_"), str):
+            raise InputError(f"{where}: {place} has no _target_: give the directory of a training run")
     if trust is True or _is_users(run_dir):
         return resolved(values, run_dir)
     packages = () if trust is False else tuple(trust)
-    here = Path.cwd()  # it may be somebody else's, too: no library is imported from there in the rest of the job
-    sys.path[:] = [entry for entry in sys.path if Path(entry).resolve() != here]
-    where = run_dir / "config.yaml"
-    if place := next(_interpolations(values, ""), None):
+    before = list(sys.path)
+    # The working directory may be somebody else's, too: no library is imported from there in the rest of the job.
+    sys.path[:] = [entry for entry in sys.path if Path(entry).resolve() != Path.cwd()]
+    for place in _interpolations(values, ""):
         raise InputError(f"{where}: {place} is no plain value: if you trust the run, give trust=true")
     for section in SECTIONS:
         for place, node in _nodes(values.get(section), section):
@@ -71,7 +75,7 @@ def trusted_config(run_dir: Path, trust: bool | Sequence[str], cache_dir: str | 
         own = {"download": False, "cache_dir": cache_dir or data.get("cache_dir")}
         values["data"] = data | {name: value for name, value in own.items() if data.get(name) is not None}
     if packages:  # which may lie there
-        sys.path.append(str(here))
+        sys.path += [entry for entry in before if entry not in sys.path]
     return resolved(values, run_dir)
 
 
@@ -79,15 +83,19 @@ def _is_users(run_dir: Path) -> bool:
     return is_own((run_dir / "config.yaml").read_bytes(), read_record(run_dir).get("author"))
 
 
+def _at(value: object, name: str) -> object:
+    return value.get(name) if isinstance(value, Mapping) else None
+
+
 def _interpolations(value: object, place: str) -> Iterator[str]:
-    """Yield the places of texts that stand for other values; they would be computed again by what makes objects."""
+    """Yield the places of texts that stand for other values: what makes objects would compute them again."""
     if isinstance(value, Mapping):
         for name, inner in value.items():
             yield from _interpolations(inner, f"{place}.{name}" if place else str(name))
     elif isinstance(value, list):
         for number, inner in enumerate(value):
             yield from _interpolations(inner, f"{place}[{number}]")
-    elif isinstance(value, str) and "${" in value:
+    elif isinstance(value, str) and ("${" in value or value == "???"):
         yield place
 
 

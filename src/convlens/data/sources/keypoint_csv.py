@@ -69,7 +69,7 @@ class PointedImages(Source):
         try:
             shapes = [_shapes(line, parts, boxed, self.radius) for line in lines]
         except ValueError as error:
-            raise InputError(f"{self.path}: {error}; coordinates are numbers of pixels") from error
+            raise InputError(f"{self.path}: {error}: coordinates are numbers of pixels") from error
         names = [line["file"] for line in lines]
         if not all(names):
             raise InputError(f"{self.path}: row {names.index('') + 1} names no file: give the name of its image")
