@@ -21,6 +21,7 @@ def create_memory_map(path: Path, dtype: type[np.generic], shape: tuple[int, ...
     claim(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
+        path.unlink(missing_ok=True)  # a link would be written through
         array = np.lib.format.open_memmap(path, mode="w+", dtype=dtype, shape=shape)
         if hasattr(os, "posix_fallocate"):  # not on macOS
             with path.open("r+b") as file:

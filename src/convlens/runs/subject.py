@@ -187,7 +187,7 @@ def _build_model(cfg: DictConfig) -> LoadedNetwork:
 
 def _load_run(cfg: DictConfig, overrides: Sequence[str]) -> LoadedNetwork:
     run_dir = Path(cfg.run)
-    recorded_cfg = trusted_config(run_dir, cfg.trust)
+    recorded_cfg = trusted_config(run_dir, cfg.trust, cfg.cache_dir)
     path = checkpoint_path(run_dir)
     try:
         check_zip(path)

@@ -97,7 +97,7 @@ def data_sets(cfg: DictConfig, overrides: Sequence[str], settings: Settings) -> 
     if cfg.run is not None:
         if against is not None or root is not None:
             raise InputError(f"run={cfg.run} and task.against are both given: give one of them")
-        run_data = trusted_config(Path(cfg.run), cfg.trust).data
+        run_data = trusted_config(Path(cfg.run), cfg.trust, cfg.cache_dir).data
         if "data" not in {override.lstrip("+~").partition("=")[0] for override in overrides}:
             return require_images(instantiate(run_data)), None
         if "resize_mode" in run_data:

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from convlens.errors import DamagedError, InputError, ResourceError
 from convlens.io.hashing import digest_named_arrays
-from convlens.io.inside import leads_out
+from convlens.io.inside import check_inside
 from convlens.io.json_files import load_json, write_json
 from convlens.io.locks import directory_lock
 from convlens.io.memory_maps import create_memory_map
@@ -164,8 +164,7 @@ class FeatureStore:
         """Return a layer's array for writing; create it if no row is done."""
         if layer not in self._open:
             path = self.path(layer)
-            if leads_out(path, self.folder):
-                raise InputError(f"{path} is a link out of {self.folder}: remove it, or choose another folder")
+            check_inside(path, self.folder)
             if self.done(layer) == 0:
                 self._claim(path)
                 self._open[layer] = self._create(path, (self.count, width))
@@ -211,6 +210,7 @@ class FeatureStore:
 
     def _mapped(self, layer: str, mode: Literal["c", "r+"]) -> np.memmap:
         path = self.path(layer)
+        check_inside(path, self.folder)
         try:
             return np.lib.format.open_memmap(path, mode=mode)
         except (ValueError, EOFError, SyntaxError) as error:

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from convlens.io.arrays import read_array, read_arrays
 from convlens.io.claims import claim, remove_own
+from convlens.io.inside import check_inside
 from convlens.io.json_files import read_json, write_json
 from convlens.io.memory_maps import create_memory_map
 
@@ -29,8 +30,7 @@ class Projections:
     """
 
     def __init__(self, folder: Path, name: str) -> None:
-        self.values = np.load(folder / f"{name}.npy", mmap_mode="r+")
-        self.scales = np.load(folder / f"{name}.scale.npy", mmap_mode="r+")
+        self.values, self.scales = _mapped(folder, f"{name}.npy"), _mapped(folder, f"{name}.scale.npy")
 
     @staticmethod
     def create(folder: Path, name: str, shape: Sequence[int]) -> None:
@@ -70,7 +70,7 @@ class Patches:
     """Image patches [maps, k, 3, h, w] on disk as pixel values 0..255, read one map at a time."""
 
     def __init__(self, folder: Path, name: str) -> None:
-        self.values = np.load(folder / f"{name}.npy", mmap_mode="r+")
+        self.values = _mapped(folder, f"{name}.npy")
 
     @staticmethod
     def create(folder: Path, name: str, shape: Sequence[int]) -> None:
@@ -95,6 +95,12 @@ class Patches:
     def flush(self) -> None:
         """Write pending changes to the file."""
         self.values.flush()
+
+
+def _mapped(folder: Path, name: str) -> np.memmap:
+    """Return an array on disk for writing."""
+    check_inside(folder / name, folder)
+    return np.lib.format.open_memmap(folder / name, mode="r+")
 
 
 class Progress:
@@ -153,8 +159,11 @@ def read_gallery(folder: Path, layer: str) -> dict[str, np.ndarray]:
         [maps, k, 3, h, w].
 
     Raises:
+        InputError: a file is a link out of the folder.
         DamagedError: a file is not as it was written; the same command makes the gallery again.
     """
+    for path in folder.glob(f"{layer}.*np?"):
+        check_inside(path, folder)
     arrays = read_arrays(folder / f"{layer}.npz")
     if "scales" in arrays:
         fractions = read_array(folder / f"{layer}.projections.npy", "r")
