@@ -1,4 +1,4 @@
-"""How each claim is decided: one statistic, its level and the smallest effect of interest, declared beforehand."""
+"""Rules of the claims: one statistic, its level and the smallest effect of interest, declared beforehand."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
