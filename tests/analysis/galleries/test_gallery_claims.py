@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -12,8 +13,9 @@ from convlens.analysis.galleries.grouping import Grouping
 from convlens.analysis.galleries.job import GalleryFiles, GalleryJob
 from convlens.analysis.galleries.network_statistics import NetworkStatistics
 from convlens.analysis.galleries.purity import StrongestImages
-from convlens.analysis.galleries.statistics_tables import statistics_figure, statistics_tables
+from convlens.analysis.galleries.statistics_tables import draw_statistics, statistics_tables
 from convlens.analysis.galleries.switches import SwitchChanges
+from convlens.figures.line_plots import curves
 from convlens.io.arrays import DamagedError
 from convlens.ops.depth import Depth
 
@@ -132,7 +134,7 @@ def test_statistics_of_a_control_are_read_as_they_were_written(tmp_path):
         NetworkStatistics.read(path, DEPTHS)
 
 
-def test_the_result_has_claims_tables_and_a_figure_with_the_control():
+def test_the_result_has_claims_tables_and_a_figure_with_the_control(tmp_path):
     files = GalleryFiles(
         statistics=network(0.2, 0.2, "conv3"), control_statistics={"from fc8 up": CHANCE, "all": CHANCE}
     )
@@ -150,14 +152,20 @@ def test_the_result_has_claims_tables_and_a_figure_with_the_control():
     alone = statistics_tables(files.statistics, None)
     assert alone[0].rows[0][4] is None
     assert alone[2].rows[0][2] is None
-    figure = statistics_figure(files.statistics, files.control_statistics, "title")
-    assert [axis.get_ylabel() for axis in figure.axes] == [
-        "AUC of similarity within a map",
-        "share of pairs of one class",
-    ]
-    assert [len(axis.lines) for axis in figure.axes] == [8, 6]  # each curve has an empty one for its ring
     nothing = replace(CHANCE, grouping={}, strongest=replace(CHANCE.strongest, labels=np.zeros(IMAGES, int)))
-    assert statistics_figure(nothing, {}, "title") is None
+    assert draw_statistics(nothing, {}, "title", tmp_path) is None
+    with patch("convlens.analysis.galleries.statistics_tables.curves", side_effect=curves) as drawn:
+        path = draw_statistics(files.statistics, files.control_statistics, "title", tmp_path)
+    assert path == tmp_path / "statistics.png"
+    areas, shares = drawn.call_args.args[0].values()
+    assert [(curve.group, curve.kind) for curve in areas] == [
+        (name, kind) for name in ("network", "random weights") for kind in ("measured", "phase-randomized")
+    ]
+    assert [curve.y[1] for curve in areas] == pytest.approx([0.75, 0.55, 0.55, 0.55])
+    assert [(curve.group, curve.y[2]) for curve in shares[::2]] == [
+        ("network", 1.0),
+        ("chance", pytest.approx(19 / 119)),
+    ]
 
 
 def test_a_gallery_without_comparisons_has_no_claims():

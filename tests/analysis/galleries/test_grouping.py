@@ -86,7 +86,7 @@ def test_the_statistics_are_the_literal_ones():
 def test_unrelated_noise_of_different_smoothness_is_not_of_one_kind():
     """The plain AUC against one half would find it so in most runs."""
     rng = np.random.default_rng(1)
-    runs = 40
+    runs = 25
     verdicts, plain = [], 0
     for run in range(runs):
         maps = noisy_maps(16, 9, 16, rng)

@@ -17,7 +17,7 @@ from convlens.analysis.galleries.sanity_checks import control_variants, evaluate
 from convlens.analysis.galleries.selected_units import SelectedUnits, select_units
 from convlens.analysis.galleries.shared_work import Worker, project_units, search_activations
 from convlens.analysis.galleries.sheets import context_sheet, controls_sheet, table_rows, write_layer_arrays
-from convlens.analysis.galleries.statistics_tables import BY_LAYER, statistics_figure
+from convlens.analysis.galleries.statistics_tables import draw_statistics
 from convlens.analysis.galleries.top_k_metric import TopActivations
 from convlens.analysis.galleries.variants import OWN, ProjectionVariant, Projectors, make_projectors
 from convlens.errors import InputError
@@ -169,8 +169,8 @@ def _write_files(
     files: GalleryFiles, gallery: Gallery, data: GalleryData, job: GalleryJob, folder: Path, title: str
 ) -> None:
     """Write the sheets and arrays of all layers, and note them in ``files``."""
-    if files.statistics and (figure := statistics_figure(files.statistics, files.control_statistics, title)):
-        files.by_layer = save_png(figure, folder / BY_LAYER)
+    if files.statistics:
+        files.by_layer = draw_statistics(files.statistics, files.control_statistics, title, folder)
     for selected in gallery.selected:
         name = selected.layer
         heading = f"{name}, {title}"

@@ -1,13 +1,14 @@
 """Tables and a figure of a gallery's statistics by layer, with those of its control network (claims 4 to 7)."""
 
 from collections.abc import Mapping
+from pathlib import Path
 
 import numpy as np
-from matplotlib.figure import Figure
 
 from convlens.analysis.galleries.claims import layer_purity
 from convlens.analysis.galleries.network_statistics import NetworkStatistics
 from convlens.figures.line_plots import Curve, curves
+from convlens.figures.png import save_png
 from convlens.io.tables import Cell
 from convlens.stats.estimates import Estimate, mean_of
 from convlens.stats.results import Table
@@ -97,8 +98,20 @@ def _purity_table(own: NetworkStatistics, control: NetworkStatistics | None) -> 
     return Table(title, ["layer", NETWORK, CONTROL, CHANCE], rows)
 
 
-def statistics_figure(own: NetworkStatistics, controls: Mapping[str, NetworkStatistics], title: str) -> Figure | None:
-    """Draw AUC and purity by layer, with the last control network; None if there is nothing to draw."""
+def draw_statistics(
+    own: NetworkStatistics, controls: Mapping[str, NetworkStatistics], title: str, folder: Path
+) -> Path | None:
+    """Draw AUC and purity by layer to ``statistics.png``, with those of the last control network.
+
+    Args:
+        own: statistics of the network.
+        controls: of its control networks, by name.
+        title: title of the figure.
+        folder: folder of the figure.
+
+    Returns:
+        The figure's path; None if there is nothing to draw.
+    """
     networks = {NETWORK: own} | ({CONTROL: list(controls.values())[-1]} if controls else {})
     plots: dict[str, list[Curve]] = {}
     numbers = range(1, len(own.depths) + 1)
@@ -116,7 +129,7 @@ def statistics_figure(own: NetworkStatistics, controls: Mapping[str, NetworkStat
     if not plots:
         return None
     layers = ", ".join(own.depths) if len(own.depths) < 8 else f"{next(iter(own.depths))} to {list(own.depths)[-1]}"
-    return curves(plots, x_label=f"layer ({layers})", title=title)
+    return save_png(curves(plots, x_label=f"layer ({layers})", title=title), folder / BY_LAYER)
 
 
 def _mean(network: NetworkStatistics, layer: str, field: str) -> float:
