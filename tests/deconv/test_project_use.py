@@ -183,7 +183,7 @@ def test_a_mistake_is_answered_in_one_line(net, images, arguments, options, mess
     ("options", "message"),
     [
         ({"rule": "deconv"}, "rule='deconv' is unknown: choose deconvnet, gradient, guided"),
-        ({"unpool": "mean"}, "unpool='mean' is unknown: choose sum, overwrite"),
+        ({"unpool": "mean"}, "unpool='mean' is unknown: choose sum, overwrite, centre"),
         ({"lrn": "none"}, "lrn='none' is unknown: choose identity, adjoint"),
     ],
 )
@@ -248,7 +248,7 @@ def test_rules_by_hand_leave_the_forward_pass_unchanged():
     x = torch.randn(2, 3, 64, 64) * 60
     expected = net(x)
     for rule in ("deconvnet", "gradient", "guided"):
-        for unpool in ("sum", "overwrite"):
+        for unpool in ("sum", "overwrite", "centre"):
             with BackwardRules(rule, unpool) as rules:
                 assert torch.equal(net(x), expected)
             assert rules.rectified == 7

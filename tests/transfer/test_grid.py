@@ -153,14 +153,14 @@ def test_targets_of_images_of_several_classes():
     assert Targets(labels, 3, multilabel, "shares").for_probe("softmax", rows).tolist() == [[0.5, 0.5, 0], [0, 0, 1]]
     assert Targets(labels, 3, multilabel, "repeat").for_probe("softmax", rows).tolist() == [[1, 1, 0], [0, 0, 1]]
     assert Targets(labels, 3, multilabel).for_probe("svm", rows).tolist() == [[1, 1, -1], [-1, 0, 1]]
-    with pytest.raises(InputError, match="multilabel_policy='best': choose one of largest, shares, repeat"):
+    with pytest.raises(InputError, match="multilabel_policy='best' is unknown: choose largest, shares, repeat"):
         Targets(labels, 3, multilabel, "best")
     with pytest.raises(InputError, match="a classifier needs at least two classes"):
         Targets(labels, 1)
 
 
 def test_settings_that_cannot_be_used_are_refused():
-    with pytest.raises(InputError, match="normalize='max': choose one of l2, standardize, none"):
+    with pytest.raises(InputError, match="normalize='max' is unknown: choose l2, standardize, none"):
         ProbeConfig("max")
-    with pytest.raises(InputError, match="cv_folds=1: give at least 2"):
+    with pytest.raises(InputError, match="cv_folds=1: give a whole number of at least 2"):
         ProbeConfig(cv_folds=1)

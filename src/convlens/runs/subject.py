@@ -1,5 +1,6 @@
 """The network that a task analyses: load it from a run, or build it with weights, together with its data."""
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
@@ -16,14 +17,15 @@ from torch import Tensor, nn
 from convlens.data import ImageData, ShardedData
 from convlens.errors import DamagedError, InputError
 from convlens.io.arrays import check_zip, read_array, write_array
-from convlens.io.atomic import remove_partials
+from convlens.io.atomic import HOST, remove_partials
 from convlens.io.locks import directory_lock
 from convlens.nets.weights import load_weights, read_weights
 from convlens.runs.config_check import check_node
+from convlens.runs.config_errors import torchvision_model
+from convlens.runs.file_list import listing
 from convlens.runs.foreign_results import check_results
 from convlens.runs.record import command_line, recorded
 from convlens.runs.record_file import read_record
-from convlens.runs.replacement import listing
 from convlens.runs.run_config import plain
 from convlens.runs.trust import trusted_config
 
@@ -77,23 +79,24 @@ def open_run(
             is locked: different analyses of one run may go side by side.
         shared: other jobs of the task may work in the directory at the same time, and protect their files themselves.
     """
-    run_dir = Path(cfg.run_dir)
-    if cfg.run is not None:
-        if not shared:
-            check_results(run_dir, f"results/{folder or task}")
-        lock = nullcontext() if shared else directory_lock(run_dir, folder or task)
-        with lock, listing(run_dir, folder or task):
-            remove_partials(run_dir / "results" / (folder or task))
+    run_dir, part = Path(cfg.run_dir), folder or task
+    # Jobs that share a directory have a lock each, which keeps the run from being replaced meanwhile.
+    lock = directory_lock(run_dir, f"{part}-{HOST}-{os.getpid()}" if shared else part)
+    if cfg.run is None:
+        with lock if shared else nullcontext(), recorded(run_dir, cfg, task, command_line(overrides), shared=shared):
             yield run_dir
         return
-    with recorded(run_dir, cfg, task, command_line(overrides), shared=shared):
+    if not shared:
+        check_results(run_dir, f"results/{part}")
+    with lock, listing(run_dir):
+        remove_partials(run_dir / "results" / part)
         yield run_dir
 
 
 LIBRARIES = ("convlens", "torch", "torchvision", "timm", "lightning")
 """Packages whose constructors raise errors for settings that do not suit them; torch's too little memory is one."""
 REFUSALS = (TypeError, ValueError, ImportError)
-"""What a constructor of the user raises then; another error is one of the user's module, and keeps its traceback."""
+"""Errors of a user's constructor for unsuitable settings; another one is of the user's module, with its traceback."""
 
 
 def instantiate(node: DictConfig, **given: object) -> Any:
@@ -116,6 +119,10 @@ def instantiate(node: DictConfig, **given: object) -> Any:
             raise
         where = str(error).rpartition("full_key: ")[2].splitlines()[0]
         reason = " ".join(str(cause).splitlines()[:2]) or type(cause).__name__
+        if (name := str(node.get("name", ""))) and reason == f"Unknown model {name}":  # torchvision's
+            near = torchvision_model(name)
+            guess = f"did you mean {where}.name={near}? " if near else ""
+            raise InputError(f"{where}.name={name} is unknown: {guess}see torchvision.models.list_models()") from error
         raise InputError(f"{where} cannot be made from its settings ({reason}): compare them with --cfg job") from error
 
 
@@ -180,7 +187,7 @@ def _build_model(cfg: DictConfig) -> LoadedNetwork:
 
 def _load_run(cfg: DictConfig, overrides: Sequence[str]) -> LoadedNetwork:
     run_dir = Path(cfg.run)
-    recorded_cfg = trusted_config(run_dir, cfg.trust)
+    recorded_cfg = trusted_config(run_dir, cfg.trust, cfg.cache_dir)
     path = checkpoint_path(run_dir)
     try:
         check_zip(path)

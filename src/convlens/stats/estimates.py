@@ -16,6 +16,8 @@ RESAMPLES = 1999
 LEVEL = 0.05
 """Probability of a decision where there is nothing to decide: one minus the coverage of the intervals."""
 POWER = 0.8
+ROUNDING = 1e-12
+"""Share of the greatest value below which a difference is one of rounding: units are equal then."""
 CHUNK = 4_000_000
 """Largest number of values that a bootstrap draws at once."""
 
@@ -137,9 +139,10 @@ def difference(first: Float[np.ndarray, " n"], second: Float[np.ndarray, " m"] |
     if count == 1:
         return Estimate(value, -np.inf, np.inf, 1)
     error, deviation = _error(samples), sqrt(float(np.mean([values.var(ddof=1) for values in samples])))
-    if error <= 1e-12 * max(float(np.abs(values).max()) for values in samples):  # equal units, but for rounding
+    rounding = ROUNDING * max(float(np.abs(values).max()) for values in samples)
+    if error <= rounding:
         return Estimate(value, value, value, count, 0.0, 0.0)
-    pivots = _pivots(samples, value, np.random.default_rng(seed))
+    pivots = _pivots(samples, value, rounding, np.random.default_rng(seed))
     tail = ceil(LEVEL / 2 * (len(pivots) + 1)) - 1
     low, high = value - pivots[len(pivots) - 1 - tail] * error, value - pivots[tail] * error
     return Estimate(value, float(low), float(high), count, error, deviation, pivots=pivots)
@@ -150,7 +153,7 @@ def _error(samples: list[Float[np.ndarray, " n"]]) -> float:
 
 
 def _pivots(
-    samples: list[Float[np.ndarray, " n"]], value: float, rng: np.random.Generator
+    samples: list[Float[np.ndarray, " n"]], value: float, rounding: float, rng: np.random.Generator
 ) -> Float[np.ndarray, " resamples"]:
     """Return the sorted distances of resampled statistics from the statistic, in their own standard errors.
 
@@ -163,8 +166,10 @@ def _pivots(
         drawn = [values[rng.integers(0, len(values), (rows, len(values)))] for values in samples]
         mean = drawn[0].mean(1) - (drawn[1].mean(1) if len(drawn) > 1 else 0.0)
         error = np.sqrt(sum(values.var(1, ddof=1) / values.shape[1] for values in drawn))
+        distance = np.where(np.abs(mean - value) <= rounding, 0.0, mean - value)
         with np.errstate(divide="ignore", invalid="ignore"):
-            found.append(np.nan_to_num((mean - value) / error, nan=0.0, posinf=np.inf, neginf=-np.inf))
+            pivots = distance / np.where(error <= rounding, 0.0, error)
+        found.append(np.nan_to_num(pivots, nan=0.0, posinf=np.inf, neginf=-np.inf))
     return np.sort(np.concatenate(found))
 
 
@@ -185,9 +190,19 @@ def statistic_of(count: int, statistic: Callable[[Int[np.ndarray, " k"]], float]
         raise InputError("no units to compute a statistic of: no map is active, or no image is left")
     units = np.arange(count)
     value = float(statistic(units))
+    return jackknife(value, np.array([statistic(np.delete(units, unit)) for unit in units] if count > 1 else [value]))
+
+
+def jackknife(value: float, without: Float[np.ndarray, " n"]) -> Estimate:
+    """Return a statistic with an interval, from its values without each unit; see `statistic_of`.
+
+    Args:
+        value: the statistic of all units.
+        without: the statistic without unit 1, 2, and so on.
+    """
+    count = len(without)
     if count == 1:
         return Estimate(value, -np.inf, np.inf, 1)
-    without = np.array([statistic(np.delete(units, unit)) for unit in units])
     found = mean_of(count * value - (count - 1) * without)
     shift = value - found.value  # the interval is that of the statistic itself, not of its jackknife estimate
     return Estimate(

@@ -1,4 +1,4 @@
-"""Which verdicts stay decided when all claims of a report are read together (Benjamini and Hochberg 1995)."""
+"""Correction of the verdicts of a report for the number of its claims (Benjamini and Hochberg 1995)."""
 
 from collections.abc import Sequence
 from math import isnan

@@ -1,4 +1,4 @@
-"""How each claim is decided: one statistic, its level and the smallest effect of interest, declared beforehand."""
+"""Rules of the claims: one statistic, its level and the smallest effect of interest, declared beforehand."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -72,30 +72,34 @@ RULES: Mapping[int, Rule] = {
         IMAGES, 0.02, command=OCCLUDE,
     ),
     4: Rule(
-        "1 minus the correlation of a projection with the one by the switches of another image",
+        "1 minus the correlation of a map's projections in two images, window on window: of what the deconvnet uses on "
+        "the way down, only the switches differ; layers above a max pooling",
         MAPS, 0.05, level=0.05, command=PROJECT, needs="a network with max pooling",
     ),
     5: Rule(
-        "AUC of the similarity of projections within a map against across maps, minus the same for phase-randomised "
+        "AUC of the similarity of projections within a map against across maps, minus the same for phase-randomized "
         "copies of the projections; layers above the first",
-        MAPS, 0.02, command=PROJECT, controlled=True,
+        MAPS, 0.02, level=0.02, command=PROJECT, controlled=True,
     ),
     6: Rule(
-        "mean similarity of a map's nine projections minus that of their image patches, of unit length and aligned",
+        "mean similarity of a map's nine projections minus that of their image patches, of unit length and aligned; "
+        "layers above the first",
         MAPS, 0.05, command=PROJECT, controlled=True,
     ),
     7: Rule(
-        "slope of the purity of classes among a map's nine strongest images over the depth of the layer, from 0 to 1",
-        MAPS, 0.02, command=PROJECT, controlled=True,
+        "slope over the depth of the layer, from 0 to 1, of the share of pairs of a map's nine strongest images that "
+        "show the same class",
+        IMAGES, 0.02, command=PROJECT, needs="images of several classes", controlled=True,
     ),
     8: Rule(
-        "rank correlation of a layer's depth with the share of the training after which its maps agree with their "
-        "final state (correlation 0.95)",
-        MAPS, 0.1, command=TRAIN, needs="snapshots of a training run",
+        "rank correlation of a layer's depth with the share of the training after which a map's activations on fixed "
+        "images stay at a correlation of 0.95 or above with their final ones; at least 20 maps that training changed",
+        MAPS, 0.1, command=TRAIN, needs="a training run with callbacks.evolution, of three epochs or more",
     ),
     9: Rule(
-        "change of a map's projection between epochs when its strongest image changed, minus when it did not",
-        MAPS, 0.05, command=TRAIN, needs="snapshots of a training run",
+        "change (1 - similarity) of a map's projection between drawn epochs where another image became the strongest, "
+        "minus the change had the former image been kept; layers above the first",
+        MAPS, 0.05, command=TRAIN, needs="a training run with callbacks.evolution, of three drawn epochs or more",
     ),
     10: Rule(
         "distance to the original after a small change, divided by the distance of different images: first layer "
@@ -124,12 +128,12 @@ RULES: Mapping[int, Rule] = {
     15: Rule(
         "log of the power at the coarse network's stride over its background in projections of the second layer, "
         "coarse minus fine stride, equal windows; and that of the coarse network; and the first layer's change under "
-        "shifts",
+        "shifts that are exact for neither stride, coarse minus fine",
         RUNS, 0.1, command=DIAGNOSE, needs="three training runs a side",
     ),
     16: Rule(
         "log of the strongest filter's RMS over the median, without clipping minus with it",
-        RUNS, 0.1, command="convlens -m experiment=filter_clipping", needs="three training runs a side",
+        RUNS, 0.1, command="convlens experiment=filter_clipping", needs="three training runs a side",
     ),
     17: Rule(
         "drop of the true class's probability, inside minus outside of the object",
@@ -147,8 +151,8 @@ RULES: Mapping[int, Rule] = {
     ),
     20: Rule(
         "top-1 error of AlexNet minus that of ZFNet on the same images",
-        RUNS, 0.5, unit="points", command="convlens task=compare task.run_dirs=[ALEXNET,ZFNET]",
-        needs="runs of both networks",
+        RUNS, 0.5, unit="points", command="convlens task=compare task.run_dirs=[A0,A1,A2,Z0,Z1,Z2]",
+        needs="three training runs of both networks",
     ),
     21: Rule(
         "rise of the top-1 error without layers 3, 4, 6, 7 minus the rises without 3, 4 and without 6, 7; and the "

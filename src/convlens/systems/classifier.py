@@ -21,7 +21,8 @@ from convlens.nets import renormalize_filters
 from convlens.systems.backbone import freeze, parameter_groups
 from convlens.systems.batch_share import batch_share
 from convlens.systems.mid_epoch_state import MidEpochState
-from convlens.systems.whole_batch import WholeBatch, warn_of_undivided
+from convlens.systems.random_draws import whole_batch
+from convlens.systems.whole_batch import WholeBatch
 
 
 class _TestBatch(NamedTuple):
@@ -142,8 +143,8 @@ class Classifier(L.LightningModule):
             return self._step(batch, batch_idx, "train")[0] * share.weight
         batch = [part[: share.rows] for part in batch]
         if self._whole_batch is None:
-            self._whole_batch = WholeBatch(share)
-            warn_of_undivided(share, self.net, batch[0].contiguous(memory_format=self.layout))
+            images = batch[0].contiguous(memory_format=self.layout)
+            self._whole_batch = whole_batch(share, self.net, images)
         self._whole_batch.share = share
         with self._whole_batch:
             return self._step(batch, batch_idx, "train", share.own)[0] * share.weight
@@ -240,17 +241,19 @@ class Classifier(L.LightningModule):
         """Return the optimizer and a schedule that counts steps; this module steps per-epoch schedules itself.
 
         Raises:
-            InputError: the optimizer cannot be made from its settings.
+            InputError: the optimizer or the schedule cannot be made from its settings.
         """
+        place = "recipe.optimizer"
         try:
             optimizer = self.make_optimizer(parameter_groups(self.net, self.backbone, self.backbone_lr_scale))
+            if self.make_scheduler is None:
+                return optimizer
+            place = "recipe.scheduler"
+            counts_steps = "total_steps" in inspect.signature(self.make_scheduler).parameters
+            steps = {"total_steps": int(self.trainer.estimated_stepping_batches)} if counts_steps else {}
+            scheduler = self.make_scheduler(optimizer, **steps)
         except (TypeError, ValueError) as error:
-            raise InputError(f"recipe.optimizer cannot be made from its settings: {error}") from error
-        if self.make_scheduler is None:
-            return optimizer
-        counts_steps = "total_steps" in inspect.signature(self.make_scheduler).parameters
-        steps = {"total_steps": int(self.trainer.estimated_stepping_batches)} if counts_steps else {}
-        scheduler = self.make_scheduler(optimizer, **steps)
+            raise InputError(f"{place} cannot be made from its settings: {error}") from error
         if counts_steps:
             return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
         self._epoch_scheduler = scheduler

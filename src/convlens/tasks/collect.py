@@ -118,10 +118,10 @@ def _make_room(folder: Path) -> None:
         InputError: the folder holds a file that would be overwritten and is not of an earlier table.
     """
     earlier = read_json(folder / "result.json")
-    figures = {Path(str(figure["file"])).name for figure in earlier.get("figures", ())}
-    known = (
-        {"result.json", "table.csv", "table.md", "collected.json"} if earlier.get("analysis") == "collect" else set()
-    )
+    figures, known = set(), set()
+    if earlier.get("analysis") == "collect":
+        figures = {Path(str(figure["file"])).name for figure in earlier["figures"]}
+        known = {"result.json", "table.csv", "table.md", "collected.json"}
     if not (folder / UNFINISHED).exists():  # else what is there was left by a command that was killed
         check_table(folder, figures | known)
     (folder / UNFINISHED).touch()

@@ -27,9 +27,11 @@ from convlens.errors import InputError
 from convlens.figures.map_rows import rows_sheet
 from convlens.figures.png import save_png
 from convlens.io.atomic import write_bytes
+from convlens.io.claims import remove_own
 from convlens.io.tables import Cell
 from convlens.runs.analysis import write_and_log
-from convlens.runs.compose import compose_job, options
+from convlens.runs.compose import compose_job
+from convlens.runs.conf_files import options
 from convlens.runs.subject import instantiate, open_run, require_images
 from convlens.runs.trust import trusted_config
 from convlens.runs.typed_settings import Between, Count, Positive
@@ -74,7 +76,7 @@ def run(cfg: DictConfig, overrides: list[str], settings: Settings) -> int:
         folder = run_dir / "results" / "duplicates"
         dropped = images_to_drop(pairs, within=others is None)
         for earlier in ("pairs.png", "exclude_other.txt"):
-            (folder / earlier).unlink(missing_ok=True)
+            remove_own(folder / earlier)
         write_lists(folder, images, others, pairs, dropped)
         if shown := pairs[: settings.max_pairs_shown]:
             save_png(pairs_sheet(images, others or images, shown, len(pairs)), folder / "pairs.png")
@@ -95,7 +97,7 @@ def data_sets(cfg: DictConfig, overrides: Sequence[str], settings: Settings) -> 
     if cfg.run is not None:
         if against is not None or root is not None:
             raise InputError(f"run={cfg.run} and task.against are both given: give one of them")
-        run_data = trusted_config(Path(cfg.run), cfg.trust).data
+        run_data = trusted_config(Path(cfg.run), cfg.trust, cfg.cache_dir).data
         if "data" not in {override.lstrip("+~").partition("=")[0] for override in overrides}:
             return require_images(instantiate(run_data)), None
         if "resize_mode" in run_data:

@@ -161,8 +161,7 @@ def prepare(cfg: DictConfig, network: LoadedNetwork, settings: Settings, process
     grid = product(layers, settings.folds, sizes, settings.probes)
     points = [GridPoint(layer, probe, size, fold) for layer, fold, size, probe in grid]
     folder = run_dir / "results" / f"transfer_{slug(protocol.title)}"
-    if not (folder / "cells").exists():
-        check_results(run_dir, f"results/{folder.name}")
+    check_results(run_dir, f"results/{folder.name}")
     return Job(settings, network, dataset, baselines, points, processes, Path(cfg.cache_dir), folder, bool(cfg.force))
 
 

@@ -7,6 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from convlens.io.atomic import write_bytes
+from convlens.io.claims import remove_own
 from convlens.transfer.dataset import Submission, TransferDataset
 from convlens.transfer.grid import ProbeConfig
 from convlens.transfer.probes.fit import fit_probe
@@ -57,7 +58,7 @@ def write_submission(
         The files.
     """
     for earlier in folder.glob(f"{COMPETITION}_cls_*.txt"):
-        earlier.unlink()
+        remove_own(earlier)
     paths = []
     for name, column in zip(class_names, scores.T.tolist(), strict=True):
         lines = (f"{image} {score:.9g}\n" for image, score in zip(submission.images, column, strict=True))

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
+from convlens.io.claims import remove_own
+from convlens.io.json_files import read_json
 from convlens.stats.claims import Claim
 from convlens.stats.paper_transfer import fixed_baseline
 from convlens.stats.results import AnalysisResult, Number
@@ -61,8 +63,8 @@ class TransferReport:
             num_examples: number of classes with example images, see `class_figures`.
         """
         table, dataset = self.table, self.dataset
-        for earlier in folder.glob("*.png"):
-            earlier.unlink()
+        for figure in read_json(folder / "result.json").get("figures", ()):
+            remove_own(folder / Path(str(figure["file"])).name)
         title = f"{self.network} on {dataset.title}"
         figures = [
             *curve_figures(table, self.baselines, folder, measure=self.measure, data=dataset.title, title=title),

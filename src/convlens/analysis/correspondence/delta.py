@@ -33,7 +33,7 @@ from convlens.ops.layer_access import check_outputs
 from convlens.ops.tensor_repr import summary
 
 SignForm = Literal["three-valued", "non-zero"]
-"""Which dimensions count: all, with signs -1, 0 and 1, or those in which at least one of two changes is not zero."""
+"""Dimensions that count: all, with signs -1, 0 and 1, or those in which at least one of two changes is not zero."""
 THREE_VALUED: SignForm = "three-valued"
 NONZERO: SignForm = "non-zero"
 PERMUTATIONS = 2000
@@ -87,6 +87,7 @@ def correspondence(
     Raises:
         InputError: fewer than two images, an empty part, or an empty object.
     """
+    check_network(net)
     layers = check_layers(layers)
     check_choice("form", form, get_args(SignForm))
     value, seed = check_number("value", value), check_count("seed", seed, 0)

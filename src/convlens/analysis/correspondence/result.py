@@ -31,7 +31,7 @@ FIGURE = "parts.png"
 
 
 def correspondence_result(
-    signs: Signs, parts: Sequence[str], has_figure: bool, controls: Mapping[str, Signs]
+    signs: Signs, parts: Sequence[str], has_figure: bool, controls: Mapping[str, Signs] | None = None
 ) -> AnalysisResult:
     """Return the result for the report.
 
@@ -41,6 +41,7 @@ def correspondence_result(
         has_figure: whether ``parts.png`` was drawn.
         controls: of the same images, by name of the control network, the fully randomized one last.
     """
+    controls = controls or {}
     layers = list(signs)
     ends = (layers[0], layers[-1])
     claims = [correspondence_claim(signs, parts, *ends, list(controls.values())[-1] if controls else None)]

@@ -29,7 +29,7 @@ FAITHFULNESS_MARGIN = 0.05
 
 @dataclass(frozen=True)
 class Faithfulness:
-    """How well energies of projections predict which occluder positions decrease a map's activation, in one image.
+    """Energies of projections as predictors of the occluder positions that decrease a map's activation, in one image.
 
     Attributes:
         correlation: Spearman's rank correlation, over the occluder's positions, of the energy inside the occluder and

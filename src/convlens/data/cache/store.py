@@ -23,6 +23,7 @@ from convlens.data.splits.image_index import ImageIndex
 from convlens.errors import DamagedError, InputError
 from convlens.io.arrays import read_array, write_array
 from convlens.io.hashing import digest_bytes
+from convlens.io.inside import check_inside
 from convlens.io.json_files import load_json
 from convlens.io.locks import file_lock
 from convlens.io.resources import is_shortage
@@ -30,7 +31,7 @@ from convlens.io.resources import is_shortage
 log = logging.getLogger(__name__)
 _ROWS_PER_CHUNK = 256
 CACHE_FILES = ("images.npy", "images.npy.checked", "meta.json", "mean-*.npy")
-"""What a cache holds, and what is removed of a damaged one."""
+"""Files of a cache, which are removed if it is damaged."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,6 +63,7 @@ class CachedArrays:
         """Return the mean image of some rows; it is computed once for each set of rows and kept in the folder."""
         rows = np.unique(rows)
         path = self.folder / f"mean-{digest_bytes(rows.tobytes(), size=8)}.npy"
+        check_inside(path, self.folder)
         try:
             return torch.from_numpy(read_array(path))
         except FileNotFoundError:
@@ -144,8 +146,10 @@ def _open(folder: Path, image_index: ImageIndex, size: int) -> CachedArrays:
     """Return a finished cache.
 
     Raises:
+        InputError: a file is a link out of the folder.
         DamagedError: a file is missing, cut short or changed.
     """
+    check_inside(folder / "images.npy", folder)
     try:
         meta = load_json(folder / "meta.json")
         images = read_array(folder / "images.npy", "r")
