@@ -8,6 +8,7 @@ from typing import Any
 from convlens.errors import DamagedError
 from convlens.io.atomic import write_bytes
 from convlens.io.hashing import digest_json
+from convlens.io.names import document_bytes
 
 log = logging.getLogger(__name__)
 CHECKSUM = "checksum"
@@ -18,7 +19,7 @@ def write_json(path: Path, value: object) -> None:
     if isinstance(value, dict):
         rest = {name: entry for name, entry in value.items() if name != CHECKSUM}
         value = rest | {CHECKSUM: digest_json(rest, size=8)}
-    write_bytes(path, (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode())
+    write_bytes(path, document_bytes(json.dumps(value, indent=2, ensure_ascii=False) + "\n"))
 
 
 def load_json(path: Path) -> dict[str, Any]:
@@ -31,7 +32,7 @@ def load_json(path: Path) -> dict[str, Any]:
         OSError: it is missing or cannot be read.
     """
     try:
-        found = json.loads(path.read_text())
+        found = json.loads(path.read_bytes())
     except ValueError as error:
         raise DamagedError(f"{path} is damaged ({error})") from None
     if not isinstance(found, dict):

@@ -12,6 +12,7 @@ from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities import rank_zero_only
 
 from convlens.io.atomic import write_bytes
+from convlens.io.names import document_bytes
 
 
 class EpochCSV(Logger):
@@ -71,7 +72,7 @@ class EpochCSV(Logger):
         writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")
         writer.writeheader()
         writer.writerows(self.rows[epoch] for epoch in sorted(self.rows))
-        write_bytes(self.path, text.getvalue().encode())
+        write_bytes(self.path, document_bytes(text.getvalue()))
 
 
 def _cell(value: float) -> str:

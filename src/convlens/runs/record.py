@@ -17,6 +17,7 @@ from convlens.errors import InputError, ResourceError
 from convlens.io.atomic import remove_partials, write_bytes
 from convlens.io.file_states import file_states
 from convlens.io.locks import directory_lock
+from convlens.io.names import document_bytes
 from convlens.io.rank import is_rank_zero
 from convlens.runs.authorship import mark
 from convlens.runs.damage import CONFIG, damaged_files
@@ -168,7 +169,7 @@ def _noted(run_dir: Path, cfg: DictConfig, task: str, command: str, about: Mappi
         "command": command,
         "version": version("convlens"),
     }
-    content = OmegaConf.to_yaml(OmegaConf.create(values)).encode()
+    content = document_bytes(OmegaConf.to_yaml(OmegaConf.create(values)))
     entries |= {"settings": settings_digest(values), "choices": choices(), **about, "foreign": foreign}
     entries["author"] = mark(content)
 
@@ -191,7 +192,7 @@ def _noted(run_dir: Path, cfg: DictConfig, task: str, command: str, about: Mappi
         stopped = isinstance(error, KeyboardInterrupt | SystemExit)
         with contextlib.suppress(OSError, ResourceError):  # that the record cannot be written is not what went wrong
             if not isinstance(error, InputError | KeyboardInterrupt | SystemExit):
-                write_bytes(run_dir / "traceback.txt", traceback.format_exc().encode())
+                write_bytes(run_dir / "traceback.txt", document_bytes(traceback.format_exc()))
             note("failed", "stopped before the end" if stopped else f"{type(error).__name__}: {error}".splitlines()[0])
         raise
     note("finished")
