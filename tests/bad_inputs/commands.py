@@ -224,7 +224,11 @@ SETTINGS = [
     ("transfer", "task.normalize=max", "task.normalize=max: give l2 or standardize or none"),
     ("transfer", "task.baselines=[a]", "task.baselines=[a]: give {name: value}"),
     ("without_duplicates", "task.title={a:b}", TEXT),
-    ("without_duplicates", "task.parts=[{name:a,run:b,overrides:[],without:{a:b}}]", "without={a: b}: give a list of names"),
+    (
+        "without_duplicates",
+        "task.parts=[{name:a,run:b,overrides:[],without:{a:b}}]",
+        "without={a: b}: give a list of names",
+    ),
     ("write_shards", "task.workers=0", "give a whole number from 1 to 1024"),
     ("write_shards", "task.workers=100000", "give a whole number from 1 to 1024"),
     ("write_shards", "task.shard_bytes={a:1}", TEXT),

@@ -10,6 +10,7 @@ from convlens.errors import DamagedError
 from convlens.io.atomic import write_bytes
 from convlens.io.hashing import digest_json
 from convlens.io.inside import unfit
+from convlens.io.names import document_bytes
 
 log = logging.getLogger(__name__)
 CHECKSUM = "checksum"
@@ -22,7 +23,7 @@ def write_json(path: Path, value: object) -> None:
     if isinstance(value, dict):
         rest = {name: entry for name, entry in value.items() if name != CHECKSUM}
         value = rest | {CHECKSUM: digest_json(rest, size=8)}
-    write_bytes(path, (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode())
+    write_bytes(path, document_bytes(json.dumps(value, indent=2, ensure_ascii=False) + "\n"))
 
 
 def load_json(path: Path) -> dict[str, Any]:
@@ -37,7 +38,7 @@ def load_json(path: Path) -> dict[str, Any]:
     if reason := unfit(path, path.parent):
         raise DamagedError(f"{path} {reason}")
     try:
-        found = parse_json(path.read_text())
+        found = parse_json(path.read_bytes())
     except ValueError as error:
         raise DamagedError(f"{path} is damaged ({error})") from None
     if not isinstance(found, dict):
@@ -45,7 +46,7 @@ def load_json(path: Path) -> dict[str, Any]:
     return without_checksum(path, found)
 
 
-def parse_json(text: str, **options: Any) -> Any:
+def parse_json(text: str | bytes, **options: Any) -> Any:
     """Return the value of a JSON text.
 
     Args:

@@ -13,6 +13,7 @@ from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities import rank_zero_only
 
 from convlens.io.atomic import write_bytes
+from convlens.io.names import document_bytes
 
 log = logging.getLogger(__name__)
 
@@ -76,7 +77,7 @@ class EpochCSV(Logger):
         writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")
         writer.writeheader()
         writer.writerows(self.rows[epoch] for epoch in sorted(self.rows))
-        write_bytes(self.path, text.getvalue().encode())
+        write_bytes(self.path, document_bytes(text.getvalue()))
 
 
 def _read(path: Path) -> dict[int, dict[str, str]]:

@@ -18,6 +18,7 @@ from convlens.io.atomic import remove_partials, write_bytes
 from convlens.io.claims import claimed_by, remove_own
 from convlens.io.file_states import file_states
 from convlens.io.locks import directory_lock
+from convlens.io.names import document_bytes
 from convlens.io.rank import is_rank_zero
 from convlens.runs.authorship import mark
 from convlens.runs.damage import CHECKED, CONFIG, damaged_files
@@ -170,7 +171,7 @@ def _noted(run_dir: Path, cfg: DictConfig, task: str, command: str, about: Mappi
         "command": command,
         "version": version("convlens"),
     }
-    content = OmegaConf.to_yaml(OmegaConf.create(values)).encode()
+    content = document_bytes(OmegaConf.to_yaml(OmegaConf.create(values)))
     entries |= {"settings": settings_digest(values), "choices": choices(), **about, "author": mark(content)}
     files = FileList(run_dir)
 
@@ -198,7 +199,7 @@ def _noted(run_dir: Path, cfg: DictConfig, task: str, command: str, about: Mappi
             # That the record cannot be written, or the place of the traceback is taken, is not what went wrong.
             with contextlib.suppress(OSError, InputError):
                 if not isinstance(error, InputError | KeyboardInterrupt | SystemExit):
-                    write_bytes(trace, traceback.format_exc().encode())
+                    write_bytes(trace, document_bytes(traceback.format_exc()))
             with contextlib.suppress(OSError, ResourceError):
                 first = f"{type(error).__name__}: {error}".splitlines()[0]
                 note("failed", "stopped before the end" if stopped else first)

@@ -28,6 +28,7 @@ from convlens.figures.map_rows import rows_sheet
 from convlens.figures.png import save_png
 from convlens.io.atomic import write_bytes
 from convlens.io.claims import remove_own
+from convlens.io.names import name_bytes
 from convlens.io.tables import Cell
 from convlens.runs.analysis import write_and_log
 from convlens.runs.compose import compose_job
@@ -132,12 +133,12 @@ def write_lists(
         image, other = pair.image, pair.other
         cells = [images.names[image], images.classes[image], second.names[other], second.classes[other]]
         table.writerow([*cells, f"{pair.small:.5f}", f"{pair.large:.5f}"])
-    write_bytes(folder / "duplicates.csv", text.getvalue().encode())
+    write_bytes(folder / "duplicates.csv", name_bytes(text.getvalue()))
     lists = {"exclude.txt": [images.names[index] for index in dropped]}
     if others:
         lists["exclude_other.txt"] = [others.names[index] for index in sorted({pair.other for pair in pairs})]
     for file, names in lists.items():
-        write_bytes(folder / file, "".join(f"{name}\n" for name in names).encode())
+        write_bytes(folder / file, name_bytes("".join(f"{name}\n" for name in names)))
 
 
 def pairs_sheet(images: ImageSet, others: ImageSet, pairs: Sequence[DuplicatePair], count: int) -> Image.Image:

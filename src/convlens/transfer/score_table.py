@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Float
 
 from convlens.io.atomic import write_bytes
+from convlens.io.names import document_bytes
 from convlens.ops.tensor_repr import summary
 from convlens.transfer.fit_cache import FitCache
 from convlens.transfer.probe_result import ProbeResult
@@ -170,4 +171,4 @@ def write_csv(table: ScoreTable, path: Path) -> None:
             size = "all" if point.images_per_class is None else point.images_per_class
             numbers = f"{result.metrics.score:.4f},{result.C:g},{result.num_train},{len(result.test)},{result.seconds}"
             lines.append(f"{key.weights},{point.layer},{point.probe},{size},{point.fold},{numbers}")
-    write_bytes(path, ("\n".join(lines) + "\n").encode())
+    write_bytes(path, document_bytes("\n".join(lines) + "\n"))

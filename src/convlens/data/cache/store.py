@@ -26,6 +26,7 @@ from convlens.io.hashing import digest_bytes
 from convlens.io.inside import check_inside
 from convlens.io.json_files import load_json
 from convlens.io.locks import file_lock
+from convlens.io.names import name_bytes
 from convlens.io.resources import is_shortage
 
 log = logging.getLogger(__name__)
@@ -138,7 +139,7 @@ def _open_or_build(folder: Path, image_index: ImageIndex, size: int) -> CachedAr
 def cache_key(image_index: ImageIndex, size: int) -> str:
     """Return a digest of everything the cached pixels depend on; the data set's location is not part of it."""
     rows = zip(image_index.names, image_index.labels.tolist(), image_index.file_states(), strict=True)
-    lines = (f"{name}\t{label}\t{state}\n".encode() for name, label, state in rows)
+    lines = (name_bytes(f"{name}\t{label}\t{state}\n") for name, label, state in rows)
     return digest_bytes(f"{size} {image_index.decode_version}\n".encode(), *lines, size=8)
 
 

@@ -19,6 +19,7 @@ from convlens.data.splits.split import Split
 from convlens.errors import InputError, ResourceError
 from convlens.io.hashing import digest_bytes
 from convlens.io.json_files import read_json, write_json
+from convlens.io.names import name_bytes
 
 if TYPE_CHECKING:
     from convlens.data.shards.reader import ShardItem
@@ -183,9 +184,9 @@ def split_digest(split: Split, class_names: Sequence[str], size: int) -> str:
     index = split.image_index
     states = list(index.file_states())
     return digest_bytes(
-        f"{size} {index.title} {index.decode_version}".encode(),
-        "\n".join(class_names).encode(),
-        "\n".join(f"{index.names[row]} {states[row]}" for row in split.rows).encode(),
+        name_bytes(f"{size} {index.title} {index.decode_version}"),
+        name_bytes("\n".join(class_names)),
+        name_bytes("\n".join(f"{index.names[row]} {states[row]}" for row in split.rows)),
         index.labels[split.rows].tobytes(),
     )
 

@@ -1,6 +1,7 @@
 """Images of one kind of object with the positions of its parts in a csv file."""
 
 import csv
+import io
 import math
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from convlens.data.sources.base import Source
 from convlens.data.splits.split import Split
 from convlens.errors import InputError
 from convlens.io.inside import is_special
+from convlens.io.names import read_names
 
 
 class PointedImages(Source):
@@ -55,11 +57,12 @@ class PointedImages(Source):
         try:
             if special := is_special(self.path):
                 raise ValueError(special)
-            with self.path.open(newline="") as file:
-                lines = list(csv.DictReader(file, restval="", restkey=""))
+            lines = list(csv.DictReader(io.StringIO(read_names(self.path)), restkey=""))
         except (OSError, ValueError, csv.Error) as error:
             reason = getattr(error, "strerror", None) or error
             raise InputError(f"{self.path} cannot be read ({reason}): give the csv of the parts") from error
+        if short := next((number for number, line in enumerate(lines, 2) if None in line.values()), None):
+            raise InputError(f"{self.path}, line {short}, has fewer values than there are columns: give one for each")
         columns = list(lines[0]) if lines else []
         parts = [name[:-2] for name in columns if name.endswith("_x") and f"{name[:-2]}_y" in columns]
         boxed = [name[:-3] for name in columns if name.endswith("_x1") and f"{name[:-3]}_y2" in columns]

@@ -11,6 +11,7 @@ from convlens.data.splits.folds import RandomFolds
 from convlens.data.splits.image_index import FileIndex
 from convlens.data.splits.split import Split
 from convlens.errors import InputError
+from convlens.io.names import readable
 
 WITH_BACKGROUND = " with background"
 
@@ -74,7 +75,7 @@ class RandomFoldsSource(Source):
         """Return random folds of any number of images per class."""
         return RandomFolds(
             image_indexes=(self._image_index(),),
-            class_names=self.class_names(),
+            class_names=tuple(map(readable, self.class_names())),
             name=self.title.lower() + (WITH_BACKGROUND if self.include_background else ""),
             salt=self.title.lower() + (f" {self.seed}" if self.seed else ""),
             train_per_class=self.train_per_class,

@@ -12,6 +12,7 @@ from convlens.data.download.catalog import voc_archives
 from convlens.data.sources.annotations import Box
 from convlens.data.sources.base import join_names, missing_data_error
 from convlens.errors import InputError
+from convlens.io.names import read_names
 
 CLASSES = (
     *("aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow", "diningtable", "dog"),
@@ -86,7 +87,7 @@ class VocDevkit:
                 found.append(VocObject(Box(name, edges[0] - 1, edges[1] - 1, edges[2], edges[3]), difficult))
         except InputError:
             raise
-        except (OSError, ElementTree.ParseError, ValueError) as error:
+        except (OSError, ElementTree.ParseError, ValueError, LookupError) as error:
             raise InputError(f"{path} cannot be read: {error}") from error
         return found
 
@@ -120,7 +121,7 @@ class VocDevkit:
 
     def _listed(self, part: str) -> list[str]:
         path = self.lists / f"{part}.txt"
-        images = path.read_text().split() if path.exists() else []
+        images = read_names(path).split() if path.exists() else []
         if not images:
             raise missing_data_error(self.title, path, _LAYOUT, _ORIGIN, downloadable=bool(voc_archives(self.year)))
         return images
@@ -141,7 +142,7 @@ def derived_targets(objects: list[list[VocObject]]) -> Int8[np.ndarray, "n class
 def _label_file(path: Path) -> dict[str, int]:
     """Read a class's label file: image and target, separated by spaces."""
     targets = {}
-    for number, line in enumerate(path.read_text().splitlines(), 1):
+    for number, line in enumerate(read_names(path).splitlines(), 1):
         fields = line.split()
         if fields and (len(fields) != 2 or fields[1] not in ("1", "0", "-1")):
             raise InputError(f"{path}, line {number}, is {line.strip()!r}: an image and 1, 0 or -1 would be right")

@@ -9,6 +9,7 @@ from jaxtyping import Int8, Int64
 from convlens.data.splits.protocol import Protocol, RowArray
 from convlens.data.splits.split import Split, held_out_mask
 from convlens.errors import InputError
+from convlens.io.names import readable
 
 
 @dataclass(frozen=True, eq=False, repr=False, kw_only=True)
@@ -121,7 +122,7 @@ def fixed_split(
     shared = train.image_index is test.image_index
     return FixedSplit(
         image_indexes=(train.image_index,) if shared else (train.image_index, test.image_index),
-        class_names=class_names,
+        class_names=tuple(map(readable, class_names)),
         name=name,
         targets=targets,
         train=train.rows,
