@@ -16,7 +16,7 @@ INSTALL := $(BIN)/python -m pip install --quiet
 .PHONY: study test test-essential test-all faults bench lint types format map constraints clean
 
 $(READY) $(READY_ALL): .venv/.installed-%-$(HASH):
-	@$(PYTHON) -c 'import sys; sys.exit("convlens needs Python >= 3.11, this is " + sys.version.split()[0] + "; set PYTHON=python3.11 or newer" if sys.version_info < (3, 11) else 0)'
+	@$(PYTHON) -c 'import sys; sys.exit(0 if (3, 11) <= sys.version_info < (3, 14) else "convlens needs Python 3.11 to 3.13, this is " + sys.version.split()[0] + "; give PYTHON=python3.13 or another of these")'
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(INSTALL) --upgrade pip
 	$(INSTALL) -e '.[$*]'

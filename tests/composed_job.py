@@ -12,7 +12,8 @@ from omegaconf.errors import OmegaConfBaseException
 
 from convlens.cli.arguments import with_task
 from convlens.errors import InputError
-from convlens.runs.compose import conf_dir, groups, register_resolvers
+from convlens.runs.compose import register_resolvers
+from convlens.runs.conf_files import conf_dir, groups
 from convlens.runs.config_errors import explain
 
 

@@ -8,7 +8,8 @@ from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra.errors import HydraException
 from omegaconf import OmegaConf
 
-from convlens.runs.compose import conf_dir, register_resolvers
+from convlens.runs.compose import register_resolvers
+from convlens.runs.conf_files import conf_dir
 from tests.composition_cache import ORIGINAL
 
 COMMANDS = (

@@ -1,12 +1,15 @@
 """The files around the package: metadata, constraints, documents, workflows."""
 
+import ast
 import re
 import tomllib
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import yaml
 from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
@@ -89,11 +92,31 @@ def test_links_between_documents_lead_to_files(document):
             assert (path.parent / target).exists(), target
 
 
+def supported() -> list[str]:
+    """The versions of Python that an index installs the package for."""
+    needed = SpecifierSet(PROJECT["requires-python"])
+    return [version for version in (f"3.{minor}" for minor in range(30)) if needed.contains(f"{version}.5")]
+
+
+def test_the_versions_of_python_are_the_same_everywhere():
+    named = [text.rpartition(" ")[2] for text in PROJECT["classifiers"] if re.search(r":: 3\.\d+$", text)]
+    assert named == supported()
+    range_ = f"{named[0]} to {named[-1]}"
+    assert f"Python {range_}" in (ROOT / "README.md").read_text()
+    (check,) = re.findall(r"-c '(import sys; sys\.exit.*)'", (ROOT / "Makefile").read_text())
+    assert f"Python {range_}" in check
+    for minor in range(9, 16):
+        outcome = []
+        version = SimpleNamespace(version=f"3.{minor}.5 (x)", version_info=(3, minor, 5), exit=outcome.append)
+        exec(check.removeprefix("import sys; "), {"sys": version})
+        assert (outcome == [0]) == (f"3.{minor}" in named), minor
+
+
 def test_the_workflows_run_what_is_there():
     ci = yaml.safe_load((ROOT / ".github/workflows/ci.yml").read_text())
     pythons = ci["jobs"]["test"]["strategy"]["matrix"]["python"]
-    assert pythons[0] == PROJECT["requires-python"].removeprefix(">=")
     assert all(f"Programming Language :: Python :: {version}" in PROJECT["classifiers"] for version in pythons)
+    assert [pythons[0], pythons[-1]] == [supported()[0], supported()[-1]]
     assert ci["env"]["PIP_EXTRA_INDEX_URL"] == "${{ vars.PIP_EXTRA_INDEX_URL }}"
     release = yaml.safe_load((ROOT / ".github/workflows/release.yml").read_text())
     assert release["jobs"]["publish"]["permissions"] == {"id-token": "write"}
@@ -111,3 +134,32 @@ def test_the_changelog_names_every_old_key_with_its_new_name():
         assert f"| `{before}` | `{after}` |" in changes
     for (group, old), new in OLD_OPTIONS.items():
         assert f"| `{group}={old}` | `{group}={new}` |" in changes
+
+
+def present_names() -> set[str]:
+    """Names of the functions, classes, variables and attributes of the package."""
+    names: set[str] = set()
+    for path in (ROOT / "src").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ClassDef | ast.FunctionDef):
+                names.add(node.name)
+            elif isinstance(node, ast.Name | ast.Attribute) and isinstance(node.ctx, ast.Store):
+                names.add(node.id if isinstance(node, ast.Name) else node.attr)
+    return names
+
+
+def test_the_changelogs_new_names_of_functions_and_classes_exist():
+    changes = (ROOT / "CHANGELOG.md").read_text().partition("### Renamed functions")[2].partition("\n### ")[0]
+    rows = [line for line in changes.partition("\nColumns")[0].splitlines() if line.startswith("| `")]
+    assert len(rows) > 150
+    there = present_names()
+    for row in rows:
+        found = re.fullmatch(r"\| `[^`|]+` \| `([\w.]+)(\([^()]*\))?` \|", row)
+        assert found, row
+        path, _, name = found[1].rpartition(".")
+        if not found[1].startswith("torchmetrics."):
+            assert name in there, row
+        module = path.removeprefix("convlens.").replace(".", "/")
+        if "/" in module:
+            places = [ROOT / "src/convlens" / where for where in (module, Path(module).parent)]
+            assert any(place.is_dir() or place.with_suffix(".py").is_file() for place in places), row

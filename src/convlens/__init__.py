@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from convlens.ops.receptive_field import receptive_field as receptive_field
     from convlens.transfer.features import extract_features as extract_features
 
-# Where each public name is defined; a test compares this with the imports for type checkers above.
+# The module of each public name; a test compares this with the imports for type checkers above.
 _NAMES = {
     "Diagnosis": "convlens.analysis.diagnosis.diagnose",
     "InputError": "convlens.errors",

@@ -11,7 +11,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
 
 from convlens.errors import InputError
-from convlens.runs.compose import options
+from convlens.runs.conf_files import options
 from convlens.runs.dispatch import check
 from convlens.runs.run_config import plain
 from tests.bad_inputs.commands import ROWS, SETTINGS, UNUSABLE

@@ -12,7 +12,8 @@ from pathlib import Path
 import lightning as L
 from hydra import compose, initialize_config_dir
 
-from convlens.runs.compose import conf_dir, register_resolvers
+from convlens.runs.compose import register_resolvers
+from convlens.runs.conf_files import conf_dir
 from convlens.runs.lightning_logging import quiet_lightning
 from convlens.runs.naming import job_name
 from convlens.runs.record import recorded
@@ -29,7 +30,7 @@ def finished(root: Path) -> None:
     register_resolvers()
     with initialize_config_dir(str(conf_dir()), version_base="1.3"):
         for seed in range(JOBS):
-            name = job_name([*GIVEN, f"seed={seed}"])
+            name = job_name([*GIVEN, f"seed={seed}"], "zfnet", "parts")
             cfg = compose("config", [*GIVEN, f"seed={seed}", f"job_name={name}", f"run_dir={root / name}"])
             with recorded(root / name, cfg, "train", "convlens"):
                 (root / name / "metrics.json").write_text("{}")

@@ -17,7 +17,8 @@ from torch.nn import functional as F
 from tqdm import tqdm
 
 from convlens.nets import zfnet
-from convlens.runs.compose import conf_dir, register_resolvers
+from convlens.runs.compose import register_resolvers
+from convlens.runs.conf_files import conf_dir
 from convlens.runs.lightning_logging import quiet_lightning
 from convlens.systems import Classifier
 from tests.bench.timing import in_a_process, row

@@ -1,6 +1,6 @@
 import pytest
 
-from convlens.cli.arguments import help_asked, with_task
+from convlens.cli.arguments import flags_first, help_asked, with_task
 from convlens.errors import InputError
 
 
@@ -19,6 +19,21 @@ from convlens.errors import InputError
 )
 def test_a_single_word_is_a_task(typed, meant):
     assert with_task(typed) == meant
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        (["train", "--cfg", "job", "seed=1"], ["--cfg", "job", "train", "seed=1"]),
+        (["task=train", "-m", "seed=0,1"], ["-m", "task=train", "seed=0,1"]),
+        (["a=1", "--cfg=job", "b=2", "--resolve"], ["--cfg", "job", "--resolve", "a=1", "b=2"]),
+        (["--info", "task=train"], ["--info", "all", "task=train"]),
+        (["task=train", "-i", "defaults", "seed=1"], ["-i", "defaults", "task=train", "seed=1"]),
+        (["a=-1", "~b", "+c=3"], ["a=-1", "~b", "+c=3"]),
+    ],
+)
+def test_flags_go_before_the_overrides(typed, meant):
+    assert flags_first(typed) == meant
 
 
 @pytest.mark.parametrize(("word", "near"), [("trian", "train"), ("oclude", "occlude"), ("studdy", "study")])

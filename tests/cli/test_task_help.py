@@ -8,7 +8,8 @@ from omegaconf import OmegaConf
 from convlens.cli.main import main
 from convlens.cli.task_help import comments, header, task_help
 from convlens.errors import InputError
-from convlens.runs.compose import conf_dir, options
+from convlens.runs.conf_files import conf_dir, options
+from convlens.runs.type_conversion import shown
 from tests.composed_job import job_config
 
 
@@ -28,7 +29,7 @@ def test_the_help_of_a_task_has_its_settings_with_comment_default_and_type():
     assert lines[occluder + 1].endswith("; grey or mean or blur or noise or a number from 0 to 255")
     assert lines[-2:] == [
         "  convlens occlude run=outputs/train/zfnet-parts",
-        "  convlens occlude run=outputs/train/zfnet-parts task.images=20",
+        "  convlens occlude run=outputs/train/zfnet-parts task.images=40",
     ]
 
 
@@ -37,13 +38,24 @@ def test_every_setting_of_every_task_is_explained(task):
     said = task_help(task)
     with job_config(f"task={task}") as (cfg, _):
         names = [str(name) for name in cfg.task if name != "_target_"]
+        defaults = {f"task.{name}={shown(cfg.task[name])}" for name in names}
     notes = comments((conf_dir() / "task" / f"{task}.yaml").read_text())
     for name in names:
         assert f"  task.{name}" in said
         if task != "first_layer":  # a study
             assert notes.get(name), f"conf/task/{task}.yaml: {name} has no comment"
-    examples = [line for line in said.splitlines() if line.startswith("  convlens ")]
-    assert len(examples) == 2
+    lines = said.splitlines()
+    assert lines[2].strip()  # what the task does
+    examples = [line for line in lines if line.startswith("  convlens ")]
+    assert len(set(examples)) == 2
+    assert not defaults & set(" ".join(examples).split())
+
+
+def test_settings_of_a_task_that_are_of_the_root_are_among_its_own():
+    lines = task_help("collect").splitlines()
+    place = lines.index("  sweep=null")
+    assert lines[place + 1] == "      the folder of the runs; required; text or null"
+    assert not [line for line in lines if "run_dir=" in line]  # its table is written into the folder of the runs
 
 
 def test_an_unknown_task_is_answered_with_the_nearest():

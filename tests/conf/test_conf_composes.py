@@ -14,14 +14,15 @@ from omegaconf import DictConfig, OmegaConf
 
 import convlens
 from convlens.nets import ConvNet
-from convlens.runs.compose import conf_dir, register_resolvers
+from convlens.runs.compose import register_resolvers
+from convlens.runs.conf_files import conf_dir
 from convlens.runs.subject import build_net, instantiate
 from convlens.runs.typed_settings import from_settings
 
 CONF = conf_dir()
 GROUPS = sorted(path.name for path in CONF.iterdir() if path.is_dir() and path.name != "hydra")
 OPTIONS = [(group, path.stem) for group in GROUPS for path in sorted((CONF / group).glob("*.yaml"))]
-# What the code gives to a target beside the values of its node.
+# What the code gives to a target besides the values of its node.
 GIVEN_BY_CODE = {
     "convlens.systems.Classifier": {"net", "backbone"},
     "lightning.Trainer": {"callbacks", "logger", "default_root_dir"},

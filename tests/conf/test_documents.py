@@ -8,7 +8,8 @@ import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
-from convlens.runs.compose import conf_dir, register_resolvers
+from convlens.runs.compose import register_resolvers
+from convlens.runs.conf_files import conf_dir
 
 ROOT = Path(__file__).resolve().parents[2]
 FRONT = ("README.md",)

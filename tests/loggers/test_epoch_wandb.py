@@ -24,7 +24,7 @@ from wandb.proto import wandb_internal_pb2
 
 from convlens.io.json_files import load_json
 from convlens.loggers.epoch_wandb import EpochWandb
-from convlens.runs.compose import conf_dir
+from convlens.runs.conf_files import conf_dir
 from convlens.runs.training import close
 from convlens.systems import Classifier
 

@@ -7,10 +7,13 @@ from typing import Any
 import pytest
 from omegaconf import DictConfig, OmegaConf
 
+from convlens import callbacks, data, nets, systems
 from convlens.errors import InputError
-from convlens.runs.compose import options
+from convlens.runs.conf_files import options
+from convlens.runs.constructors import constructor_of
 from convlens.runs.dispatch import check
 from convlens.runs.run_config import flat, plain
+from convlens.runs.type_conversion import described
 from tests.composed_job import job_config
 
 # Keys that a text, or a list of texts, is right for; every other key refuses `abc`.
@@ -19,7 +22,7 @@ TEXTS = {
     *("model.name", "model.weights", "model.pretrained", "model.input_mean", "data.mean", "data.exclude"),
     *("sweep", "trust"),
     *("callbacks.projections.layers", "callbacks.projections.split", "callbacks.evolution.layers"),
-    *("trainer.accelerator", "trainer.strategy", "recipe.init"),
+    *("trainer.accelerator", "trainer.strategy"),
 }
 IMAGES = {"split", "label"}
 TASK_TEXTS = defaultdict(
@@ -30,12 +33,12 @@ TASK_TEXTS = defaultdict(
     diagnose={"run_dirs", "split"},
     duplicates={"against", "against_root"},
     ensemble={"run_dirs"},
-    first_layer={"scale", "title"},
+    first_layer={"title"},
     invariance={*IMAGES, "layers", "symmetric"},
     occlude={*IMAGES, "layer"},
     project={"layers", "split"},
     report={"run_dirs"},
-    study={"scale", "title"},
+    study={"title"},
     transfer={"layers", "features"},
     write_shards={"output", "shard_bytes"},
 )
@@ -82,6 +85,23 @@ def test_every_setting_outside_of_tasks_refuses_what_it_cannot_be(configs, tmp_p
         for key in scalars(cfg, "root"):
             refuses(cfg, key, {"x": 1} if key in TEXTS else "abc")
         assert not list(tmp_path.iterdir())
+
+
+def test_true_is_taken_only_where_it_is_declared(configs, tmp_path):
+    cfg = configs["train"]
+    # the others' sections have a type that is checked in the same way
+    keys = [key for key in scalars(cfg, "root") if key.partition(".")[0] not in ("data", "system", "callbacks")]
+    with contextlib.chdir(tmp_path):
+        taken = {key for key in keys if not isinstance(given(cfg, key, True), str)}
+    assert taken == {"force", "trust", "trainer.enable_model_summary", "trainer.enable_progress_bar"}
+
+
+def test_annotations_of_what_the_configuration_makes_are_all_understood():
+    public = [f"{package.__name__}.{name}" for package in (callbacks, data, nets, systems) for name in package.__all__]
+    for target in (*public, "convlens.loggers.epoch_csv.EpochCSV", "convlens.loggers.epoch_wandb.EpochWandb"):
+        for keyword, declaration in constructor_of(target, "").hints.items():
+            if keyword not in ("return", "options") and declaration is not Any:
+                assert described(declaration) != "any value", (target, keyword)
 
 
 @pytest.mark.parametrize("task", options("task"))

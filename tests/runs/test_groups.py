@@ -5,7 +5,7 @@ import pytest
 import yaml
 
 from convlens.errors import InputError
-from convlens.runs.compose import conf_dir
+from convlens.runs.conf_files import conf_dir
 from convlens.runs.freshness import finished_runs, is_collected, note_collected
 from convlens.runs.group_names import names_of, training_names
 from convlens.runs.group_table import ablation_errors, differences, group_row

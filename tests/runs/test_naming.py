@@ -8,8 +8,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
-from convlens.runs.compose import conf_dir, register_resolvers
-from convlens.runs.naming import LONGEST, job_name, run_dir
+from convlens.runs import naming
+from convlens.runs.compose import register_resolvers
+from convlens.runs.conf_files import conf_dir
+from convlens.runs.naming import LONGEST, run_dir
+
+
+def job_name(overrides: list[str]) -> str:
+    """The name with the choices that the configuration has by default."""
+    return naming.job_name(overrides, "zfnet", "parts")
 
 
 def test_a_plain_command_is_named_by_its_task_model_and_data():
@@ -104,7 +111,7 @@ def test_the_configuration_uses_these_names():
     register_resolvers()
     with initialize_config_dir(str(conf_dir()), version_base="1.3"):
         config = compose("config", ["job_name=mine", "output_root=out"], return_hydra_config=True)
-        OmegaConf.update(config, "job_name", "${convlens.job_name:${hydra.overrides.task}}")
+        OmegaConf.update(config, "job_name", "${convlens.job_name:${hydra.overrides.task},zfnet,parts}")
         other = compose("config", ["job_name=mine", "run=there"])
     config.hydra.overrides.task = ["seed=1", "model=alexnet"]
     assert config.run_dir == config.hydra.run.dir == "out/train/alexnet-parts-seed_1"

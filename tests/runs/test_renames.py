@@ -5,7 +5,7 @@ from hydra.utils import get_method
 from omegaconf import DictConfig
 
 from convlens.errors import InputError
-from convlens.runs.compose import options
+from convlens.runs.conf_files import options
 from convlens.runs.dispatch import check
 from convlens.runs.neutral_settings import KEYS, is_neutral
 from convlens.runs.renames import OLD_KEYS, OLD_OPTIONS, OLD_TARGETS, migrate, renamed_key
@@ -38,6 +38,23 @@ def test_every_new_name_is_a_key_and_no_old_one_is():
     [
         ("data.fit=squeeze", "data.fit is called data.resize_mode since version 0.2"),
         ("+data.fit=squeeze", "data.fit is called data.resize_mode since version 0.2"),
+        ("~data.fit", "data.fit is called data.resize_mode since version 0.2"),
+        ("~data.fit=crop", "data.fit is called data.resize_mode since version 0.2"),
+        (
+            "task.correct=true",
+            "task.correct is called task.only_correct since version 0.2: "
+            "choose a task that has it, task=invariance or task=occlude",
+        ),
+        (
+            "task.random=2",
+            "task.random is called task.random_regions since version 0.2: choose a task that has it, task=correspond; "
+            "task.random is called task.random_weights_control since version 0.2: choose a task that has it, "
+            "task=transfer",
+        ),
+        (
+            "+callbacks.projections.rules.seed=one",
+            "callbacks.projections.rules.seed is called callbacks.projections.rules.signal since version 0.2",
+        ),
         ("model.init=run", "model.init is called model.pretrained since version 0.2"),
         ("task=pack", "task=pack is called task=write_shards since version 0.2"),
     ],

@@ -19,7 +19,8 @@ from convlens.nets import zfnet
 from convlens.nets.weights import load_weights
 from convlens.runs import subject
 from convlens.runs.authorship import is_own
-from convlens.runs.compose import conf_dir, register_resolvers
+from convlens.runs.compose import register_resolvers
+from convlens.runs.conf_files import conf_dir
 from convlens.runs.record import check_same, command_line, recorded, status
 from convlens.runs.record_file import write_record
 from convlens.runs.replacement import clear

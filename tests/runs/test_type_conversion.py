@@ -1,14 +1,16 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from numbers import Number
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, SupportsFloat, TypedDict
 
 import pytest
 import torch
 from torch import Tensor, nn
 
 from convlens.errors import InputError
-from convlens.runs.type_conversion import MismatchError, convert, convert_foreign, described, shown
+from convlens.runs.foreign_types import convert_foreign
+from convlens.runs.type_conversion import MismatchError, convert, described, shown
 from convlens.runs.typed_settings import from_settings
 from convlens.runs.value_bounds import Above, AtLeast, Between, Count, Matching, Positive
 
@@ -90,18 +92,22 @@ def test_values_that_are_something_else_are_refused(value, declared):
     [
         ("no", bool, False),
         (2.5, int, 2.5),
-        (True, int, True),
         (float("nan"), float, float("nan")),
-        (None, float, None),
+        (None, float | None, None),
         (0.1, float | Tensor, 0.1),
-        (3, str, 3),
+        (3, str, "3"),
+        (3, str | float, 3),
+        (3, Sequence[int], [3]),
+        (3, Number, 3),
+        (3, SupportsFloat, 3),
+        (True, int | bool, True),
         ("anything", object, "anything"),
         ("2 days", torch.device | dict[str, int], "2 days"),
         ([1, 2], Literal["all"] | list[int], [1, 2]),
     ],
 )
 def test_a_constructor_of_another_library_gets_what_it_may_take(value, declared, found):
-    assert str(convert_foreign(value, declared)) == str(found)
+    assert repr(convert_foreign(value, declared)) == repr(found)
 
 
 @pytest.mark.parametrize(
@@ -115,6 +121,17 @@ def test_a_constructor_of_another_library_gets_what_it_may_take(value, declared,
         ({"x": 1}, int | str),
         ({"x": 1}, torch.device | str),
         ("none", Literal["all"] | None),
+        (True, int),
+        (True, float | Tensor),
+        (True, str | Sequence[int]),
+        (None, float | list[float]),
+        (None, bool),
+        (None, Callable[..., int]),
+        (2, bool),
+        (3, tuple[float | Tensor, float | Tensor]),
+        (3, nn.Module | list[nn.Module] | None),
+        (3, Callable[..., int]),
+        (7, Literal["16", 64] | None),
     ],
 )
 def test_a_constructor_of_another_library_is_spared_what_it_cannot_take(value, declared):
@@ -158,16 +175,23 @@ class Inner:
     share: Annotated[float, Between(0, 1)] = 0.5
 
 
+class Options(TypedDict, total=False):
+    rule: Literal["a", "b"]
+    size: Count
+
+
 @dataclass(frozen=True)
 class Outer:
     inner: Inner
     more: Sequence[Inner]
     last: Inner | None
+    options: Options | None = None
 
 
 def test_nested_tables_become_dataclasses():
     values = {"inner": {"name": 7}, "more": [{"name": "a", "share": 1}], "last": None}
     assert from_settings(Outer, values, "task") == Outer(Inner("7"), [Inner("a", 1)], None)
+    assert from_settings(Outer, values | {"options": {"rule": "b"}}, "task").options == {"rule": "b"}
 
 
 @pytest.mark.parametrize(
@@ -180,6 +204,9 @@ def test_nested_tables_become_dataclasses():
         ),
         ({"more": [{"share": 1}]}, r"task.more\[0\].name is missing: give text"),
         ({"last": 3}, "task.last=3: give values for name, share or null"),
+        ({"options": {"size": -1}}, "task.options.size=-1: give a whole number of at least 0"),
+        ({"options": {"sze": 1}}, r"task.options.sze is no setting: did you mean task.options.size\?"),
+        ({"options": 3}, "task.options=3: give values for rule, size or null"),
         ({"lost": 3}, r"task.lost is no setting: did you mean task.last\?"),
     ],
 )

@@ -4,7 +4,6 @@ import os
 import shutil
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,19 +13,18 @@ from lightning.pytorch.utilities.exceptions import SIGTERMException
 from PIL import Image
 
 from convlens.io import atomic as files
-from convlens.runs.compose import options
+from convlens.runs.conf_files import options
 from convlens.runs.dispatch import check
 from convlens.systems import Classifier
 from tests.composed_job import job_config
+from tests.tasks.conftest import call_main
 
 COMMAND = [sys.executable, "-c", "from convlens.cli.main import main; main()"]
 
 
-def type_in(folder: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+def type_in(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     """`convlens` in a process of its own, as a user has it."""
-    return subprocess.run(
-        [*COMMAND, *arguments], cwd=folder, capture_output=True, text=True, env={**os.environ, **environment}
-    )
+    return subprocess.run([*COMMAND, *arguments], cwd=folder, capture_output=True, text=True)
 
 
 @pytest.fixture
@@ -50,27 +48,38 @@ def images(tmp_path) -> Callable[..., Path]:
 HEAVY = ("torch", "lightning", "torchvision", "numpy", "matplotlib", "wandb", "PIL")
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["--cfg", "job"], ["--info", "defaults"], ["recipe.max_epoch=1"]])
-def test_a_question_loads_nothing_heavy_and_writes_nothing(tmp_path, arguments):
+def test_a_question_loads_nothing_heavy_and_writes_nothing(tmp_path):
+    questions = [["--help"], ["--cfg", "job"], ["--info", "defaults"], ["recipe.max_epoch=1"]]
     code = (
-        "import sys\n"
+        "import contextlib, sys, time\n"
+        "from hydra.core.global_hydra import GlobalHydra\n"
         "from convlens.cli.main import main\n"
-        "try:\n    main()\n"
-        f"finally:\n    print('HEAVY', [name for name in {HEAVY} if name in sys.modules])\n"
+        f"for question in {questions}:\n"
+        "    sys.argv[1:], began = question, time.monotonic()\n"
+        "    GlobalHydra.instance().clear()\n"
+        "    with contextlib.suppress(SystemExit):\n        main()\n"
+        f"    print('HEAVY', [name for name in {HEAVY} if name in sys.modules], time.monotonic() - began < 10)\n"
     )
-    began = time.monotonic()
-    done = subprocess.run([sys.executable, "-c", code, *arguments], cwd=tmp_path, capture_output=True, text=True)
-    assert done.stdout.splitlines()[-1] == "HEAVY []"
-    assert time.monotonic() - began < 10  # half a second on an idle machine; torch alone takes four
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True)
+    # half a second each on an idle machine; torch alone takes four
+    assert [line for line in done.stdout.splitlines() if line.startswith("HEAVY")] == ["HEAVY [] True"] * 4
+    assert "recipe.max_epoch=1: there is no max_epoch" in done.stderr
     assert not list(tmp_path.iterdir())
 
 
 def test_help_shows_the_groups_with_their_options_and_how_to_go_on(tmp_path):
-    said = type_in(tmp_path, "--help").stdout
+    said = call_main(tmp_path, "--help").out
     assert f"task: {', '.join(options('task'))}\n" in said
     assert "convlens study" in said
     assert "convlens --cfg job" in said
     assert "$" not in said  # nothing of the template is left
+
+
+@pytest.mark.parametrize("typed", [["train", "--cfg", "job", "seed=1"], ["seed=1", "-c", "job", "task=train"]])
+def test_flags_may_stand_between_overrides(tmp_path, typed):
+    outcome = call_main(tmp_path, *typed)
+    assert outcome.code == 0, outcome
+    assert outcome.out.startswith("seed: 1\n")
 
 
 # ---- commands that cannot be composed ---------------------------------------------------------------------------
@@ -101,7 +110,8 @@ def test_help_shows_the_groups_with_their_options_and_how_to_go_on(tmp_path):
             "recipe.max_epoch=3: there is no max_epoch in recipe: did you mean max_epochs? there is init, dropout, "
             "max_filter_rms, batch_size, max_epochs, input_std, backbone_lr_scale, optimizer, scheduler",
         ),
-        ("task.layers=[conv1]", "task.layers=[conv1]: there is no layers in task: there is nothing to set"),
+        ("task.wobble=1", "task.wobble=1: there is no wobble in task: there is nothing to set"),
+        ("task.size=30", "task.size=30: the task has no size: choose one that has it, task=occlude"),
         ("trian", "'trian' is no task: did you mean train"),
         ("task=train,", "cannot read 'task=train,': write key=value, such as task=train; "),
         ("seed=[", "cannot read 'seed=[': write key=value, "),
@@ -130,10 +140,11 @@ def test_what_cannot_be_composed_is_said_in_one_line(refused, tmp_path, argument
             "model.net._target_=convlens.nets.wobble cannot be imported (",
         ),
         ("data=shards", "data.root is missing: give text"),
+        ("model.net.name=resnet19", "model.net.name=resnet19 is unknown: did you mean model.net.name=resnet"),
     ],
 )
 def test_rarer_mistakes_are_one_line_too(refused, tmp_path, argument, said):
-    assert said in refused(argument)
+    assert said in refused(*(["model=torchvision"] if argument.startswith("model.net.name") else []), argument)
     assert not list(tmp_path.iterdir())
 
 
@@ -156,11 +167,12 @@ def test_a_name_added_for_an_interpolation_is_taken(tmp_path):
         assert cfg.seed == 3
 
 
-def test_hydras_own_account_is_there_for_who_asks(tmp_path):
-    done = type_in(tmp_path, "task=trian", HYDRA_FULL_ERROR="1")
-    assert done.returncode == 1
-    assert "Traceback" in done.stderr
-    assert "MissingConfigException" in done.stderr
+def test_hydras_own_account_is_there_for_who_asks(tmp_path, monkeypatch):
+    monkeypatch.setenv("HYDRA_FULL_ERROR", "1")
+    outcome = call_main(tmp_path, "task=trian")
+    assert outcome.code == 1
+    assert "Traceback" in outcome.err
+    assert "MissingConfigException" in outcome.err
 
 
 # ---- settings that do not work ----------------------------------------------------------------------------------
@@ -338,6 +350,7 @@ def test_a_run_that_is_stopped_neither_succeeded_nor_failed(convlens, small, tmp
     assert not (tmp_path / "run" / "traceback.txt").exists()
 
 
+@pytest.mark.essential
 def test_in_a_process_of_its_own_bad_input_is_one_line_as_well(tmp_path, cache):
     done = type_in(tmp_path, "data.image_size=32", f"cache_dir={cache}")
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)

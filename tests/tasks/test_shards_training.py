@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from convlens.runs.compose import conf_dir
+from convlens.runs.conf_files import conf_dir
 from convlens.runs.subject import load_network
 from convlens.systems import Classifier
 

@@ -179,6 +179,22 @@ def test_what_belongs_to_the_study_alone_is_not_handed_on():
     assert shared_overrides(typed, []) == ["+trainer.precision=32"]
 
 
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("task.parts=[]", "task.parts is empty: give at least one, such as {name: a, run: a"),
+        (
+            "task.scale=['recipe.max_epoch=3']",
+            "recipe.max_epoch=3: there is no max_epoch in recipe: did you mean max",
+        ),
+        ("task.scale=['recipe.max_epochs=abc']", "recipe.max_epochs=abc: give a whole number of at least 1"),
+    ],
+)
+def test_what_would_fail_all_parts_is_refused_before_the_first(refused, tmp_path, override, said):
+    assert refused("task=study", override).startswith(said)
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_study_does_not_take_a_model():
     with pytest.raises(InputError, match="leave out model="):
         shared_overrides(["model=alexnet"], SCALE)

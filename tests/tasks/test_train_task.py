@@ -257,6 +257,29 @@ def test_the_same_run_gives_the_same_numbers(convlens, trained, small, tmp_path)
     assert read(tmp_path / "again", "metrics.json") == read(trained, "metrics.json")
 
 
+# ---- rules of the drawings --------------------------------------------------------------------------------------
+
+
+def test_drawings_take_the_rules_of_the_command_also_from_a_run_of_the_old_names(convlens, small, tmp_path):
+    own = [
+        *("callbacks.projections.maps=1", "callbacks.projections.layers=conv1", "callbacks.projections.images=12"),
+        *("callbacks.evolution.maps=1", "callbacks.evolution.layers=conv1"),
+    ]
+    rules = ("+callbacks.projections.rules={rule:guided,signal:one}", "+callbacks.evolution.rules.rule=gradient")
+    command = (*small, *own, *rules, "recipe.max_epochs=1", "run_dir=run")
+    outcome = convlens(*command)
+    assert outcome.code == 0, outcome
+    run = tmp_path / "run"
+    assert "guided" in read(run, "results/projections/result.json")["text"]
+    config = yaml.safe_load((run / "config.yaml").read_text())
+    assert config["callbacks"]["projections"]["rules"] == {"rule": "guided", "signal": "one"}
+    config["callbacks"]["projections"]["rules"] = {"rule": "guided", "seed": "one"}
+    (run / "config.yaml").write_text(yaml.safe_dump(config))
+    record = {key: value for key, value in read(run, "run.json").items() if key != "states"}  # as of version 0.1
+    (run / "run.json").write_text(json.dumps(record))
+    assert "run is finished: reused" in convlens(*command).out
+
+
 # ---- failures ---------------------------------------------------------------------------------------------------
 
 
@@ -324,6 +347,10 @@ def test_a_network_with_fewer_outputs_than_classes_is_refused(refused, small):
         ("seed=-1", "seed=-1: give a whole number from 0"),
         ("recipe.optimizer.lr=abc", "recipe.optimizer.lr=abc: give a number"),
         ("recipe.optimizer.lr=nan", "recipe.optimizer cannot be made from its settings: Invalid learning rate"),
+        (
+            "+recipe.scheduler.pct_start=3",
+            "recipe.scheduler cannot be made from its settings: Expected float between 0",
+        ),
         ("callbacks.evolution.layers=[conv9]", "unknown layer 'conv9'"),
         ("callbacks.projections.layers=[conv9]", "unknown layer 'conv9'"),
         ("data.val_share=0", "TopProjections searches the split 'val', which holds no image: raise data.val_share"),

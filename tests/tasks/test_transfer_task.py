@@ -17,7 +17,7 @@ from PIL import Image
 from sklearn.metrics import balanced_accuracy_score
 from sklearn.svm import LinearSVC
 
-from convlens.runs.compose import conf_dir
+from convlens.runs.conf_files import conf_dir
 from convlens.runs.subject import instantiate, load_network
 from convlens.transfer.features import extract_features
 

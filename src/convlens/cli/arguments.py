@@ -4,44 +4,73 @@ import difflib
 from collections.abc import Sequence
 
 from convlens.errors import InputError
-from convlens.runs.compose import options
+from convlens.runs.conf_files import options
 from convlens.runs.renames import OLD_OPTIONS
 
 HELP = ("--help", "-h")
+INFO = ("--info", "-i")
+CHOICES = {
+    **dict.fromkeys(("--cfg", "-c"), ("job", "hydra", "all")),
+    **dict.fromkeys(INFO, ("all", "config", "defaults", "defaults-tree", "plugins", "searchpath")),
+}
+"""The values of the flags of Hydra's command line that take one of several."""
 VALUE_FLAGS = (
     *("--config-path", "-cp", "--config-name", "-cn", "--config-dir", "-cd"),
-    *("--cfg", "-c", "--package", "-p", "--info", "-i"),
+    *("--package", "-p", "--experimental-rerun", *CHOICES),
 )
+MODES = (("--run", "-r"), ("--multirun", "-m"), ("--cfg", "-c"), INFO, ("--shell-completion", "-sc"))
+"""Flags of which a command has one at most."""
+FLAGS = (*HELP, "--hydra-help", "--version", "--resolve", *(name for mode in MODES for name in mode), *VALUE_FLAGS)
 
 
-FLAGS: dict[str, tuple[str, ...]] = {
-    **dict.fromkeys((*HELP, "--hydra-help", "--version", "--resolve", "--run", "-r", "--multirun", "-m"), ()),
-    **dict.fromkeys(("--shell-completion", "-sc", "--experimental-rerun", *VALUE_FLAGS), ()),
-    **dict.fromkeys(("--cfg", "-c"), ("job", "hydra", "all")),
-    **dict.fromkeys(("--info", "-i"), ("all", "config", "defaults", "defaults-tree", "plugins", "searchpath")),
-}
-"""What begins with a dash in a command of Hydra, with the values that it may have where these are known."""
-
-
-def check_flags(arguments: Sequence[str]) -> None:
-    """Check what begins with a dash, of which Hydra would complain over many lines.
+def flags_first(arguments: Sequence[str]) -> list[str]:
+    """Return the arguments with the flags before the overrides: Hydra reads no overrides on both sides of a flag.
 
     Raises:
-        InputError: there is no such flag, or it lacks its value or has another one.
+        InputError: there is no such flag, it lacks its value, has another or needs none, or two exclude each other.
     """
-    for place, argument in enumerate(arguments):
+    flags: list[str] = []
+    overrides: list[str] = []
+    left = list(arguments)
+    while left:
+        argument = left.pop(0)
         flag, equals, value = argument.partition("=")
-        before = arguments[place - 1] if place else ""
-        if not argument.startswith("-") or before in VALUE_FLAGS:
-            continue
-        if flag not in FLAGS:
+        if not argument.startswith("-"):
+            overrides.append(argument)
+        elif flag not in FLAGS:
             near = difflib.get_close_matches(flag, FLAGS, 1)
             raise InputError(f"{argument} is no flag: {f'did you mean {near[0]}? ' if near else ''}see convlens --help")
-        value = value if equals else "".join(arguments[place + 1 : place + 2])
-        if flag in VALUE_FLAGS and flag not in ("--info", "-i") and not value:
-            raise InputError(f"{flag} lacks its value: see convlens --help")
-        if FLAGS[flag] and value not in FLAGS[flag] and (equals or flag in ("--cfg", "-c")):
-            raise InputError(f"{flag} {value}: choose one of {', '.join(FLAGS[flag])}")
+        elif flag not in VALUE_FLAGS:
+            if equals:
+                raise InputError(f"{argument}: {flag} takes no value: see convlens --help")
+            flags.append(flag)
+        else:
+            flags += [flag, value if equals else _value(flag, left)]
+            _check_value(*flags[-2:])
+    _check_together(flags)
+    return [*flags, *overrides]
+
+
+def _value(flag: str, left: list[str]) -> str:
+    """Return the value of a flag, which is taken from the arguments that are left; empty if there is none."""
+    if flag in INFO and not (left and left[0] in CHOICES[flag]):
+        return "all"
+    return left.pop(0) if left and not left[0].startswith("-") else ""
+
+
+def _check_value(flag: str, value: str) -> None:
+    if not value:
+        raise InputError(f"{flag} lacks its value: see convlens --help")
+    if flag in CHOICES and value not in CHOICES[flag]:
+        raise InputError(f"{flag} {value}: choose one of {', '.join(CHOICES[flag])}")
+
+
+def _check_together(flags: Sequence[str]) -> None:
+    given = [mode[0] for mode in MODES if set(mode) & set(flags)]
+    if len(given) > 1:
+        raise InputError(f"{' and '.join(given)} exclude each other: give one of them")
+    if "--resolve" in flags and not {"--cfg", "-c", *HELP} & set(flags):
+        raise InputError("--resolve shows nothing by itself: give --cfg job --resolve")
 
 
 def with_task(arguments: Sequence[str]) -> list[str]:

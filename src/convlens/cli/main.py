@@ -15,13 +15,13 @@ import hydra
 from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 
-from convlens.cli.arguments import check_flags, help_asked, with_task
+from convlens.cli.arguments import flags_first, help_asked, with_task
 from convlens.cli.jobs import job
 from convlens.cli.outcomes import finish_sweep
 from convlens.cli.sweep_callback import sweeps_folder
 from convlens.errors import InputError
 from convlens.io.resources import resource_error
-from convlens.runs.compose import conf_dir, groups
+from convlens.runs.conf_files import conf_dir, groups
 from convlens.runs.config_errors import NO_OPTION, explain, unstarted
 
 FULL_ERROR = "HYDRA_FULL_ERROR"
@@ -37,8 +37,7 @@ def main() -> None:
     traceback_asked = os.environ.get(FULL_ERROR) == "1"
     arguments = sys.argv[1:]
     try:
-        check_flags(arguments)
-        arguments = with_task(arguments)
+        arguments = with_task(flags_first(arguments))
         if task := help_asked(arguments):
             from convlens.cli.task_help import task_help
 

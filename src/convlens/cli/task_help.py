@@ -11,14 +11,17 @@ from hydra.utils import get_method
 from omegaconf import OmegaConf
 
 from convlens.errors import InputError
-from convlens.runs.compose import conf_dir, groups, register_resolvers
+from convlens.runs.compose import register_resolvers
+from convlens.runs.conf_files import conf_dir, groups
 from convlens.runs.config_errors import explain
-from convlens.runs.type_conversion import shown
+from convlens.runs.root_settings import RootSettings
+from convlens.runs.type_conversion import MismatchError, convert, shown
 from convlens.runs.typed_settings import described
 
 COMMENTED = re.compile(r"^(?P<indent> *)(?P<key>\w+):(?P<value>[^#]*?)(?:\s+#\s*(?P<comment>.*))?$")
 LONG = 60
 """Characters of a default that are shown."""
+ROOT_TYPES = get_type_hints(RootSettings, include_extras=True)
 
 
 def task_help(task: str) -> str:
@@ -35,12 +38,19 @@ def task_help(task: str) -> str:
         raise InputError(explain(error, [f"task={task}"], groups())) from None
     text = (conf_dir() / "task" / f"{task}.yaml").read_text()
     values: Mapping[str, Any] = OmegaConf.to_container(cfg.task, resolve=False)  # type: ignore[assignment]
+    types, notes = _types(str(values["_target_"])), comments(text)
     commands, about = header(text, task)
     lines = [commands[0], "", *(f"  {line}" for line in about), "", "Settings and their defaults"]
-    settings = list(_settings(values, comments(text), _types(str(values["_target_"])), "task"))
+    settings = [*_settings(values, notes, types, "task"), *_settings(_root_settings(text), notes, ROOT_TYPES, "")]
     lines += settings or ["  none"]
-    lines += ["", "Settings of every command: convlens --cfg job. Examples", *_examples(commands, values)]
+    lines += ["", "Settings of every command: convlens --cfg job. Examples", *_examples(commands, values, types)]
     return "\n".join(lines)
+
+
+def _root_settings(text: str) -> dict[str, Any]:
+    """Return the settings outside of ``task`` that a task's file has, if its first line makes it one of the root."""
+    values: Any = OmegaConf.to_container(OmegaConf.create(text)) if text.startswith("# @package _global_") else {}
+    return {str(name): value for name, value in values.items() if name not in ("task", "defaults")}
 
 
 def header(text: str, task: str) -> tuple[list[str], list[str]]:
@@ -93,7 +103,7 @@ def _settings(
         if name == "_target_":
             continue
         declaration = types.get(name, Any)
-        place = f"{where}.{name}"
+        place = f"{where}.{name}" if where else name
         note = notes.get(place.removeprefix("task."), "") or notes.get(place, "")
         if isinstance(value, Mapping) and value:
             yield f"  {place}: {note}".rstrip(": ")
@@ -106,9 +116,20 @@ def _settings(
         yield "      " + "; ".join(filter(None, [note, kind]))
 
 
-def _examples(commands: Sequence[str], values: Mapping[str, Any]) -> list[str]:
+def _examples(commands: Sequence[str], values: Mapping[str, Any], types: Mapping[str, Any]) -> list[str]:
     """Return two commands: those of the task's file, or a second one that changes a setting."""
-    numbers = [name for name, value in values.items() if type(value) in (int, float)]
-    change = f"task.{numbers[0]}={shown(values[numbers[0]])}" if numbers else "run_dir=outputs/mine"
+    change = next(_changes(values, types), "run_dir=outputs/mine")
     two = [*commands, f"{commands[0]} {change}"][:2]
     return [f"  {command.replace('run=DIR', 'run=outputs/train/zfnet-parts')}" for command in two]
+
+
+def _changes(values: Mapping[str, Any], types: Mapping[str, Any]) -> Iterator[str]:
+    """Yield overrides of the numbers: twice the default, or half of it where that is too large."""
+    for name, value in values.items():
+        for changed in (2 * value, value / 2) if type(value) in (int, float) else ():
+            try:
+                convert(changed, types[name])
+            except MismatchError:
+                continue
+            if changed != value:
+                yield f"task.{name}={shown(changed)}"

@@ -5,6 +5,9 @@ output, a little smaller, up to the single unit, for a fraction of the work. Alo
 all have windows inside of the image, at any positions, or share one window, which ends at the borders of the maps;
 beyond them an operation reads its padding as usual. The network's own code runs; an operation that combines positions
 otherwise ends the pass with `NotLocalError`.
+
+With it, projections of units of five layers are 14.3 (ZFNet), 6.7 (VGG-16) and 2.9 (ResNet-18) times as fast as by
+Captum's deconvolution, which goes through whole images (`tests/bench/README.md`).
 """
 
 from collections.abc import Callable, Sequence

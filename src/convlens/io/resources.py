@@ -18,7 +18,7 @@ TOO_MANY_FILES = (errno.EMFILE, errno.ENFILE)
 CODES = {*DISK_FULL, *DENIED, *TOO_MANY_FILES, errno.EROFS, errno.EFBIG, errno.EIO, errno.ENOMEM}
 """Error numbers that are the machine's, not a mistake in the program."""
 SHARED_MEMORY = re.compile(r"unable to (write to|open shared memory) .*No space left|out of shared memory")
-"""What torch says when the workers' batches do not fit into ``/dev/shm``."""
+"""Torch's message for batches of workers that do not fit into ``/dev/shm``."""
 NO_MEMORY = re.compile(
     r"out of memory|not enough memory|DefaultCPUAllocator|[Cc]annot allocate memory|std::bad_alloc|Unable to allocate|"
     r"failed to map segment|can't start new thread|killed by signal: Killed"
@@ -26,7 +26,7 @@ NO_MEMORY = re.compile(
 FEW_FILES = re.compile(r"Too many open files|received \d+ items of ancdata")
 ROOM = "make room or choose another run_dir"
 SHORT_WRITE = re.compile(r"\d+ requested and \d+ written")
-"""What numpy says when the disk takes a part of an array; it gives no error number."""
+"""Numpy's message, without an error number, for an array of which the disk takes only a part."""
 
 
 def resource_error(error: BaseException, folder: Path | None = None, memory: str = "") -> ResourceError | None:

@@ -1,7 +1,7 @@
 """A Weights & Biases logger with the epoch as the x-axis of every chart and image."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +20,27 @@ class EpochWandb(WandbLogger):
 
     Args:
         save_dir: folder of W&B's files.
+        project: of W&B, in which the run is shown.
+        name: of the run.
+        group: of the run, such as that of a sweep.
+        job_type: of the run, such as train.
+        tags: of the run.
         offline: log to files only; None is offline unless WANDB_MODE says otherwise or an account is configured.
         options: other options of `WandbLogger`.
     """
 
-    def __init__(self, *, save_dir: str, offline: bool | None = None, **options: Any) -> None:
+    def __init__(
+        self,
+        *,
+        save_dir: str,
+        project: str | None = None,
+        name: str | None = None,
+        group: str | None = None,
+        job_type: str | None = None,
+        tags: Sequence[str] | None = None,
+        offline: bool | None = None,
+        **options: Any,
+    ) -> None:
         if offline is None:
             mode = os.environ.get("WANDB_MODE")
             offline = mode in ("offline", "dryrun") if mode else not wandb.login(prompt=False, verify=False)
@@ -36,6 +52,8 @@ class EpochWandb(WandbLogger):
         self._id_file = Path(save_dir) / "wandb" / "id.txt"
         if self._id_file.exists():
             options.setdefault("id", self._id_file.read_text().strip())
+        named = {"project": project, "name": name, "group": group, "job_type": job_type, "tags": tags}
+        options |= {option: value for option, value in named.items() if value is not None}
         super().__init__(save_dir=save_dir, offline=offline, **options)
         # Lightning sets an environment variable for offline runs, which W&B has read by now and later jobs inherit.
         self._offline = False

@@ -1,4 +1,8 @@
-"""Contrast normalization across feature maps (Krizhevsky 2012, section 3.3), as a function and a layer."""
+"""Contrast normalization across feature maps (Krizhevsky 2012, section 3.3), as a function and a layer.
+
+On two CPU cores the forward pass is 4.3 to 12 times as fast as that of `torch.nn.LocalResponseNorm`, forward and
+backward together are 5.4 to 7.8 times as fast (`tests/bench/README.md`).
+"""
 
 import torch
 from jaxtyping import Float

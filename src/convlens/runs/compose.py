@@ -1,8 +1,7 @@
-"""Composition of the configuration: its folder, its groups, its resolvers, and jobs that a task composes itself."""
+"""Composition of the configuration: the functions that its files call, and jobs that a task composes itself."""
 
 import os
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 import hydra
 from hydra.errors import HydraException
@@ -10,25 +9,9 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from convlens.errors import InputError
+from convlens.runs.conf_files import groups
 from convlens.runs.config_errors import explain
 from convlens.runs.naming import group, job_name, run_dir, without
-
-
-def conf_dir() -> Path:
-    """Return the folder of the configuration: in the installed package, or next to ``src`` in a checkout."""
-    package = Path(__file__).resolve().parents[1]
-    installed = package / "conf"
-    return installed if installed.exists() else package.parents[1] / "conf"
-
-
-def groups() -> list[str]:
-    """Return the names of the configuration's groups, such as ``task`` and ``model``."""
-    return sorted(path.name for path in conf_dir().iterdir() if path.is_dir() and path.name != "hydra")
-
-
-def options(name: str) -> list[str]:
-    """Return the names of a group's options."""
-    return sorted(path.stem for path in (conf_dir() / name).glob("*.yaml"))
 
 
 def register_resolvers() -> None:

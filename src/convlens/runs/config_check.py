@@ -10,7 +10,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import InterpolationResolutionError, OmegaConfBaseException
 
 from convlens.errors import InputError
-from convlens.runs.compose import groups
+from convlens.runs.conf_files import groups
 from convlens.runs.config_errors import one_line
 from convlens.runs.constructors import constructor_of, imported
 from convlens.runs.replacement import foreign_entry
@@ -28,7 +28,7 @@ KINDS = {
     "logger": "lightning.pytorch.loggers.Logger",
     "trainer": "lightning.Trainer",
 }
-"""What the node of a section must make, if its ``_target_`` is a class."""
+"""Base class of the object that a section's node makes, if its ``_target_`` is a class."""
 HYDRA_KEYS = {"_target_": str, "_partial_": bool, "_args_": list, "_recursive_": bool, "_convert_": str}
 
 

@@ -8,12 +8,15 @@ from hydra.errors import MissingConfigException, OverrideParseException
 from omegaconf import DictConfig
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError
 
+from convlens.runs.conf_files import task_settings
 from convlens.runs.renames import OLD_OPTIONS, renamed_key
 
 PLUGINS = ("joblib", "submitit", "ray", "optuna")
 """Launchers and sweepers that are installed as extras of the same names."""
 NO_OPTION = "Config group override must be a string"
 """The beginning of Hydra's ValueError for a group that is set to a number or to null."""
+ABSENT = r"Could not delete from config\. '(.+)' does not exist"
+"""Hydra's error for a key that is to be removed and is not there."""
 MERGED = r"Error merging override (.+)\s+Cannot merge"
 """The beginning of Hydra's error for a list in place of settings by name, with the override."""
 
@@ -37,6 +40,8 @@ def explain(error: BaseException, overrides: Sequence[str], groups: Iterable[str
         chosen = [o for o in overrides if o.partition("=")[0] in {*groups, "", "hydra"}]
         typed = next((o for o in chosen if re.fullmatch(r".*=(null|true|false|[0-9.]*)", o)), "the command")
         return f"{typed}: give the name of an option, such as task=train"
+    if (absent := re.search(ABSENT, str(error))) and (renamed := _renamed(absent[1])):
+        return renamed
     if merged := re.match(MERGED, one_line(error)):
         return f"{merged[1]}: a list cannot take the place of settings by name, nor these that of a list: see --cfg job"
     for cause in (error, error.__cause__):
@@ -73,12 +78,12 @@ def _unknown_option(error: MissingConfigException) -> str:
         return f"{group}={choice} is not installed: pip install 'convlens[{extra}]'"
     if new := OLD_OPTIONS.get((group, choice)):
         return f"{group}={choice} is called {group}={new} since version 0.2"
-    near = _torchvision_model(choice) if group == "model" else ""
+    near = torchvision_model(choice) if group == "model" else ""
     guess = f"did you mean model=torchvision model.net.name={near}? " if near else ""
     return f"{group}={choice} is unknown: {guess}{offer(choice, error.options or [], guess=not near)}"
 
 
-def _torchvision_model(name: str) -> str:
+def torchvision_model(name: str) -> str:
     """Return torchvision's network of the nearest name; empty if there is none."""
     from torchvision.models import list_models  # large, and only needed for a mistake
 
@@ -93,10 +98,27 @@ def _unknown_key(
     where, _, key = full.rpartition(".")
     names = [str(k) for k in parent if k != "hydra" and not str(k).startswith("_")]
     names = names if where else sorted({*names, *groups})
-    if renamed := renamed_key(full, names):
+    if renamed := renamed_key(full, names) or _renamed(full):
         return renamed
     typed = next((o for o in overrides if f"{o.partition('=')[0]}.".startswith(f"{full}.")), f"{full}=...")
+    if where == "task" and (others := [task for task, own in task_settings().items() if key in own]):
+        return f"{typed}: the task has no {key}: choose one that has it, {_tasks(others)}"
     return f"{typed}: there is no {key} in {where or 'the configuration'}: {offer(key, names)}"
+
+
+def _renamed(key: str) -> str:
+    """Return one line for an old key of this or another task; empty if it is none."""
+    if not key.startswith("task."):
+        return renamed_key(key, None) or ""
+    lines: dict[str, list[str]] = {}
+    for task, names in task_settings().items():
+        if line := renamed_key(key, names):
+            lines.setdefault(line, []).append(task)
+    return "; ".join(f"{line}: choose a task that has it, {_tasks(tasks)}" for line, tasks in lines.items())
+
+
+def _tasks(names: Iterable[str]) -> str:
+    return " or ".join(f"task={name}" for name in names)
 
 
 def offer(name: str, names: Sequence[str], *, guess: bool = True) -> str:

@@ -1,5 +1,6 @@
 """Constructors that nodes of the configuration name: import them, and convert values to their annotations."""
 
+import difflib
 import functools
 import importlib
 import inspect
@@ -10,7 +11,8 @@ from typing import Any, get_type_hints
 from convlens.errors import InputError
 from convlens.io.resources import resource_error
 from convlens.runs.config_errors import one_line
-from convlens.runs.type_conversion import MismatchError, convert_foreign, described, shown
+from convlens.runs.foreign_types import convert_foreign
+from convlens.runs.type_conversion import MismatchError, described, shown
 from convlens.runs.typed_settings import checked
 
 
@@ -20,7 +22,7 @@ class Constructor:
 
     Attributes:
         names: its keywords.
-        hints: their annotations, as far as there are any.
+        hints: their annotations, as far as there are any; with None where that is the default.
         any_keyword: whether it takes further keywords.
         ours: whether it is of this package, so that its annotations are all that it takes.
     """
@@ -55,8 +57,10 @@ def imported(target: str, where: str) -> Any:
         InputError: it cannot be imported.
     """
     names = target.split(".")
+    found: Any = None
+    name = names[0]
     try:
-        found: Any = importlib.import_module(names[0])
+        found = importlib.import_module(name)
         for number, name in enumerate(names[1:], 2):
             if not hasattr(found, name):  # a function may have the name of its module
                 importlib.import_module(".".join(names[:number]))
@@ -65,7 +69,9 @@ def imported(target: str, where: str) -> Any:
     except (ImportError, AttributeError, ValueError) as error:
         if lacking := resource_error(error):
             raise lacking from None
-        raise InputError(f"{where}._target_={target} cannot be imported ({one_line(error)})") from None
+        near = difflib.get_close_matches(name, [own for own in dir(found) if own[0] != "_"], 1, 0.75) if found else []
+        guess = f": did you mean {target.rpartition(name)[0]}{near[0]}?" if near and near[0] != name else ""
+        raise InputError(f"{where}._target_={target} cannot be imported ({one_line(error)}){guess}") from None
 
 
 @functools.cache
@@ -90,5 +96,8 @@ def constructor_of(target: str, where: str) -> Constructor:
         hints = get_type_hints(function, include_extras=True)
     except (NameError, TypeError, AttributeError):
         hints = {}
+    for name, parameter in parameters.items():
+        if parameter.default is None and name in hints:
+            hints[name] = hints[name] | None if hints[name] is not Any else Any  # many libraries leave it out
     ours = str(getattr(whole, "__module__", "")).partition(".")[0] == "convlens"
     return Constructor(names, hints, inspect.Parameter.VAR_KEYWORD in kinds, ours)

@@ -1,4 +1,4 @@
-"""Refusal to write where a file of the user would be overwritten: beside results, tables and reports of ours."""
+"""Refusal to write where a file of the user would be overwritten: among results, tables and reports of ours."""
 
 from pathlib import Path
 

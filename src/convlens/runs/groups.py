@@ -12,7 +12,7 @@ from jaxtyping import Bool, Float
 
 from convlens.errors import InputError
 from convlens.io.json_files import read_json
-from convlens.runs.compose import conf_dir
+from convlens.runs.conf_files import conf_dir
 from convlens.runs.predictions import OLD_SPLITS, read_predictions
 from convlens.runs.record_file import read_record
 from convlens.runs.run_config import read_config, settings_of

@@ -13,7 +13,7 @@ LONGEST = 100
 """Characters of a job's name after its task."""
 
 
-def job_name(overrides: Sequence[str], model: str = "zfnet", data: str = "parts") -> str:
+def job_name(overrides: Sequence[str], model: str, data: str) -> str:
     """Return ``train/zfnet-parts`` and what else the command changes, such as ``train/alexnet-parts-seed_1``.
 
     The jobs of an experiment are together under its name instead of the task's. A long name ends in a hash of the rest.

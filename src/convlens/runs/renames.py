@@ -46,18 +46,18 @@ OLD_TARGETS = {"convlens.tasks.pack.run": "convlens.tasks.write_shards.run"}
 """Import paths in ``_target_`` of files that version 0.1 wrote."""
 
 
-def renamed_key(key: str, names: Sequence[str]) -> str | None:
+def renamed_key(key: str, names: Sequence[str] | None) -> str | None:
     """Return one line that names the new key of an old one; None if the key is not an old one.
 
     Args:
         key: a dotted key of the configuration as typed, such as ``data.fit``.
-        names: the keys that exist in its section, which tell tasks with the same old key apart.
+        names: the keys that exist in its section, which tell tasks with the same old key apart; None: any may.
     """
     for scope, old, new in OLD_KEYS:
         section = "task" if scope.startswith("task.") else "" if scope == "root" else scope
         pattern = re.escape(f"{section}.{old}" if section else old).replace(r"\*", r"[^.]+")
         found = re.fullmatch(rf"({pattern})(\..*)?", key)
-        if found and {new.partition(".")[0], new.rpartition(".")[2]} & set(names):
+        if found and (names is None or {new.partition(".")[0], new.rpartition(".")[2]} & set(names)):
             return f"{key} is called {found[1].removesuffix(old)}{new}{found[2] or ''} since version 0.2"
     return None
 

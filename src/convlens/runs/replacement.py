@@ -20,7 +20,7 @@ from convlens.runs.record_file import COPY, RECORD, read_record, write_record
 
 FOLDERS = ("checkpoints", "results", "tensorboard", "wandb")
 FILES = (RECORD, COPY, "config.yaml", "metrics.csv", "metrics.json", "mean.npy", "traceback.txt")
-"""What a run writes into its directory, beside its log."""
+"""Files that a run writes into its directory, besides its log."""
 LOG = "run.log"
 STUDY = "study.json"
 """The record of a study, whose directory holds runs."""

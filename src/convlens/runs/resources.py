@@ -24,7 +24,7 @@ MEMORY = {
     "collect": "the number of runs",
     "report": "the number of runs",
 }
-"""What bounds the memory of each task."""
+"""The quantity that bounds the memory of each task."""
 
 
 @contextmanager

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
-from convlens.runs.value_bounds import Above, AtLeast, Between, Count, Folder, Matching, Pixel, Positive
+from convlens.runs.value_bounds import Above, AtLeast, Between, Count, Folder, Matching, Package, Pixel, Positive
 
 Node = Mapping[str, Any]
 """Settings with a ``_target_``, which are checked against the annotations of what they make."""
@@ -20,7 +20,7 @@ class RootSettings:
     job_name: Folder
     run_dir: str
     force: bool
-    trust: bool | Sequence[str]
+    trust: bool | Sequence[Package]
     checkpoint_every: Positive | None
     data_dir: Folder
     cache_dir: Folder
@@ -31,7 +31,7 @@ class RootSettings:
 class RecipeSettings:
     """Settings of the training; ``conf/recipe`` has their values and what they mean."""
 
-    init: str
+    init: Literal["he", "gaussian"]
     dropout: Annotated[float, Between(0, 1)]
     max_filter_rms: Annotated[float, Above(0)] | None
     batch_size: Positive
@@ -44,7 +44,7 @@ class RecipeSettings:
 
 @dataclass(frozen=True)
 class ModelSettings:
-    """Settings of the network beside its constructor's; ``conf/model`` has their values and what they mean."""
+    """Settings of the network besides its constructor's; ``conf/model`` has their values and what they mean."""
 
     name: str
     net: Node
@@ -62,3 +62,5 @@ class DeviceSettings:
     devices: Positive | Literal["auto", "-1", -1] | Annotated[str, Matching(r"\d+(,\d*)+", "0,1")] | Sequence[Count]
     num_nodes: Positive
     accumulate_grad_batches: Positive
+    accelerator: Annotated[str, Matching(r"[A-Za-z]\w*", "auto, cpu or gpu")] | Node = "auto"
+    strategy: Annotated[str, Matching(r"[A-Za-z]\w*", "auto or ddp")] | Node = "auto"

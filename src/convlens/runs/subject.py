@@ -20,6 +20,7 @@ from convlens.io.atomic import remove_partials
 from convlens.io.locks import directory_lock
 from convlens.nets.weights import load_weights, read_weights
 from convlens.runs.config_check import check_node
+from convlens.runs.config_errors import torchvision_model
 from convlens.runs.foreign_results import check_results
 from convlens.runs.record import command_line, recorded
 from convlens.runs.record_file import read_record
@@ -93,7 +94,7 @@ def open_run(
 LIBRARIES = ("convlens", "torch", "torchvision", "timm", "lightning")
 """Packages whose constructors raise errors for settings that do not suit them; torch's too little memory is one."""
 REFUSALS = (TypeError, ValueError, ImportError)
-"""What a constructor of the user raises then; another error is one of the user's module, and keeps its traceback."""
+"""Errors of a user's constructor for unsuitable settings; another one is of the user's module, with its traceback."""
 
 
 def instantiate(node: DictConfig, **given: object) -> Any:
@@ -116,6 +117,10 @@ def instantiate(node: DictConfig, **given: object) -> Any:
             raise
         where = str(error).rpartition("full_key: ")[2].splitlines()[0]
         reason = " ".join(str(cause).splitlines()[:2]) or type(cause).__name__
+        if (name := str(node.get("name", ""))) and reason == f"Unknown model {name}":  # torchvision's
+            near = torchvision_model(name)
+            guess = f"did you mean {where}.name={near}? " if near else ""
+            raise InputError(f"{where}.name={name} is unknown: {guess}see torchvision.models.list_models()") from error
         raise InputError(f"{where} cannot be made from its settings ({reason}): compare them with --cfg job") from error
 
 

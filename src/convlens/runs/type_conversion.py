@@ -7,7 +7,7 @@ import math
 import types
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints, is_typeddict
 
 WORDS = {
     int: "a whole number", float: "a number", str: "text", bool: "true or false", type(None): "null", Path: "text",
@@ -29,6 +29,11 @@ class MismatchError(Exception):
 def is_node(value: object) -> bool:
     """Return whether a value is a node that Hydra instantiates: a mapping with a ``_target_``."""
     return isinstance(value, Mapping) and "_target_" in value
+
+
+def is_table(declaration: object) -> bool:
+    """Return whether a type declares settings by name: a dataclass or a TypedDict."""
+    return inspect.isclass(declaration) and (dataclasses.is_dataclass(declaration) or is_typeddict(declaration))
 
 
 def convert(value: Any, declaration: Any) -> Any:
@@ -81,6 +86,8 @@ def _convert_union(value: Any, parts: Sequence[Any]) -> Any:
     if value is None and type(None) in parts:
         return None
     exact = [part for part in parts if _plain_type(part) is type(value)]
+    if type(value) is int and not exact:
+        exact = [part for part in parts if _plain_type(part) is float]  # rather than text
     lists = [part for part in parts if get_origin(part) in SEQUENCES]
     first = lists if isinstance(value, list | tuple) else exact
     others = [part for part in parts if part not in first and not (exact and part in lists)]
@@ -120,50 +127,6 @@ def _convert_plain(value: Any, declaration: Any) -> Any:
     raise MismatchError
 
 
-def convert_foreign(value: Any, declaration: Any) -> Any:
-    """Convert a value for a constructor of another library, which may take more than its annotations say.
-
-    Only words for true and false are converted. Texts, lists and mappings are refused where the annotation consists of
-    numbers, booleans and choices alone; everything else is left for the constructor to judge.
-
-    Raises:
-        MismatchError: the constructor cannot take the value.
-    """
-    try:
-        found = convert(value, declaration)
-    except MismatchError:
-        if isinstance(value, str | Sequence | Mapping) and not is_node(value) and not _may_take(value, declaration):
-            raise
-        return value
-    return found if isinstance(found, bool) else value
-
-
-def _may_take(value: Any, declaration: Any) -> bool:
-    """Return whether an annotation leaves it open that a text, list or mapping is taken."""
-    kind, parts = get_origin(declaration), get_args(declaration)
-    if kind in (Union, types.UnionType):
-        return any(_may_take(value, part) for part in parts)
-    if kind is Annotated:
-        return _may_take(value, parts[0])
-    if kind is Literal or declaration in (int, float, bool, type(None)):
-        return False
-    if declaration in (str, Path):
-        return not isinstance(value, Sequence | Mapping)
-    if kind in SEQUENCES:
-        return isinstance(value, list | tuple) and all(_takes(item, part) for item in value for part in parts[:1])
-    if inspect.isclass(declaration) and isinstance(value, list | tuple | Mapping):
-        return issubclass(declaration, Sequence | Mapping)
-    return getattr(declaration, "__name__", "") != "Tensor"
-
-
-def _takes(value: Any, declaration: Any) -> bool:
-    try:
-        convert_foreign(value, declaration)
-    except MismatchError:
-        return False
-    return True
-
-
 def described(declaration: Any) -> str:
     """Return in words what a declared type takes."""
     kind, parts = get_origin(declaration), get_args(declaration)
@@ -180,8 +143,8 @@ def described(declaration: Any) -> str:
     if kind in MAPPINGS and parts:
         name = described(parts[0]) if get_origin(parts[0]) is Literal else "name"
         return f"{{{name}: value}}, a value being {described(parts[1])}"
-    if dataclasses.is_dataclass(declaration):
-        return "values for " + ", ".join(field.name for field in dataclasses.fields(declaration))
+    if is_table(declaration):
+        return "values for " + ", ".join(get_type_hints(declaration))
     if declaration in WORDS:
         return WORDS[declaration]
     called = kind is Callable or declaration is Callable or inspect.isclass(declaration)

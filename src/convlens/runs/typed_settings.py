@@ -2,14 +2,13 @@
 
 import dataclasses
 import difflib
-import inspect
 import types
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from convlens.errors import InputError
 from convlens.runs.renames import renamed_key
-from convlens.runs.type_conversion import LARGEST, MismatchError, convert, described, shown
+from convlens.runs.type_conversion import LARGEST, MismatchError, convert, described, is_table, shown
 from convlens.runs.value_bounds import Above, AtLeast, Between, Count, Matching, Pixel, Positive
 
 __all__ = [
@@ -32,10 +31,10 @@ T = TypeVar("T")
 
 
 def from_settings(declared: type[T], settings: Mapping[str, Any], where: str) -> T:
-    """Build a dataclass from plain values.
+    """Build a dataclass or a TypedDict from plain values.
 
     Args:
-        declared: a dataclass; its annotations say what each setting may be. A field without a default is required.
+        declared: its annotations say what each setting may be. A field without a default is required.
         settings: plain values by name.
         where: the settings' place in the configuration, such as ``task``, for messages.
 
@@ -43,15 +42,20 @@ def from_settings(declared: type[T], settings: Mapping[str, Any], where: str) ->
         InputError: a setting is unknown, missing or of another type; the message names it and what it may be.
     """
     hints = get_type_hints(declared, include_extras=True)
-    fields = dataclasses.fields(declared)  # type: ignore[arg-type]
-    names = [field.name for field in fields]
     for name in settings:
-        if name not in names:
-            raise unknown_setting(where, name, names)
-    for field in fields:
-        if field.name not in settings and field.default is dataclasses.MISSING:
-            raise missing_setting(_path(where, field.name), hints[field.name])
+        if name not in hints:
+            raise unknown_setting(where, name, list(hints))
+    for name in _required(declared):
+        if name not in settings:
+            raise missing_setting(_path(where, name), hints[name])
     return declared(**{name: checked(value, hints[name], _path(where, name)) for name, value in settings.items()})
+
+
+def _required(declared: Any) -> list[str]:
+    """Return the names of the settings without a default."""
+    if dataclasses.is_dataclass(declared):
+        return [field.name for field in dataclasses.fields(declared) if field.default is dataclasses.MISSING]
+    return sorted(declared.__required_keys__)
 
 
 def missing_setting(name: str, declaration: Any) -> InputError:
@@ -73,12 +77,12 @@ def _path(where: str, name: str) -> str:
 
 
 def checked(value: Any, declaration: Any, name: str) -> Any:
-    """Convert one value; mappings become dataclasses where these are declared.
+    """Convert one value; mappings become dataclasses or TypedDicts where these are declared.
 
     Raises:
         InputError: it does not have the declared type; the message names it, what it may be and what was given.
     """
-    declared = _dataclass_in(declaration)
+    declared = _table_in(declaration)
     if declared is not None and isinstance(value, Mapping):
         return from_settings(declared, value, name)
     if declared is not None and get_origin(declaration) is Sequence and isinstance(value, list | tuple):
@@ -91,12 +95,12 @@ def checked(value: Any, declaration: Any, name: str) -> Any:
         raise InputError(f"{name}={shown(value)}: give {described(declaration)}{limit}") from None
 
 
-def _dataclass_in(declaration: Any) -> Any:
-    """Return the dataclass that is declared, also in a sequence or a union; None if there is none."""
-    if inspect.isclass(declaration) and dataclasses.is_dataclass(declaration):
+def _table_in(declaration: Any) -> Any:
+    """Return the dataclass or TypedDict that is declared, also in a sequence or a union; None if there is none."""
+    if is_table(declaration):
         return declaration
     if get_origin(declaration) in (Sequence, Union, types.UnionType):
-        return next((found for part in get_args(declaration) if (found := _dataclass_in(part))), None)
+        return next((found for part in get_args(declaration) if (found := _table_in(part))), None)
     return None
 
 

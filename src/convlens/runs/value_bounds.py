@@ -79,6 +79,8 @@ Positive = Annotated[int, AtLeast(1)]
 Count = Annotated[int, AtLeast(0)]
 Folder = Annotated[str, NotEmpty()]
 Pixel = Annotated[float, Between(0, 255)]
+Override = Annotated[str, Matching(r"~[\w./@]+(=.*)?|\+{0,2}[\w./@]+=.*", "model.net.width=0.5")]
+Package = Annotated[str, Matching(r"[^\W\d]\w*(\.[^\W\d]\w*)*", "mypackage")]
 
 
 def _number(value: float) -> str:

@@ -240,17 +240,19 @@ class Classifier(L.LightningModule):
         """Return the optimizer and a schedule that counts steps; this module steps per-epoch schedules itself.
 
         Raises:
-            InputError: the optimizer cannot be made from its settings.
+            InputError: the optimizer or the schedule cannot be made from its settings.
         """
+        place = "recipe.optimizer"
         try:
             optimizer = self.make_optimizer(parameter_groups(self.net, self.backbone, self.backbone_lr_scale))
+            if self.make_scheduler is None:
+                return optimizer
+            place = "recipe.scheduler"
+            counts_steps = "total_steps" in inspect.signature(self.make_scheduler).parameters
+            steps = {"total_steps": int(self.trainer.estimated_stepping_batches)} if counts_steps else {}
+            scheduler = self.make_scheduler(optimizer, **steps)
         except (TypeError, ValueError) as error:
-            raise InputError(f"recipe.optimizer cannot be made from its settings: {error}") from error
-        if self.make_scheduler is None:
-            return optimizer
-        counts_steps = "total_steps" in inspect.signature(self.make_scheduler).parameters
-        steps = {"total_steps": int(self.trainer.estimated_stepping_batches)} if counts_steps else {}
-        scheduler = self.make_scheduler(optimizer, **steps)
+            raise InputError(f"{place} cannot be made from its settings: {error}") from error
         if counts_steps:
             return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
         self._epoch_scheduler = scheduler

@@ -26,7 +26,7 @@ _SIZED = (torch.rand, torch.randn)
 
 
 class _Place(NamedTuple):
-    """Where the images are in a tensor: their axis, and how many positions of it each of them has."""
+    """Place of the images in a tensor: their axis, and the number of its positions that each of them has."""
 
     axis: int
     each: int

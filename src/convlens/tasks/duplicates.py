@@ -29,7 +29,8 @@ from convlens.figures.png import save_png
 from convlens.io.atomic import write_bytes
 from convlens.io.tables import Cell
 from convlens.runs.analysis import write_and_log
-from convlens.runs.compose import compose_job, options
+from convlens.runs.compose import compose_job
+from convlens.runs.conf_files import options
 from convlens.runs.subject import instantiate, open_run, require_images
 from convlens.runs.trust import trusted_config
 from convlens.runs.typed_settings import Between, Count, Positive

@@ -15,20 +15,22 @@ from convlens.io.json_files import read_json, write_json
 from convlens.io.locks import directory_lock
 from convlens.report import write_report
 from convlens.runs.compose import compose_job
+from convlens.runs.config_check import check_root
 from convlens.runs.damage import damaged_files
 from convlens.runs.dispatch import dispatch
 from convlens.runs.naming import key_of, quotable
 from convlens.runs.record import command_line
 from convlens.runs.replacement import STUDY
+from convlens.runs.value_bounds import Override
 
 log = logging.getLogger(__name__)
 
 Entry = dict[str, object]
-"""What ``study.json`` says of a part: name, run, command, status, seconds, error, traceback."""
+"""A part in ``study.json``: name, run, command, status, seconds, error, traceback."""
 
 
 @dataclass(frozen=True)
-class Part:
+class PartSettings:
     """A part of a study: a job with overrides of its own.
 
     Attributes:
@@ -40,7 +42,7 @@ class Part:
 
     name: str
     run: str
-    overrides: Sequence[str]
+    overrides: Sequence[Override]
     result: str | None = None
 
 
@@ -48,9 +50,9 @@ class Part:
 class Settings:
     """Settings of the task; ``conf/task/study.yaml`` has their values and what they mean."""
 
-    scale: Sequence[str]
+    scale: Sequence[Override]
     title: str
-    parts: Sequence[Part]
+    parts: Sequence[PartSettings]
 
 
 def run(cfg: DictConfig, overrides: list[str], settings: Settings) -> int:
@@ -59,15 +61,19 @@ def run(cfg: DictConfig, overrides: list[str], settings: Settings) -> int:
     Each part is a job with the study's overrides and then its own. Finished parts are reused.
 
     Raises:
-        InputError: the command chooses a model, or another process works on the study.
+        InputError: there are no parts, the command chooses a model, the scale cannot be composed, or another process
+            works on the study.
     """
-    with directory_lock(Path(cfg.run_dir), "study"):
-        return _do_parts(cfg, overrides, settings)
-
-
-def _do_parts(cfg: DictConfig, overrides: Sequence[str], settings: Settings) -> int:
-    folder, parts = Path(cfg.run_dir), settings.parts
+    if not settings.parts:
+        raise InputError("task.parts is empty: give at least one, such as {name: a, run: a, overrides: [task=train]}")
     shared = shared_overrides(overrides, settings.scale)
+    _check_shared(cfg.run_dir, shared)
+    with directory_lock(Path(cfg.run_dir), "study"):
+        return _do_parts(cfg, overrides, shared, settings)
+
+
+def _do_parts(cfg: DictConfig, overrides: Sequence[str], shared: Sequence[str], settings: Settings) -> int:
+    folder, parts = Path(cfg.run_dir), settings.parts
     directories = {part.run: quotable(folder / part.run) for part in parts}
     before: dict[str, Entry] = {str(part["name"]): part for part in read_json(folder / STUDY).get("parts", [])}
     done: list[Entry] = []
@@ -112,7 +118,19 @@ def shared_overrides(overrides: Sequence[str], scale: Sequence[str]) -> list[str
     return ([] if "experiment" in keys else [o for o in scale if key_of(o) not in keys]) + typed
 
 
-def do_part(folder: Path, part: Part, overrides: Sequence[str], before: Mapping[str, object], *, force: bool) -> Entry:
+def _check_shared(run_dir: str, shared: Sequence[str]) -> None:
+    """Check the overrides of all parts, a mistake in which would fail one part after the other.
+
+    Raises:
+        InputError: they cannot be composed, or a setting is of another type.
+    """
+    own = [*shared, f"run_dir={quotable(run_dir)}"]
+    check_root(compose_job(own), own)
+
+
+def do_part(
+    folder: Path, part: PartSettings, overrides: Sequence[str], before: Mapping[str, object], *, force: bool
+) -> Entry:
     """Do one part as a job, unless the same command did it before; return its entry.
 
     Raises:
@@ -142,7 +160,7 @@ def do_part(folder: Path, part: Part, overrides: Sequence[str], before: Mapping[
     return entry | {"seconds": round(time.monotonic() - started, 1)}
 
 
-def is_reusable(run_dir: Path, part: Part, command: str, before: Mapping[str, object]) -> bool:
+def is_reusable(run_dir: Path, part: PartSettings, command: str, before: Mapping[str, object]) -> bool:
     """Return whether the same command finished a part before, and its result is whole and newer than the weights."""
     marker = run_dir / "results" / part.result / "result.json" if part.result else run_dir / "metrics.json"
     if before.get("command") != command or before["status"] == "failed":

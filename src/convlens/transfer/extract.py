@@ -19,7 +19,7 @@ def _no_progress(count: int) -> object:
 
 @dataclass(frozen=True)
 class Extraction:
-    """How features are extracted.
+    """Settings of an extraction of features.
 
     Attributes:
         net: the network, on the device of this process.

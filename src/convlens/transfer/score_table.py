@@ -1,4 +1,4 @@
-"""Scores of all fits by weights, layer, probe and number of training images, with the baselines beside them."""
+"""Scores of all fits by weights, layer, probe and number of training images, next to those of the baselines."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

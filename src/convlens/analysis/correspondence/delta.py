@@ -33,7 +33,7 @@ from convlens.ops.layer_access import check_outputs
 from convlens.ops.tensor_repr import summary
 
 SignForm = Literal["three-valued", "non-zero"]
-"""Which dimensions count: all, with signs -1, 0 and 1, or those in which at least one of two changes is not zero."""
+"""Dimensions that count: all, with signs -1, 0 and 1, or those in which at least one of two changes is not zero."""
 THREE_VALUED: SignForm = "three-valued"
 NONZERO: SignForm = "non-zero"
 PERMUTATIONS = 2000

@@ -67,7 +67,7 @@ def draw_galleries(
         InputError: unknown or unusable layer, or a network without a ReLU.
     """
     worker = _Worker(rank, world_size, barrier, progress)
-    # What cannot be drawn raises before anything is written.
+    # Layers and rules that cannot be drawn raise before anything is written.
     fields = receptive_fields(net, list(job.layers), (data.image_size, data.image_size))
     variants, projectors = _checked_variants(net, data, job)
     partial = folder / "partial"

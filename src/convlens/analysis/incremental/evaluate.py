@@ -1,6 +1,8 @@
 """Outputs of a network for one image with each of many boxes replaced, evaluated incrementally (for occlusion).
 
 Only what a box changes is computed, layer by layer (`IncrementalForward`); the values are those of whole images.
+Per position, occlusion is 2.2 (ResNet-18) to 7.6 times (VGG-16) as fast as Captum's `Occlusion`, which computes whole
+images (`tests/bench/README.md`).
 """
 
 import logging

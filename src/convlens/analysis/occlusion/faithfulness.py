@@ -27,7 +27,7 @@ level."""
 
 @dataclass(frozen=True)
 class Faithfulness:
-    """How well energies of projections predict which occluder positions decrease a map's activation, in one image.
+    """Energies of projections as predictors of the occluder positions that decrease a map's activation, in one image.
 
     Attributes:
         correlation: Spearman's rank correlation, over the occluder's positions, of the energy inside the occluder and

@@ -31,7 +31,7 @@ from convlens.io.resources import is_shortage
 log = logging.getLogger(__name__)
 _ROWS_PER_CHUNK = 256
 CACHE_FILES = ("images.npy", "images.npy.checked", "meta.json", "mean-*.npy")
-"""What a cache holds, and what is removed of a damaged one."""
+"""Files of a cache, which are removed if it is damaged."""
 
 
 @dataclass(frozen=True, eq=False)

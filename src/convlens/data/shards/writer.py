@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from convlens.data.shards.reader import ShardItem
 
 ITEM_BYTES = 64
-"""Bytes of an item in a shard beside its pixels, at most."""
+"""Largest number of bytes of an item in a shard besides its pixels."""
 WORK_BYTES = 10**9
 """Bytes of the shards that are in litdata's work folder at a time, at most, before they are moved."""
 RECORD_FILE = "done.json"

@@ -41,7 +41,7 @@ class FilledOutline(NamedTuple):
     gaze: float = 0.0
 
 
-class Curve(NamedTuple):
+class Polyline(NamedTuple):
     """A polyline drawn by a pen whose radius changes from one value to another."""
 
     path: Array
@@ -50,8 +50,8 @@ class Curve(NamedTuple):
     rim: float = 0.0
 
 
-def _curve(x: Array, y: Array, pen: Point, colour: str = "dark", rim: float = 0.0) -> Curve:
-    return Curve(np.stack([x, y], axis=1), pen, colour, rim)
+def _curve(x: Array, y: Array, pen: Point, colour: str = "dark", rim: float = 0.0) -> Polyline:
+    return Polyline(np.stack([x, y], axis=1), pen, colour, rim)
 
 
 _T = np.linspace(0, 1, 9)
@@ -59,7 +59,7 @@ _S = np.linspace(-1, 1, 9)
 _ARC = 1 - _S**2
 _GLINT = FilledOutline("circle", 0.03, -0.06, 0.05, 0.05, "light", gaze=0.5)
 
-Drawing = tuple[FilledOutline | Curve, ...]
+Drawing = tuple[FilledOutline | Polyline, ...]
 
 EARS: dict[str, Drawing] = {
     "none": (),
@@ -191,7 +191,7 @@ def draw(drawing: Drawing, part: int, frame: Affine, colours: Palette, gaze: Poi
     for row in drawing:
         colour = getattr(colours, row.colour)
         shape: Shape
-        if isinstance(row, Curve):
+        if isinstance(row, Polyline):
             shape = Stroke(part, row.path, np.linspace(*row.pen, len(row.path)), colour, row.rim)
         else:
             x, y = row.x + 0.08 * row.gaze * gaze[0], row.y + 0.08 * row.gaze * gaze[1]
