@@ -14,7 +14,7 @@ from convlens.nets.weights import load_weights
 from convlens.report.render import write_report
 from convlens.runs.damage import damaged_files
 from convlens.runs.predictions import read_predictions
-from convlens.runs.record_file import read_record
+from convlens.runs.record_file import TYPES, read_record
 from convlens.runs.run_config import read_config, require_config
 from convlens.runs.trust import trusted_config
 
@@ -96,6 +96,16 @@ def test_a_report_is_written_of_a_run_with_such_a_configuration(run):
 def test_an_old_name_may_be_anything(run, old):
     write_json(run / "config.yaml", {"model": {"_target_": old}})
     assert require_config(run)["model"] == {"_target_": old}
+
+
+@pytest.mark.parametrize("value", [None, 3, "x", [], {}, [[1]], {"a": []}])
+def test_entries_of_another_type_are_not_read(run, value):
+    write_json(run / "run.json", dict.fromkeys(TYPES, value) | {"error": None})
+    record = read_record(run)
+    assert record.pop("error") is None
+    assert all(isinstance(entry, TYPES[name]) for name, entry in record.items())
+    assert set(record) < set(TYPES)
+    assert write_report(run).exists()
 
 
 # ---- pipes and loops --------------------------------------------------------------------------------------------

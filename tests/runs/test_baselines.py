@@ -18,7 +18,7 @@ def test_runs_on_images_of_several_classes_are_scored_by_average_precision(tmp_p
     names, rows = [f"{number}.jpg" for number in range(40)], rng.permutation(40)[:30]
     folder = tmp_path / "results/test"
     folder.mkdir(parents=True)
-    (tmp_path / "config.yaml").write_text("data: {}\n")
+    (tmp_path / "config.yaml").write_text("data: {_target_: convlens.data.ImageData}\n")
     np.savez(folder / "predictions.npz", images=np.array(names)[rows], labels=rows % 3, top5=np.argsort(-scores[rows]))
     np.savez(folder / "probabilities.npz", probabilities=scores[rows])
     protocol = mock.Mock(spec=Protocol, names=names, class_names=("a", "b", "c"))

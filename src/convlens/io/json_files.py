@@ -63,7 +63,7 @@ def parse_json(text: str | bytes, **options: Any) -> Any:
         raise ValueError("nested too deeply") from None
     if _is_deep(found):
         raise ValueError("nested too deeply")
-    if re.search(r"\\u[dD]", text):
+    if re.search(rb"\\u[dD]", text if isinstance(text, bytes) else text.encode(errors="surrogatepass")):
         json.dumps(found, ensure_ascii=False).encode(errors="surrogateescape")  # names of files may hold other bytes
     return found
 

@@ -12,6 +12,14 @@ from convlens.io.json_files import load_json, read_json, write_json
 
 log = logging.getLogger(__name__)
 RECORD, COPY = "run.json", ".run.json"
+TYPES: dict[str, type | tuple[type, ...]] = {
+    **dict.fromkeys(("task", "status", "name", "command", "version", "settings", "author"), str),
+    **dict.fromkeys(("files", "foreign", "class_names"), list),
+    **dict.fromkeys(("choices", "states"), dict),
+    "num_classes": int,
+    "seconds": (int, float),
+}
+"""Types of entries; those of another type are not read."""
 _told: set[Path] = set()
 
 
@@ -22,6 +30,10 @@ def read_record(run_dir: Path) -> dict[str, Any]:
     damaged, the configuration says that there is a run, which counts as failed and has lost the list of its files.
     The record is empty if there is none of them.
     """
+    return {name: value for name, value in _read(run_dir).items() if isinstance(value, TYPES.get(name, object))}
+
+
+def _read(run_dir: Path) -> dict[str, Any]:
     path = run_dir / RECORD
     try:
         return load_json(path)

@@ -133,7 +133,13 @@ def build_data_and_net(cfg: DictConfig) -> tuple[ImageData | ShardedData, nn.Mod
 
 
 def build_net(cfg: DictConfig, num_classes: int) -> nn.Module:
-    """Build the network of a configuration; ``num_classes`` is ignored where `sets_num_classes` is false."""
+    """Build the network of a configuration; ``num_classes`` is ignored where `sets_num_classes` is false.
+
+    Raises:
+        InputError: it describes none, or one that cannot be made.
+    """
+    if not isinstance(OmegaConf.select(cfg, "model.net._target_"), str):
+        raise InputError("model.net has no _target_: give the directory of a training run, or model=NAME")
     net: nn.Module = instantiate(cfg.model.net, **({"num_classes": num_classes} if sets_num_classes(cfg) else {}))
     return net
 
@@ -197,7 +203,7 @@ def _load_run(cfg: DictConfig, overrides: Sequence[str]) -> LoadedNetwork:
     net = build_net(recorded_cfg, record.get("num_classes") or _output_count(path))
     load_weights(net, path)
     data = _data_of_run(run_dir, recorded_cfg, cfg, overrides)
-    model, names = recorded_cfg.model, record.get("class_names")
+    model, names = recorded_cfg.model, [str(name) for name in record.get("class_names", ())] or None
     return LoadedNetwork(net.eval(), require_images(data), str(model.name), str(path), plain(model.net), names)
 
 

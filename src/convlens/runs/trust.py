@@ -51,9 +51,9 @@ def trusted_config(run_dir: Path, trust: bool | Sequence[str], cache_dir: str | 
         raise InputError(f"{reason}: if you made it, or trust the run, give trust=true")
     values = require_config(run_dir, edited=trust is True)
     where = run_dir / "config.yaml"
-    for place, node in (("model.net", _at(_at(values, "model"), "net")), ("data", _at(values, "data"))):
-        if not isinstance(_at(node, "_target_"), str):
-            raise InputError(f"{where}: {place} has no _target_: give the directory of a training run")
+    data = values.get("data")
+    if not (isinstance(data, dict) and isinstance(data.get("_target_"), str)):
+        raise InputError(f"{where}: data has no _target_: give the directory of a training run")
     if trust is True or _is_users(run_dir):
         return resolved(values, run_dir)
     packages = () if trust is False else tuple(trust)
@@ -71,9 +71,8 @@ def trusted_config(run_dir: Path, trust: bool | Sequence[str], cache_dir: str | 
                 f"{where}: {place}._target_={target} is no constructor that somebody else's run may name: if you trust "
                 f"it, give trust=[{target.partition('.')[0]}] or trust=true"
             )
-    if isinstance(data := values.get("data"), dict):
-        own = {"download": False, "cache_dir": cache_dir or data.get("cache_dir")}
-        values["data"] = data | {name: value for name, value in own.items() if data.get(name) is not None}
+    own = {"download": False, "cache_dir": cache_dir or data.get("cache_dir")}
+    values["data"] = data | {name: value for name, value in own.items() if data.get(name) is not None}
     if packages:  # which may lie there
         sys.path += [entry for entry in before if entry not in sys.path]
     return resolved(values, run_dir)
@@ -81,10 +80,6 @@ def trusted_config(run_dir: Path, trust: bool | Sequence[str], cache_dir: str | 
 
 def _is_users(run_dir: Path) -> bool:
     return is_own((run_dir / "config.yaml").read_bytes(), read_record(run_dir).get("author"))
-
-
-def _at(value: object, name: str) -> object:
-    return value.get(name) if isinstance(value, Mapping) else None
 
 
 def _interpolations(value: object, place: str) -> Iterator[str]:

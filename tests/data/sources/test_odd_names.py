@@ -76,7 +76,6 @@ def test_an_annotation_in_an_unknown_encoding_is_said(tmp_path, encoding):
 @pytest.mark.parametrize(
     ("row", "expected"),
     [
-        (b"a.png,1\n", "parts.csv, line 2, has fewer values than there are columns"),
         (b"a\0.png,1,2,3,4\n", "is no name of a file, which has no zero byte"),
         (b"a.png,\xe9,2,3,4\n", "coordinates are numbers of pixels"),
         (b"a" * 200_000 + b",1,2,3,4\n", "field larger than field limit"),

@@ -57,12 +57,10 @@ class PointedImages(Source):
         try:
             if special := is_special(self.path):
                 raise ValueError(special)
-            lines = list(csv.DictReader(io.StringIO(read_names(self.path)), restkey=""))
+            lines = list(csv.DictReader(io.StringIO(read_names(self.path)), restval="", restkey=""))
         except (OSError, ValueError, csv.Error) as error:
             reason = getattr(error, "strerror", None) or error
             raise InputError(f"{self.path} cannot be read ({reason}): give the csv of the parts") from error
-        if short := next((number for number, line in enumerate(lines, 2) if None in line.values()), None):
-            raise InputError(f"{self.path}, line {short}, has fewer values than there are columns: give one for each")
         columns = list(lines[0]) if lines else []
         parts = [name[:-2] for name in columns if name.endswith("_x") and f"{name[:-2]}_y" in columns]
         boxed = [name[:-3] for name in columns if name.endswith("_x1") and f"{name[:-3]}_y2" in columns]
