@@ -36,7 +36,7 @@ LIBRARIES: dict[str, set[str]] = {
     "figures": {"numpy", "matplotlib", "PIL"},
     "ops": {"torch", "numpy"},
     "deconv": {"torch", "numpy"},
-    "analysis": {"torch", "torchmetrics", "numpy", "tqdm", "PIL"},
+    "analysis": {"scipy", "torch", "torchmetrics", "numpy", "tqdm", "PIL"},
     "transfer": {"torch", "numpy", "scipy", "tqdm"},
     "data": {"torch", "torchvision", "numpy", "PIL", "lightning", "filelock", "tqdm", "litdata", "boto3", "botocore"},
     "systems": {"lightning", "torch", "torchmetrics", "numpy"},

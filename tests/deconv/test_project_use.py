@@ -84,11 +84,11 @@ def test_the_network_and_the_images_are_left_as_they_were(net, images):
     assert torch.is_grad_enabled()
 
 
-@pytest.mark.parametrize(("passes", "error"), [(1, InputError), (2, RuntimeError)], ids=["at first", "on the way"])
-def test_a_network_that_fails_is_left_as_it_was(net, images, passes, error):
+@pytest.mark.parametrize("passes", [1, 2], ids=["at first", "on the way"])
+def test_a_network_that_fails_is_left_as_it_was(net, images, passes):
     mixed(net)
     before, net.passes_left = state(net), passes
-    with pytest.raises(error, match="broken"):
+    with pytest.raises(InputError, match="broken"):
         project(net, images, "conv2", UNITS)
     assert state(net) == before
     x = torch.ones(1, requires_grad=True)

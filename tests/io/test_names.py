@@ -23,7 +23,7 @@ def test_any_text_has_bytes_a_digest_and_a_readable_form(text):
     assert all([short_sha256(text, 6), digest_lines([text]), digest_named_arrays(named), digest_json({text: text})])
 
 
-@pytest.mark.parametrize("text", [LATIN, "\ud800", "né", "a\\udce9"])
+@pytest.mark.parametrize("text", [LATIN, "né", "a\\udce9"])
 def test_json_gives_back_what_it_was_given(tmp_path, text):
     write_json(tmp_path / "a.json", {"name": text, text: [text]})
     assert load_json(tmp_path / "a.json") == {"name": text, text: [text]}

@@ -50,14 +50,14 @@ def test_runs_on_images_of_several_classes_are_scored_by_average_precision(tmp_p
     ],
 )
 def test_runs_that_began_with_other_weights_are_not_from_scratch(tmp_path, monkeypatch, settings, from_scratch):
-    (tmp_path / "config.yaml").write_text(f"{settings}\n")
     scores = {"one": 10.0, "two": 20.0}
     monkeypatch.setattr(
         "convlens.runs.baselines.read_class_scores", lambda path, *more: (30, np.full(2, scores[path.name]))
     )
     for name in scores:
         (tmp_path / name).mkdir()
-        (tmp_path / name / "config.yaml").write_text(f"{settings}\n" if name == "two" else "data: {}\n")
+        own = "model: {net: {}}" if name == "one" or settings == "data: {}" else settings
+        (tmp_path / name / "config.yaml").write_text(f"data: {{_target_: convlens.data.ImageData}}\n{own}\n")
     dirs = [str(tmp_path / name) for name in scores]
     found = read_baseline(dirs, mock.Mock(), mock.Mock())
     assert found.from_scratch is from_scratch  # one of the runs is enough

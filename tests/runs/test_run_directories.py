@@ -26,7 +26,8 @@ from convlens.runs.record import check_same, command_line, recorded, status
 from convlens.runs.record_file import write_record
 from convlens.runs.replacement import clear
 from convlens.runs.run_config import plain
-from convlens.runs.subject import checkpoint_path, load_network, open_run
+from convlens.runs.run_directory import open_run
+from convlens.runs.subject import checkpoint_path, load_network
 
 
 @pytest.fixture(scope="module")

@@ -83,9 +83,9 @@ def test_the_p_value_agrees_with_the_interval(values, level):
     found = mean_of(np.array(values))
     p = found.p_value(level)
     assert 0 <= p <= 1
-    if found.error > 1e-6 and not found.low < level < found.high:
+    if found.error > 1e-6 and not found.low <= level <= found.high:
         assert p <= 0.05 + 2e-3
-    elif found.error > 1e-6:
+    elif found.error > 1e-6 and found.low < level < found.high:
         assert p >= 0.05 - 2e-3
 
 

@@ -129,7 +129,8 @@ def test_any_network_is_projected_in_a_directory_of_its_own(convlens, tmp_path):
     record = load_json(folder / "run.json")
     assert (record["task"], record["status"]) == ("project", "finished")
     result = load_json(folder / "results/projections/result.json")
-    layers = [figure["key"] for figure in result["figures"] if ":" not in figure["key"]]
+    keys = [figure["key"] for figure in result["figures"] if ":" not in figure["key"]]
+    layers = [key for key in keys if key != "statistics by layer"]
     assert layers[:2] == ["features.0", "features.3"]
     assert [number["name"] for number in result["numbers"]] == [f"dead maps, {x}" for x in layers]
     with np.load(folder / "results/projections/best/features.3.npz") as arrays:

@@ -8,7 +8,7 @@ import pytest
 import torch
 from matplotlib.figure import Figure
 
-from convlens.io.json_files import load_json
+from convlens.io.json_files import load_json, write_json
 from convlens.stats.paper_transfer import SYSTEMS_6, TABLE_6
 from convlens.stats.results import AnalysisResult
 from convlens.transfer.dataset import TransferDataset
@@ -319,9 +319,13 @@ def test_result_replaces_earlier_figures(tmp_path):
     folder = tmp_path / "transfer_caltech-101"
     folder.mkdir()
     (folder / "old.png").touch()
+    (folder / "mine.png").touch()
+    write_json(folder / "result.json", {"figures": [{"file": "old.png"}]})
     result = report(two_layers()).build(folder, num_examples=2)
     assert isinstance(result, AnalysisResult)
-    assert sorted(path.name for path in folder.iterdir()) == ["classes.png", "confusion.png", "layers.png", "table.csv"]
+    assert sorted(path.name for path in folder.iterdir()) == [
+        *("classes.png", "confusion.png", "layers.png", "mine.png", "result.json", "table.csv")
+    ]
     assert [figure.file for figure in result.figures] == ["layers.png", "confusion.png", "classes.png"]
     assert result.numbers[0].name == "high, softmax, 30 per class"
     assert (result.numbers[0].value, result.numbers[0].spread) == pytest.approx((80.5, 0.5**0.5))

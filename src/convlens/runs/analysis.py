@@ -9,7 +9,8 @@ from typing import Any
 from omegaconf import DictConfig
 
 from convlens.runs.record import command_line
-from convlens.runs.subject import LoadedNetwork, load_network, open_run
+from convlens.runs.run_directory import open_run
+from convlens.runs.subject import LoadedNetwork, load_network
 from convlens.stats.claims import Claim
 from convlens.stats.results import AnalysisResult
 

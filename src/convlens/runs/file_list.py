@@ -63,7 +63,7 @@ class FileList:
         with record_lock(self.run_dir):
             record = read_record(self.run_dir)
             if isinstance(files := record.get("files"), list) and name not in files:
-                write_record(self.run_dir, record | {"files": sorted([*files, name])})
+                write_record(self.run_dir, record | {"files": sorted([*map(str, files), name])})
         self.known.add(name)
 
     def listed(self) -> list[str]:
@@ -86,4 +86,6 @@ def listing(run_dir: Path) -> Iterator[None]:
     finally:
         if isinstance(read_record(run_dir).get("files"), list):
             with record_lock(run_dir):
-                write_record(run_dir, read_record(run_dir) | {"files": files.listed()})
+                record = read_record(run_dir)
+                if record["files"] != (listed := files.listed()):
+                    write_record(run_dir, record | {"files": listed})

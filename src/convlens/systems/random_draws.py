@@ -1,4 +1,4 @@
-"""What a network draws random numbers for: images, which processes share, or weights, which all of them have."""
+"""Tensors a network draws random numbers for: images, which processes share, or weights, which all of them have."""
 
 import contextlib
 import logging

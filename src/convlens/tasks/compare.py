@@ -14,7 +14,7 @@ from convlens.runs.group_names import names_of
 from convlens.runs.groups import Group, ablation_keys, group_runs
 from convlens.runs.predictions import Predictions, read_predictions
 from convlens.runs.record_file import read_record
-from convlens.runs.subject import open_run
+from convlens.runs.run_directory import open_run
 from convlens.stats.claims import Claim
 from convlens.stats.paired import PairedDifference, paired_difference
 from convlens.stats.results import AnalysisResult, Table

@@ -21,8 +21,9 @@ from convlens.runs.analysis import write_and_log
 from convlens.runs.control_network import control_networks
 from convlens.runs.groups import without_seed
 from convlens.runs.run_config import read_config
+from convlens.runs.run_directory import open_run
 from convlens.runs.setting_differences import hashable
-from convlens.runs.subject import LoadedNetwork, load_network, open_run
+from convlens.runs.subject import LoadedNetwork, load_network
 from convlens.runs.typed_settings import Count, Positive
 
 

@@ -33,7 +33,8 @@ from convlens.io.tables import Cell
 from convlens.runs.analysis import write_and_log
 from convlens.runs.compose import compose_job
 from convlens.runs.conf_files import options
-from convlens.runs.subject import instantiate, open_run, require_images
+from convlens.runs.run_directory import open_run
+from convlens.runs.subject import instantiate, require_images
 from convlens.runs.trust import trusted_config
 from convlens.runs.typed_settings import Between, Count, Positive
 from convlens.stats.results import AnalysisResult, Figure, Number, Table

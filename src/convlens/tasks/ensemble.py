@@ -14,7 +14,7 @@ from convlens.runs.groups import choices_of
 from convlens.runs.predictions import ensemble_of
 from convlens.runs.record_file import read_record
 from convlens.runs.run_config import read_config
-from convlens.runs.subject import open_run
+from convlens.runs.run_directory import open_run
 from convlens.runs.table_2 import table_2
 from convlens.stats.paired import paired_difference
 from convlens.stats.paper_tables import kind_of, table_2_row

@@ -25,7 +25,8 @@ from convlens.runs.analysis import log_answer
 from convlens.runs.control_network import ControlKind, control_networks
 from convlens.runs.launch import Processes
 from convlens.runs.record import command_line
-from convlens.runs.subject import LoadedNetwork, load_network, open_run
+from convlens.runs.run_directory import open_run
+from convlens.runs.subject import LoadedNetwork, load_network
 from convlens.runs.task_loggers import loggers_of
 from convlens.runs.typed_settings import Between, Count, Positive
 

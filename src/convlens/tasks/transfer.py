@@ -25,7 +25,8 @@ from convlens.runs.baselines import read_baseline
 from convlens.runs.foreign_results import check_results
 from convlens.runs.launch import Processes
 from convlens.runs.record import command_line
-from convlens.runs.subject import RANDOM_WEIGHTS, LoadedNetwork, load_network, open_run
+from convlens.runs.run_directory import open_run
+from convlens.runs.subject import RANDOM_WEIGHTS, LoadedNetwork, load_network
 from convlens.runs.transfer_dataset import feature_source, split_digests, spread_images, transfer_dataset
 from convlens.runs.typed_settings import Above, AtLeast, Count, Positive
 from convlens.stats.results import AnalysisResult

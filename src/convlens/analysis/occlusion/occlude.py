@@ -146,8 +146,7 @@ def occlude(
     max_elements = check_count("max_elements", max_elements, most=2**62)
     image = like_parameters(net, check_images(image, "image", axes=(3,)))
     tops, lefts, size = _positions(image, size, stride)
-    named = [] if layer is None else [layer]
-    shapes = check_outputs(net, image[None], named if target is None else [None, *named])
+    shapes = check_outputs(net, image[None], [*([None] * (target is not None)), *([layer] * (layer is not None))])
     readings: dict[str, Reading] = {}
     target = None if target is None else check_target(shapes[None], target)
     if layer is not None:
@@ -164,11 +163,7 @@ def occlude(
     maps = OcclusionMaps(tops, lefts, size)
     if layer is not None and map is not None:
         maps = _add_activation(maps, int(map), occluded[layer], clean[layer])
-    if target is None:
-        return maps
-    for scores in (clean[OUTPUT], occluded[OUTPUT]):
-        check_same_size(scores.shape[1:], shapes[None], "outputs")
-    return _add_classes(maps, target, occluded[OUTPUT], clean[OUTPUT])
+    return maps if target is None else _add_classes(maps, target, occluded[OUTPUT], clean[OUTPUT], shapes[None])
 
 
 def _positions(
@@ -191,9 +186,15 @@ def _add_activation(
 
 
 def _add_classes(
-    maps: OcclusionMaps, target: int, occluded: Float[Tensor, "n classes"], clean: Float[Tensor, "1 classes"]
+    maps: OcclusionMaps,
+    target: int,
+    occluded: Float[Tensor, "n classes"],
+    clean: Float[Tensor, "1 classes"],
+    whole: torch.Size,
 ) -> OcclusionMaps:
     """Add the target's probability and the label at each position, from logits."""
+    for scores in (clean, occluded):
+        check_same_size(scores.shape[1:], whole, "outputs")
     check_activations(clean, None)
     shape = (len(maps.tops), len(maps.lefts))
     return replace(
