@@ -9,13 +9,10 @@ from pathlib import Path
 
 import pytest
 import yaml
-from omegaconf import OmegaConf
-from omegaconf.errors import ConfigTypeError
 
 from convlens.errors import InputError
 from convlens.io.json_files import read_json, write_json
 from convlens.runs.authorship import is_own, mark
-from convlens.runs.subject import build_net
 from convlens.runs.trust import trusted_config
 
 NET = {"_target_": "convlens.nets.zfnet", "num_classes": 12}
@@ -160,9 +157,11 @@ def test_a_configuration_without_network_or_data_is_one_line(tmp_path, node):
     for trust in (False, True):
         with pytest.raises(InputError, match="data has no _target_: give the directory of a training run"):
             trusted_config(run_with(tmp_path, data=node), trust)
-    for model in (node, {"net": node}):
-        with pytest.raises((InputError, ConfigTypeError)):  # both are one line of the command line
-            build_net(OmegaConf.create({"model": model}), 3)
+        with pytest.raises(InputError, match=r"model\.net has no _target_: give the directory of a training run"):
+            trusted_config(run_with(tmp_path, node), trust)
+        (tmp_path / "config.yaml").write_text(yaml.safe_dump({"model": node, "data": DATA}))
+        with pytest.raises(InputError, match=r"model\.net has no _target_: give the directory of a training run"):
+            trusted_config(tmp_path, trust)
 
 
 @pytest.mark.parametrize(("trust", "taken"), [(True, True), (["mine"], True), (["min"], False), (["other"], False)])

@@ -98,13 +98,7 @@ def build_data_and_net(cfg: DictConfig) -> tuple[ImageData | ShardedData, nn.Mod
 
 
 def build_net(cfg: DictConfig, num_classes: int) -> nn.Module:
-    """Build the network of a configuration; ``num_classes`` is ignored where `sets_num_classes` is false.
-
-    Raises:
-        InputError: it describes none, or one that cannot be made.
-    """
-    if not isinstance(OmegaConf.select(cfg, "model.net._target_"), str):
-        raise InputError("model.net has no _target_: give the directory of a training run, or model=NAME")
+    """Build the network of a configuration; ``num_classes`` is ignored where `sets_num_classes` is false."""
     net: nn.Module = instantiate(cfg.model.net, **({"num_classes": num_classes} if sets_num_classes(cfg) else {}))
     return net
 

@@ -51,9 +51,10 @@ def trusted_config(run_dir: Path, trust: bool | Sequence[str], cache_dir: str | 
         raise InputError(f"{reason}: if you made it, or trust the run, give trust=true")
     values = require_config(run_dir, edited=trust is True)
     where = run_dir / "config.yaml"
-    data = values.get("data")
-    if not (isinstance(data, dict) and isinstance(data.get("_target_"), str)):
-        raise InputError(f"{where}: data has no _target_: give the directory of a training run")
+    data = _require_node(values.get("data"), "data", where)
+    if "model" in values:
+        model = values["model"]
+        _require_node(model.get("net") if isinstance(model, dict) else None, "model.net", where)
     if trust is True or _is_users(run_dir):
         return resolved(values, run_dir)
     packages = () if trust is False else tuple(trust)
@@ -80,6 +81,17 @@ def trusted_config(run_dir: Path, trust: bool | Sequence[str], cache_dir: str | 
 
 def _is_users(run_dir: Path) -> bool:
     return is_own((run_dir / "config.yaml").read_bytes(), read_record(run_dir).get("author"))
+
+
+def _require_node(node: object, place: str, where: Path) -> dict[str, object]:
+    """Return a node after checking that it has a ``_target_``.
+
+    Raises:
+        InputError: it has none.
+    """
+    if not (isinstance(node, dict) and isinstance(node.get("_target_"), str)):
+        raise InputError(f"{where}: {place} has no _target_: give the directory of a training run")
+    return node
 
 
 def _interpolations(value: object, place: str) -> Iterator[str]:
