@@ -4,12 +4,12 @@ import re
 from pathlib import Path
 
 from convlens.errors import InputError
-from convlens.runs.replacement import REPORT_MARK, foreign_files
+from convlens.runs.replacement import CHECKPOINT, REPORT_MARK, foreign_files
 
-SUFFIXES = (".png", ".npz", ".npy", ".json", ".csv", ".md", ".ckpt")
-"""Of the files that analyses and trainings write."""
-TEXTS = re.compile(r".*/(exclude(_other)?|splits/[^/]+)\.txt")
-"""Names of the lists that analyses write."""
+SUFFIXES = (".png", ".npz", ".npy", ".json", ".csv", ".md")
+"""Of the files that analyses write."""
+OTHERS = re.compile(rf"{CHECKPOINT}|.*/(exclude(_other)?|splits/[^/]+)\.txt")
+"""Names of the checkpoints and lists that commands write."""
 
 
 def check_results(run_dir: Path, *folders: str) -> None:
@@ -23,7 +23,7 @@ def check_results(run_dir: Path, *folders: str) -> None:
         InputError: there is such a file.
     """
     for name in foreign_files(run_dir):
-        written = name.endswith(SUFFIXES) or TEXTS.fullmatch(name)
+        written = name.endswith(SUFFIXES) or OTHERS.fullmatch(name)
         if written and name.startswith(tuple(f"{folder}/" for folder in folders)):
             raise _not_ours(run_dir / name)
 

@@ -23,6 +23,7 @@ STUDY = "study.json"
 REPORT_MARK = b'<meta name="generator" content="convlens">'
 EARLY = {LOG: HEADER.encode(), "traceback.txt": b"convlens", "report.html": REPORT_MARK}
 """What the files that commands write without a record, or before it, have in them."""
+CHECKPOINT = r"checkpoints/(best|last|epoch_\d+)\.ckpt"
 SUFFIXES = (".png", ".npz", ".npy", ".json", ".csv", ".md", ".txt", ".partial")
 """Ends of the names of files below ``results``."""
 TENSORBOARD = r"tensorboard/(events\.out\.tfevents\..+|hparams\.yaml)"
@@ -74,12 +75,9 @@ def _is_loggers(run_dir: Path, name: str) -> bool:
 
 def _has_our_name(run_dir: Path, name: str) -> bool:
     """Return whether a file has the name of one that runs write."""
-    folder, _, rest = name.partition("/")
-    if folder == "checkpoints":
-        return bool(re.fullmatch(r"(best|last|epoch_\d+)\.ckpt", rest))
-    if folder == "results":
-        return "/" in rest and rest.endswith(SUFFIXES)
-    return name in FILES or _is_loggers(run_dir, name)
+    if name.startswith("results/"):
+        return name.count("/") > 1 and name.endswith(SUFFIXES)
+    return name in FILES or bool(re.fullmatch(CHECKPOINT, name)) or _is_loggers(run_dir, name)
 
 
 def foreign_files(run_dir: Path) -> list[str]:

@@ -66,7 +66,7 @@ def write_shards(
             _remove_interrupted(folder / name)
             count = _write_split(split, work / name, size=size, shard_bytes=shard_bytes, workers=workers)
             write_json(work / name / RECORD_FILE, {"count": count, "of": digests[name]})
-            (work / name).rename(folder / name)  # whole, or not at all
+            _put_in_place(work / name, folder / name)
     counts = {name: int(str(_read_record(folder / name)["count"])) for name in splits}
     metadata = {
         "version": FORMAT_VERSION,
@@ -124,6 +124,20 @@ def _work_folder(folder: Path) -> Iterator[Path]:
             else:
                 os.environ[name] = value
         shutil.rmtree(work, ignore_errors=True)
+
+
+def _put_in_place(written: Path, target: Path) -> None:
+    """Move a split that is complete to its place.
+
+    Raises:
+        InputError: somebody has put files there meanwhile.
+    """
+    try:
+        written.rename(target)
+    except OSError:
+        if not os.path.lexists(target):
+            raise
+        raise InputError(f"{target} holds other files: remove it, or choose another folder") from None
 
 
 def _remove_interrupted(target: Path) -> None:
