@@ -1,5 +1,6 @@
 import csv
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -207,3 +208,20 @@ def test_a_network_is_trained_without_the_images_of_another_set(convlens, photos
     assert {line.split(",")[3] for line in table.splitlines()[1:]} == {"1", "all"}
     again = convlens(*RECIPE, "run_dir=a study")
     assert "3 of 3 parts were finished before and reused" in again.out
+
+
+def test_names_that_are_not_utf8_are_listed_as_they_are_on_the_disk(convlens, photos, tmp_path):
+    odd = os.fsdecode(b"caf\xe9")
+    (photos / "dog").rename(photos / odd)
+    (photos / odd / "3.png").rename(photos / odd / f"{odd}.png")
+    outcome = convlens(*OWN[:-1], "run_dir=new")
+    assert (outcome.code, outcome.err) == (0, ""), outcome
+    folder = tmp_path / "new/results/duplicates"
+    rows = list(csv.DictReader((folder / "duplicates.csv").open(errors="surrogateescape")))
+    assert {row["image"] for row in rows} | {row["other"] for row in rows} == {"cat/8.png", f"{odd}/{odd}.png"}
+    assert {row["class"] for row in rows} | {row["other_class"] for row in rows} == {"cat", "caf\\udce9"}
+    listed = (folder / "exclude.txt").read_bytes()
+    assert listed in (b"cat/8.png\n", b"caf\xe9/caf\xe9.png\n")
+    without = convlens(*OWN[:-1], "run_dir=again", f"data.exclude={folder / 'exclude.txt'}")
+    assert (without.code, without.err) == (0, ""), without
+    assert (tmp_path / "again/results/duplicates/exclude.txt").read_bytes() == b""
