@@ -148,12 +148,12 @@ def difference(first: Float[np.ndarray, " n"], second: Float[np.ndarray, " m"] |
     return Estimate(value, float(low), float(high), count, error, deviation, pivots=pivots)
 
 
-def _error(samples: list[Float[np.ndarray, " n"]]) -> float:
+def _error(samples: list[np.ndarray]) -> float:
     return sqrt(sum(float(values.var(ddof=1)) / len(values) for values in samples))
 
 
 def _pivots(
-    samples: list[Float[np.ndarray, " n"]], value: float, rounding: float, rng: np.random.Generator
+    samples: list[np.ndarray], value: float, rounding: float, rng: np.random.Generator
 ) -> Float[np.ndarray, " resamples"]:
     """Return the sorted distances of resampled statistics from the statistic, in their own standard errors.
 

@@ -1,5 +1,7 @@
 """Activations at fixed places of fixed images, against a loop that looks at each image alone."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -15,9 +17,13 @@ class Pictures:
     def __init__(self, count: int) -> None:
         self.images = torch.randn(count, 3, 9, 9, generator=torch.Generator().manual_seed(1))
         self.asked: list[int] = []
+        self.path, self.labels = Path("pictures"), torch.zeros(count)
 
     def __len__(self) -> int:
         return len(self.images)
+
+    def __getitem__(self, index):
+        return self.images[index], 0
 
     def __getitems__(self, keys):
         self.asked += keys

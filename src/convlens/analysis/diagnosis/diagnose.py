@@ -73,7 +73,7 @@ class Diagnosis:
     dead_maps: float
     spectra: FilterSpectra
     second: str
-    projections: Float[Tensor, "units c fh fw"]
+    projections: Float[Tensor, "units channels fh fw"]
     shifts: Mapping[str, ShiftError]
 
     __repr__ = summary

@@ -122,7 +122,7 @@ def _values(network: NetworkStatistics, value: Callable[[Grouping], Float[np.nda
     return {layer: value(one) for layer, one in network.grouping.items()}
 
 
-def _pooled(values: ByLayer, layers: Sequence[str]) -> Float[np.ndarray, " maps"]:
+def _pooled(values: ByLayer, layers: Sequence[str]) -> Float[np.ndarray, " pooled"]:
     """Return the values of all maps of some layers; those that are missing are left out."""
     return np.concatenate([np.zeros(0), *(values[layer] for layer in layers if layer in values)])
 

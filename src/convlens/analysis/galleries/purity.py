@@ -105,7 +105,7 @@ def slope_and_changes(strongest: StrongestImages) -> tuple[float, Float[np.ndarr
     without = np.where(left > 0, (same[rows] - partners) / np.maximum(left, 1), values[rows])
     change = np.where(weights[rows] != 0, weights[rows] * (without - values[rows]), 0.0)
     total = np.bincount(strongest.images[rows, ranks], change, len(strongest.labels))
-    return float(weights @ np.nan_to_num(values)), total
+    return float(weights @ np.nan_to_num(values)), total.astype(float)  # of nothing it counts whole numbers
 
 
 def slope(strongest: StrongestImages, minus: StrongestImages | None = None) -> Estimate:

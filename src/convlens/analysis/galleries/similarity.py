@@ -84,7 +84,7 @@ def phase_randomized(spectrum: Complex[Tensor, "n c h w"], generator: torch.Gene
     return spectra(torch.fft.irfft2(spectrum * phases, s=(2 * height, 2 * width))[..., :height, :width])
 
 
-def auc(within: Float[np.ndarray, " pairs"], across: Float[np.ndarray, " pairs"]) -> float:
+def auc(within: Float[np.ndarray, " pairs"], across: Float[np.ndarray, " others"]) -> float:
     """Return the area under the ROC curve: how often the first values exceed the second ones; ties count half."""
     ordered = np.sort(across)
     below = np.searchsorted(ordered, within, "left") + np.searchsorted(ordered, within, "right")
