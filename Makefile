@@ -59,9 +59,10 @@ format: $(READY)
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-# writes the list of modules in src/convlens/README.md, from the first lines of their docstrings
+# writes the lists of modules and claims in src/convlens/README.md and src/convlens/stats/README.md
 map: $(READY)
 	$(BIN)/python -m tests.module_map --write
+	$(BIN)/python -m tests.claims_list --write
 
 # the versions of .venv, with which the recorded numbers can be reproduced
 constraints: $(READY_ALL)

@@ -1,10 +1,8 @@
 """Files of somebody else, one of each kind that is read, with a payload: it never runs, and the file is refused."""
 
 import io
-import json
 import os
 import pickle
-import shutil
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -15,22 +13,23 @@ import torch
 from PIL import Image
 from torch import nn
 
-from convlens.analysis.galleries.array_store import read_gallery
-from convlens.data import ShardedData
+from convlens.analysis.galleries.array_store import Patches, read_gallery
 from convlens.data.cache.store import cache_images
-from convlens.data.shards import writer
 from convlens.data.splits.image_index import FileIndex
-from convlens.data.splits.split import Split
 from convlens.data.validate import mean_image
-from convlens.errors import InputError
+from convlens.errors import DamagedError, InputError
+from convlens.io.arrays import write_array, write_arrays
 from convlens.io.json_files import load_json, write_json
+from convlens.io.memory_maps import create_memory_map
 from convlens.nets.weights import load_weights
 from convlens.report.load import read_run
+from convlens.runs.authorship import mark
 from convlens.runs.mended_checkpoints import mend_checkpoints
 from convlens.runs.predictions import read_predictions, read_probabilities
 from convlens.runs.trust import trusted_config
 from convlens.transfer.feature_store import FeatureStore
 
+CONFIG = "seed: 1\nmodel: {net: {_target_: convlens.nets.zfnet}}\ndata: {_target_: convlens.data.ImageData}\n"
 RAN = "ran"
 """The folder that a payload makes."""
 
@@ -126,86 +125,75 @@ def test_features_with_a_payload_are_extracted_again(tmp_path, payload):
     assert FeatureStore(tmp_path / "f", {"of": "this"}, 2).done("last") == 0
 
 
-def test_a_link_of_features_is_not_written_through(tmp_path):
+def linked_out(path: Path) -> Path:
+    """Replace a file by a link to it in a folder beside that of the file; return the file."""
+    target = path.parent.with_name("secret") / path.name
+    target.parent.mkdir(exist_ok=True)
+    path.rename(target)
+    path.symlink_to(target)
+    return target
+
+
+def test_a_link_of_features_is_neither_read_nor_written_through(tmp_path):
     store = FeatureStore(tmp_path / "f", {"of": "this"}, 2)
+    store.put(0, {"whole": torch.ones(2, 3)})
     store.put(0, {"last": torch.ones(1, 3)})
-    (tmp_path / "f" / "last.npy").rename(tmp_path / "users.npy")
-    before = (tmp_path / "users.npy").read_bytes()
-    (tmp_path / "f" / "last.npy").symlink_to(tmp_path / "users.npy")
+    theirs = [linked_out(tmp_path / "f" / f"{layer}.npy") for layer in ("last", "whole")]
+    before = [path.read_bytes() for path in theirs]
     with pytest.raises(InputError, match="is a link out of"):
         FeatureStore(tmp_path / "f", {"of": "this"}, 2).put(1, {"last": torch.zeros(1, 3)})
-    assert (tmp_path / "users.npy").read_bytes() == before
+    with pytest.raises(InputError, match="is a link out of"):
+        FeatureStore(tmp_path / "f", {"of": "this"}, 2).read("whole")
+    assert [path.read_bytes() for path in theirs] == before
+
+
+def test_a_record_that_is_a_link_out_counts_as_damaged(tmp_path):
+    write_json(tmp_path / "run" / "run.json", {"task": "train"})
+    linked_out(tmp_path / "run" / "run.json")
+    with pytest.raises(DamagedError, match="is a link out of"):
+        load_json(tmp_path / "run" / "run.json")
+
+
+def test_links_of_a_cache_are_not_followed(tmp_path):
+    index = FileIndex("test", pictures(tmp_path / "images", 3), np.zeros(3, np.int64), tmp_path / "images")
+    cache = cache_images(index, 8, tmp_path / "cache")
+    cache.mean(np.arange(3))
+    linked_out(next(cache.folder.glob("mean-*.npy")))
+    with pytest.raises(InputError, match="is a link out of"):
+        cache.mean(np.arange(3))
+    pixels = linked_out(cache.pixels_path)
+    before = pixels.read_bytes()
+    with pytest.raises(InputError, match="is a link out of"):
+        cache_images(index, 8, tmp_path / "cache")
+    cache.folder.rename(f"{cache.folder}.partial")  # a cache that is being built
+    with pytest.raises(InputError, match="is a link out of"):
+        cache_images(index, 8, tmp_path / "cache")
+    assert pixels.read_bytes() == before
+
+
+def test_links_of_a_gallery_are_not_followed(tmp_path):
+    write_arrays(tmp_path / "g" / "conv1.npz", {"maps": np.arange(2)})
+    linked_out(tmp_path / "g" / "conv1.npz")
+    with pytest.raises(InputError, match="is a link out of"):
+        read_gallery(tmp_path / "g", "conv1")
+    Patches.create(tmp_path / "w", "conv1", (1, 1, 3, 2, 2))
+    linked_out(tmp_path / "w" / "conv1.npy")
+    with pytest.raises(InputError, match="is a link out of"):
+        Patches(tmp_path / "w", "conv1")
+
+
+def test_an_array_that_is_created_is_not_written_through_a_link(tmp_path):
+    write_array(tmp_path / "a" / "x.npy", np.arange(4))
+    theirs = linked_out(tmp_path / "a" / "x.npy")
+    before = theirs.read_bytes()
+    create_memory_map(tmp_path / "a" / "x.npy", np.float32, (2,))
+    assert theirs.read_bytes() == before
 
 
 @pytest.mark.parametrize("name", ["../secret.png", "/etc/passwd", "a/../../secret.png"])
 def test_a_list_of_images_names_none_outside_of_its_folder(name, tmp_path):
     with pytest.raises(InputError, match=f"test: {name} leads out of .*: give paths below it"):
         FileIndex("test", ["a.png", name], np.zeros(2, np.int64), tmp_path)
-
-
-# ---- shards -----------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def shards(tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("shards")
-    names = pictures(folder / "images", 6)
-    index = FileIndex("test", names, np.arange(6) % 2, folder / "images")
-    split = Split(index, np.arange(6))
-    writer.write_shards({"train": split}, ["a", "b"], folder / "s", size=8, shard_bytes="1MB", workers=1)
-    return folder / "s"
-
-
-def rewrite_index(shards: Path, edit: Callable[[dict[str, object]], object]) -> None:
-    """Change the index of a split as a stranger would, who brings sizes and checksums in line."""
-    path = shards / "train" / "index.json"
-    index = json.loads(path.read_text())
-    edit(index)
-    path.write_text(json.dumps(index))
-    about = load_json(shards / "about.json")
-    about["shards"]["train"]["index.json"] = path.stat().st_size
-    del about["crc32"]
-    write_json(shards / "about.json", about)
-
-
-EDITS: dict[str, Callable[[dict], object]] = {
-    "pickled values": lambda index: index["config"].update(data_format=["pickle", "int", "int"]),
-    "another class": lambda index: index["config"].update(
-        data_spec=index["config"]["data_spec"].replace("builtins.dict", "collections.OrderedDict")
-    ),
-    "compressed": lambda index: index["config"].update(compression="zstd"),
-    "a file outside": lambda index: index["chunks"][0].update(filename="../../secret.bin"),
-    "no chunks": lambda index: index.pop("chunks"),
-}
-
-
-@pytest.mark.parametrize("name", EDITS)
-def test_an_index_of_shards_that_is_not_ours_is_refused(name, shards, tmp_path):
-    shutil.copytree(shards, tmp_path / "s")
-    assert ShardedData(str(tmp_path / "s"), image_size=8).class_names == ("a", "b")
-    rewrite_index(tmp_path / "s", EDITS[name])
-    with pytest.raises(
-        InputError, match=r"index.json is (not as convlens writes it|damaged).*: write the shards again"
-    ):
-        ShardedData(str(tmp_path / "s"), image_size=8).class_names  # noqa: B018
-
-
-def test_metadata_of_shards_name_no_file_outside(shards, tmp_path):
-    shutil.copytree(shards, tmp_path / "s")
-    about = load_json(tmp_path / "s" / "about.json")
-    about["shards"]["train"]["../../secret"] = 3
-    write_json(tmp_path / "s" / "about.json", about)
-    with pytest.raises(InputError, match=r"with a file named '../../secret'"):
-        ShardedData(str(tmp_path / "s"), image_size=8).class_names  # noqa: B018
-
-
-def test_a_shard_that_is_a_link_out_is_refused(shards, tmp_path):
-    shutil.copytree(shards, tmp_path / "s")
-    shard = next((tmp_path / "s" / "train").glob("*.bin"))
-    shard.rename(tmp_path / "secret.bin")
-    shard.symlink_to(tmp_path / "secret.bin")
-    with pytest.raises(InputError, match=r"is a link out of .*: copy the file"):
-        ShardedData(str(tmp_path / "s"), image_size=8).class_names  # noqa: B018
 
 
 # ---- runs -------------------------------------------------------------------------------------------------------
@@ -215,19 +203,20 @@ def test_a_link_out_of_a_run_is_followed_only_if_trusted(tmp_path):
     (tmp_path / "secret").mkdir()
     run = tmp_path / "run"
     run.mkdir()
-    (run / "config.yaml").write_text("seed: 1\nmodel: {}\ndata: {}\n")
+    (run / "config.yaml").write_text(CONFIG)
     assert trusted_config(run, trust=False).seed == 1
     (run / "results").symlink_to(tmp_path / "secret")
-    with pytest.raises(InputError, match=r"run/results is a link out of somebody else's run: .* trust=true"):
+    write_json(run / "run.json", {"author": mark(CONFIG.encode())})  # of one's own, too
+    with pytest.raises(InputError, match=r"run/results is a link out of .*/run: if you made it, .* trust=true"):
         trusted_config(run, trust=False)
     assert trusted_config(run, trust=True).seed == 1
 
 
-@pytest.mark.parametrize("text", ["seed: ${nosuch}\n", "seed: ${seed}\n", "seed: ${a}\na: ${seed}\n"])
+@pytest.mark.parametrize("text", ["b: ${nosuch}\n", "b: ${b}\n", "b: ${a}\na: ${b}\n"])
 def test_a_configuration_that_cannot_be_resolved_is_one_line(text, tmp_path):
-    (tmp_path / "config.yaml").write_text(text)
+    (tmp_path / "config.yaml").write_text(CONFIG + text)
     with pytest.raises(InputError, match=r"config.yaml cannot be resolved \(") as caught:
-        trusted_config(tmp_path, trust=False)
+        trusted_config(tmp_path, trust=True)
     assert "\n" not in str(caught.value)
 
 
@@ -239,7 +228,7 @@ def test_a_report_shows_nothing_that_a_link_leads_to(tmp_path):
     (run / "config.yaml").symlink_to(tmp_path / "secret")
     problems: list[str] = []
     assert read_run(run, problems).config == ""
-    assert any("config.yaml: a link out of its run directory" in problem for problem in problems)
+    assert any("config.yaml is a link out of" in problem for problem in problems)
 
 
 def test_predictions_are_not_read_through_a_link(tmp_path):

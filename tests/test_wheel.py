@@ -88,7 +88,10 @@ def test_the_command_shows_its_help_and_its_configuration_from_any_folder(instal
     command = installed / "bin" / "convlens"
     done = run(command, "--help", cwd=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
-    assert "experiment: ablation, first_layer, first_layer_search, imagenet, smoke, transfer\n" in done.stdout
+    assert (
+        "experiment: ablation, first_layer, first_layer_search, imagenet, smoke, transfer, without_duplicates\n"
+        in done.stdout
+    )
     done = run(command, "--cfg", "job", "recipe=paper", cwd=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
     assert "max_epochs: 70\n" in done.stdout

@@ -13,6 +13,8 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
 import convlens
+from convlens import transfer
+from convlens.transfer import GridPoint, LinearProbe, ProbeConfig, Targets
 
 ROWS = [
     # networks
@@ -56,6 +58,36 @@ ROWS = [
     ("extract_features(net={})", "net={}: give a network"),
     ("extract_features(net=norm, layers=['2'])", "normalizes by the statistics of the batch"),
     ("extract_features(net=diverged)", "layer '3' has an activation that is NaN or infinite"),
+    ("project(net=script)", "net is TorchScript, whose layers cannot be read: give the module it was made of"),
+    ("project(net=nn.Sequential(script), layer='0')", "layer '0' is TorchScript, which cannot be read"),
+    (
+        "project(net=Scores(lambda y: y.long()), layer=None)",
+        "the network's output gives Tensor [1, 2] of int64: name",
+    ),
+    (
+        "project(net=Scores(lambda y: y.detach()), layer=None, units=[(0, 0)])",
+        "Scores has no gradient to project along",
+    ),
+    (
+        "occlude(net=Scores(lambda y: y > 0))",
+        "the network's output gives Tensor [1, 2] of bool: name a layer that",
+    ),
+    ("occlude(net=Scores(lambda y: y + 0j))", "the network's output gives Tensor [1, 2] of complex64: name a layer"),
+    ("occlude(net=Scores(only_one))", "Scores cannot read images of shape [9, 3, 16, 16]: give one image"),
+    ("occlude(net=Scores(lambda y: y[:1]))", "the network's output gives 1 rows for 9 images: give a layer of one for"),
+    ("occlude(net=script)", "net is TorchScript"),
+    (
+        "invariance(net=Scores(lambda y: y.long()), layers=['last'])",
+        "the network's output gives Tensor [1, 2] of int64",
+    ),
+    (
+        "invariance(net=Scores(only_one), layers=['body'], targets=[0, 1, 1])",
+        "Scores cannot read images of shape [2, 3, 16, 16]: give one image",
+    ),
+    (
+        "extract_features(net=Scores(lambda y: y.repeat(2, 1)), layers=['last'])",
+        "gives 2 rows for 1 images: give a layer",
+    ),
     # images
     ("project(images=None)", "images=None: give one tensor [n, c, h, w]"),
     ("project(images=x.numpy())", "images=ndarray [3, 3, 16, 16] of float32: give one tensor"),
@@ -158,6 +190,12 @@ ROWS = [
     ),
     ("extract_features(loader=[x, x[:, :1]])", "Sequential cannot read images of shape [3, 1, 16, 16]"),
     ("extract_features(loader=DataLoader([one, one[:, 1:]], 2))", "images of different sizes in one batch"),
+    ("top_activations(loader=list)", "loader=<class 'list'>: give batches of images"),
+    ("top_activations(loader=[x, x.to(torch.float8_e4m3fn)])", "of float8_e4m3fn: give floating-point values"),
+    ("top_activations(progress=np.zeros(2))", "progress=ndarray [2] of float64 is neither true nor false"),
+    ("extract_features(loader=DataLoader([one, None]))", "the loader has failed: default_collate: batch must contain"),
+    ("extract_features(loader=(1 / 0 for _ in x))", "the loader has failed: division by zero"),
+    ("invariance(images=torch.nested.nested_tensor([one, one]))", "images=nested Tensor: give a list"),
     # names of layers
     ("project(layer='33')", "unknown layer '33' in Sequential: did you mean 3? its layers are 0, 1, 2, 3, 4"),
     ("project(layer='')", "unknown layer '' in Sequential: its layers are 0, 1, 2, 3"),
@@ -289,6 +327,11 @@ ROWS = [
     ("extract_features(pool_size=0)", "pool_size=0: give a whole number of at least 1"),
     ("extract_features(pool_size=1.0)", "pool_size=1.0: give a whole number of at least 1"),
     ("extract_features(pool_size='2')", "pool_size='2': give a whole number of at least 1"),
+    ("occlude(value=10**400)", "give a number, 3 numbers, or an image [3, 16, 16]"),
+    ("occlude(size=torch.tensor([True]))", "size=Tensor [1] of bool: give a whole number"),
+    ("invariance(black=10**400)", "give a number or an image [3, 16, 16]"),
+    ("invariance(values=torch.ones(2).to('meta'))", "values=meta Tensor [2] of float32: give a list of finite numbers"),
+    ("project(units=torch.ones(1, 4, dtype=int).to_sparse())", "units=sparse Tensor [1, 4] of int64 of layer '3'"),
     # masks
     ("correspondence(parts=None)", "parts=None: give {name: masks}, a mask for each image"),
     ("correspondence(parts={})", "parts={}: give {name: masks}, a mask for each image"),
@@ -325,6 +368,63 @@ ROWS = [
     ("invariance(preprocess=lambda pixels: pixels[:1])", "preprocess makes 1 images of 2: give a function that keeps"),
     ("diagnose(preprocess=3)", "preprocess=3: give a function"),
     ("diagnose(preprocess=lambda pixels: None, larger=large)", "preprocess(images)=None: give one tensor"),
+    ("project(rule=np.array([1, 2]))", "rule=ndarray [2] of int64 is unknown: choose deconvnet, gradient, guided"),
+    ("project(lrn=np.ones(2))", "lrn=ndarray [2] of float64 is unknown: choose identity, adjoint"),
+    ("project(lrn='')", "lrn='' is unknown: choose identity, adjoint"),
+    ("diagnose(names=np.array(['0', '3']))", "give a list of names of layers"),
+    ("diagnose(names=('0', '0'))", "give two layers"),
+    ("invariance(preprocess=len)", "preprocess(images)=1: give one tensor"),
+    ("invariance(preprocess=nn.Conv2d(4, 1, 1))", "preprocess has failed: "),
+    ("occlude(on_progress=lambda: None)", "on_progress has failed: "),
+    # probes
+    ("fit_probe(probe='knn')", "probe='knn' is unknown: choose svm, softmax, sigmoid"),
+    ("fit_probe(probe=[])", "probe=[] is unknown: choose svm, softmax, sigmoid"),
+    ("fit_probe(features=None)", "features=None: give a tensor of numbers with a row for each image"),
+    ("fit_probe(features=np.ones((20, 3)))", "features=ndarray [20, 3] of float64: give a tensor of numbers"),
+    ("fit_probe(features=torch.ones(20))", "features=Tensor [20] of float32: give a tensor of numbers with a row"),
+    ("fit_probe(features=torch.ones(20, 0))", "features=Tensor [20, 0] of float32: give a tensor of numbers"),
+    ("fit_probe(features=torch.ones(20, 3) + 1j)", "features=Tensor [20, 3] of complex64: give a tensor of numbers"),
+    ("fit_probe(features=torch.full((20, 3), inf))", "features are not finite"),
+    ("fit_probe(features=torch.ones(19, 3))", "features of 19 images and targets of 20: give as many of each"),
+    ("fit_probe(targets=None)", "targets=None: give a tensor of numbers with a row for each image"),
+    ("fit_probe(targets=torch.ones(20))", "targets=Tensor [20] of float32: give a tensor of numbers with a row"),
+    ("fit_probe(targets=torch.ones(20, 0))", "targets=Tensor [20, 0] of float32: give a tensor of numbers"),
+    ("fit_probe(targets=torch.full((20, 2), np.nan))", "targets are not finite: give finite ones"),
+    ("fit_probe(C=None)", "C=None: give a finite number"),
+    ("fit_probe(C='1')", "C='1': give a finite number"),
+    ("fit_probe(C=np.nan)", "C=nan: give a finite number"),
+    ("fit_probe(C=0)", "C is 0: give a finite number above 0"),
+    ("fit_probe(C=10**400)", "give a finite number"),
+    ("fit_probe(tolerance=np.nan)", "tolerance=nan: give a finite number of at least 0"),
+    ("fit_probe(tolerance=-1)", "tolerance=-1: give a finite number of at least 0"),
+    ("fit_probe(start='svm')", "start='svm': give a LinearProbe with finite weights of shape [4, 2]"),
+    (
+        "fit_probe(start=LinearProbe(torch.zeros(9, 9), 0.0, 0, 0.0))",
+        "give a LinearProbe with finite weights of shape [4",
+    ),
+    ("class_targets(probe=None)", "probe=None is unknown: choose svm, softmax, sigmoid"),
+    ("class_targets(labels=[0, 1])", "labels=[0, 1]: give a tensor of integers of 1 axes"),
+    ("class_targets(labels=torch.ones(2))", "labels=Tensor [2] of float32: give a tensor of integers"),
+    ("class_targets(labels=torch.tensor([0, 5]))", "label 5 is out of range: the classes are 0 to 1"),
+    ("class_targets(labels=torch.tensor([0, -1]))", "label -1 is out of range: the classes are 0 to 1"),
+    ("class_targets(num_classes=2.0)", "num_classes=2.0: give a whole number of at least 1"),
+    ("class_targets(num_classes=10**400)", "give a whole number of at least 1"),
+    ("ProbeConfig(normalize=np.array(['l2', 'l2']))", "is unknown: choose l2, standardize, none"),
+    ("ProbeConfig(C=[1.0])", "C=[1.0]: give a finite number"),
+    ("ProbeConfig(C={'svm': -1.0})", "C['svm'] is -1.0: give a finite number above 0"),
+    ("ProbeConfig(cv_folds=None)", "cv_folds=None: give a whole number of at least 2"),
+    ("Targets(labels=None)", "labels=None: give a tensor of integers of 1 axes"),
+    ("Targets(num_classes='2')", "num_classes='2': give a whole number of at least 1"),
+    (
+        "Targets(multilabel=torch.ones(3, 2, dtype=int))",
+        "multilabel has the shape [3, 2]: give [20, 2], a row for each",
+    ),
+    ("fit_grid(targets=None)", "targets=None: give Targets"),
+    ("fit_grid(config={})", "config={}: give ProbeConfig"),
+    ("fit_grid(points=[None])", "points have None: give GridPoints"),
+    ("fit_grid(points=[GridPoint('3', 'knn', None, 0)])", "probe='knn' is unknown: choose svm, softmax, sigmoid"),
+    ("fit_grid(read=lambda layer: None)", "read('3')=None: give a tensor of numbers with a row for each image"),
+    ("scores(features=torch.ones(2, 4))", "features=Tensor [2, 4] of float32: give 3 columns"),
     # results
     ("top.unit(4, 0)", "feature_map=4: give a whole number from 0 to 3"),
     ("top.unit(0, 5)", "rank=5: give a whole number from 0 to 4"),
@@ -347,6 +447,23 @@ class Broken(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         raise KeyError("no such key")
+
+
+class Scores(nn.Module):
+    """A network whose scores are what a function makes of [n, 2]."""
+
+    def __init__(self, change: Callable[[Tensor], object]) -> None:
+        super().__init__()
+        self.body = nn.Sequential(nn.Conv2d(3, 2, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+        self.change, self.last = change, nn.Identity()
+
+    def forward(self, images: Tensor) -> object:
+        return self.last(self.change(self.body(images)))
+
+
+def only_one(scores: Tensor) -> Tensor:
+    assert len(scores) == 1, "give one image"
+    return scores
 
 
 def network() -> nn.Sequential:
@@ -384,6 +501,31 @@ def changed(verb: str, valid: Mapping[str, Any], **arguments: Any) -> Any:
     return getattr(convlens, verb)(**(dict(valid) | arguments))
 
 
+def fits() -> dict[str, Callable[..., Any]]:
+    """What is public for probes, with valid arguments."""
+    labels = torch.arange(20) % 2
+    features, targets = torch.randn(20, 3, generator=torch.Generator().manual_seed(2)), Targets(labels, 2)
+    probe = transfer.fit_probe("svm", features, transfer.class_targets("svm", labels, 2), 1.0)
+    given: dict[str, dict[str, Any]] = {
+        "fit_probe": {"features": features, "targets": transfer.class_targets("svm", labels, 2), "C": 1.0},
+        "class_targets": {"labels": labels, "num_classes": 2},
+        "ProbeConfig": {},
+        "Targets": {"labels": labels, "num_classes": 2},
+        "fit_grid": {
+            "read": lambda layer: features, "targets": targets, "config": ProbeConfig(C=1.0),
+            "split": lambda size, fold: (torch.arange(12), torch.arange(12, 20)),
+            "points": [GridPoint("3", "svm", None, 0)],
+        },
+    }  # fmt: skip
+    given["fit_probe"]["probe"] = given["class_targets"]["probe"] = "svm"
+
+    def call(verb: str, **arguments: Any) -> Any:
+        result = getattr(transfer, verb)(**(given[verb] | arguments))
+        return list(result) if verb == "fit_grid" else result
+
+    return {verb: partial(call, verb) for verb in given} | {"scores": lambda features: probe.scores(features)}
+
+
 def names() -> dict[str, Any]:
     """What the rows refer to."""
     net, x = network(), torch.randn(3, 3, 16, 16, generator=torch.Generator().manual_seed(1))
@@ -391,7 +533,7 @@ def names() -> dict[str, Any]:
     nn.init.constant_(diverged[0].weight, np.nan)
     masks[:, 4:9, 5:9] = True
     calls = valid_calls()
-    return calls | {
+    return (calls | fits()) | {
         "net": net,
         "x": x,
         "one": x[0],
@@ -404,7 +546,12 @@ def names() -> dict[str, Any]:
         "torch": torch,
         "DataLoader": DataLoader,
         "TensorDataset": TensorDataset,
+        "LinearProbe": LinearProbe,
+        "GridPoint": GridPoint,
         "diverged": diverged,
+        "Scores": Scores,
+        "only_one": only_one,
+        "script": torch.jit.script(network()),
         "broken": Broken(),
         "norm": nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4, track_running_stats=False), nn.Conv2d(4, 4, 3)),
         "single": nn.Sequential(nn.Conv2d(3, 1, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten()),

@@ -65,6 +65,10 @@ class Run:
     sketches: Sketchbook
     dead: int = DEAD
 
+    def net_before(self) -> ConvNet:
+        """The network before its training."""
+        return tiny_net().eval()
+
     def net_of(self, epoch: int) -> ConvNet:
         """The network as it was, from its snapshot."""
         net = tiny_net()

@@ -47,14 +47,15 @@ def fit(epochs: int, *callbacks, **options) -> L.Trainer:
     return made
 
 
-def test_the_papers_epochs_are_those_of_its_figure():
-    assert paper_epochs(70) == [1, 2, 5, 10, 20, 30, 40, 64]
+def test_the_papers_epochs_are_those_of_its_figure_and_the_last():
+    assert paper_epochs(70) == [1, 2, 5, 10, 20, 30, 40, 64, 70]
 
 
 def test_the_papers_epochs_are_scaled_to_the_run():
-    assert paper_epochs(140) == [2, 4, 10, 20, 40, 60, 80, 128]
-    assert paper_epochs(35) == [1, 2, 5, 10, 15, 20, 32]
-    assert paper_epochs(10) == [1, 3, 4, 6, 9]
+    assert paper_epochs(140) == [2, 4, 10, 20, 40, 60, 80, 128, 140]
+    assert paper_epochs(35) == [1, 2, 5, 10, 15, 20, 32, 35]
+    assert paper_epochs(10) == [1, 3, 4, 6, 9, 10]
+    assert paper_epochs(8) == [1, 2, 3, 5, 7, 8]
     assert paper_epochs(1) == [1]
 
 
@@ -62,7 +63,7 @@ def test_the_papers_epochs_are_scaled_to_the_run():
 def test_the_scaled_epochs_are_in_the_run_each_once_and_in_order(length):
     epochs = paper_epochs(length)
     assert epochs == sorted(set(epochs))
-    assert 1 <= epochs[0] <= epochs[-1] <= length
+    assert 1 <= epochs[0] <= epochs[-1] == length
     for epoch in (1, 2, 5, 10, 20, 30, 40, 64):
         assert min(abs(found - epoch * length / 70) for found in epochs) <= max(0.5, 1 - epoch * length / 70)
 
@@ -84,7 +85,7 @@ def test_an_epoch_named_twice_counts_once_and_none_is_none():
 def test_without_a_choice_it_acts_at_the_papers_epochs():
     note = Note()
     fit(10, note)
-    assert note.acted == [1, 3, 4, 6, 9]
+    assert note.acted == [1, 3, 4, 6, 9, 10]
 
 
 @pytest.mark.parametrize(("epochs", "named"), [([2, 6], 6), ([0, 2], 0), ([-1], -1)])

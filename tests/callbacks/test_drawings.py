@@ -3,6 +3,7 @@
 import io
 import itertools
 import json
+import shutil
 from pathlib import Path
 
 import lightning as L
@@ -14,11 +15,12 @@ from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from convlens.analysis.diagnosis.filter_health import filter_health
+from convlens.analysis.evolution import result as evolution_module
+from convlens.analysis.evolution.sampled_activations import sampled_activations
 from convlens.analysis.galleries.array_store import read_gallery
 from convlens.analysis.galleries.selected_units import select_units
 from convlens.analysis.galleries.sheets import TABLE_COLUMNS
 from convlens.callbacks import FeatureEvolution, FilterHealthLog, FirstFilters, Snapshots, TopProjections
-from convlens.callbacks import evolution as evolution_module
 from convlens.deconv import project
 from convlens.figures.filters import filters_sheet
 from convlens.loggers.epoch_csv import EpochCSV
@@ -165,6 +167,7 @@ def test_every_logged_picture_is_a_file_of_the_run(run):
         ("projections/conv1", EPOCHS),
         ("projections/conv2", EPOCHS),
         ("evolution", EPOCHS),
+        ("convergence", [4]),  # three epochs are needed
         ("filters", EPOCHS),
     ):
         logged = run.sketches.under(key)
@@ -212,7 +215,7 @@ def test_the_evolution_marks_where_the_strongest_image_changed(run, strongest, m
     monkeypatch.setattr(evolution_module, "evolution_sheet", sheet)
     monkeypatch.setattr(evolution_module.AnalysisResult, "write", lambda *args: None)
     monkeypatch.setattr(evolution_module, "save_png", lambda picture, path: path)
-    evolution_module.draw_evolution(run.folder / "results" / "evolution", EPOCHS)
+    evolution_module.write_evolution(run.folder / "results" / "evolution", EPOCHS, range(5))
     assert given["epochs"] == EPOCHS
     for layer in LAYERS:
         for row, images in zip(given["changed"][layer].tolist(), strongest[layer].tolist(), strict=True):
@@ -235,7 +238,10 @@ def test_the_result_of_the_evolution_says_how_often_it_changed(run, strongest):
         }
         for layer in LAYERS
     ]
-    assert found["figures"] == [{"file": "evolution.png", "key": "evolution", "caption": "epochs 1, 2, 4"}]
+    assert found["figures"] == [
+        {"file": "evolution.png", "key": "evolution", "caption": "epochs 1, 2, 4"},
+        {"file": "convergence.png", "key": "convergence", "caption": "similarity to epoch 4 by layer"},
+    ]
     assert found["reproduces"] == "Fig 4"
     captions = [entry["caption"] for _, entry in run.sketches.under("evolution")]
     assert captions == [["epochs 1"], ["epochs 1, 2"], ["epochs 1, 2, 4"]]
@@ -251,6 +257,138 @@ def test_what_a_run_drew_before_it_was_begun_again_is_not_its_past(train, tmp_pa
         again = train([FeatureEvolution([1, 2], layers=["conv1"], maps=2, images=5)], epochs=2, folder=tmp_path)
         captions = [entry["caption"] for _, entry in again.sketches.under("evolution")]
         assert captions == [["epochs 1"], ["epochs 1, 2"]]
+
+
+# ---- convergence (claims 8 and 9) -------------------------------------------------------------------------------
+
+
+def test_the_strongest_images_of_all_maps_are_kept(run):
+    for epoch, layer in itertools.product(EPOCHS, LAYERS):
+        top = np.load(run.folder / "results" / "evolution" / f"epoch_{epoch:03d}.npz")[f"{layer}/top"]
+        found = run.peaks(epoch, layer, "train").numpy()
+        assert top.shape == (found.shape[1], 9)
+        for images, values in zip(top, found.T, strict=True):
+            order = sorted(range(len(values)), key=lambda i: (-float(values[i]), i))[:9]
+            assert images.tolist() == [image if values[image] > 0 else -1 for image in order]
+    assert (top[run.dead] == -1).all()
+
+
+@pytest.mark.parametrize("layer", LAYERS)
+def test_the_former_strongest_image_is_projected_beside_the_new_one(run, layer):
+    """By the network of the epoch, where that image activates the map most, and only if another image is stronger."""
+    folder, dataset = run.folder / "results" / "evolution", run.data.dataset("train", "centre")
+    field, seen = receptive_field(run.net, layer, input_size=(run.net.input_size,) * 2), set()
+    former = np.load(folder / "epoch_001.npz")
+    assert not former[f"{layer}/kept"].any()
+    for epoch in EPOCHS[1:]:
+        net, arrays = run.net_of(epoch), np.load(folder / f"epoch_{epoch:03d}.npz")
+        for row, number in enumerate(arrays[f"{layer}/maps"].tolist()):
+            image, now = (int(file[f"{layer}/images"][row, 0]) for file in (former, arrays))
+            kept = torch.from_numpy(arrays[f"{layer}/kept"][row, 0])
+            x = dataset[image][0][None]
+            steps = [net.get_submodule(name) for name in net.steps[: net.steps.index(layer) + 1]]
+            peaks = torch.nn.Sequential(*steps)(x)[0, number]
+            place = divmod(int(peaks.argmax()), peaks.shape[1])
+            seen.add((image != now, bool(peaks.max() > 0)))
+            if image == now or peaks.max() <= 0:
+                assert not kept.any()
+                continue
+            whole = project(net, x, layer, [(0, number, *place)])[0]
+            top, left, bottom, right = field.box(*place)
+            padded = torch.nn.functional.pad(whole, (40, 40, 40, 40))
+            expected = padded[:, top + 40 : bottom + 40, left + 40 : right + 40]
+            torch.testing.assert_close(kept, expected, rtol=1e-3, atol=1e-3 * float(expected.abs().max()))
+        former = arrays
+    assert {(True, True), (False, True)} <= seen
+
+
+def test_the_states_are_those_of_each_epoch_and_before_training(run):
+    folder = run.folder / "results" / "evolution" / "states"
+    assert sorted(path.name for path in folder.iterdir()) == [f"epoch_{epoch:03d}.npz" for epoch in range(5)]
+    dataset = run.data.dataset("train", "centre")
+    for epoch in range(1, 5):
+        stored = np.load(folder / f"epoch_{epoch:03d}.npz")
+        found = sampled_activations(run.net_of(epoch), dataset, LAYERS)
+        assert all(np.array_equal(stored[layer], found[layer]) for layer in LAYERS)
+    start = sampled_activations(run.net_before(), dataset, LAYERS)
+    assert all(np.array_equal(np.load(folder / "epoch_000.npz")[layer], start[layer]) for layer in LAYERS)
+
+
+def test_the_table_of_convergence_is_that_of_the_states(run):
+    (table,) = result(run.folder / "results" / "evolution")["tables"]
+    assert [row[0] for row in table["rows"]] == LAYERS
+    states = [np.load(run.folder / f"results/evolution/states/epoch_{epoch:03d}.npz") for epoch in range(5)]
+    for layer, row in zip(LAYERS, table["rows"], strict=True):
+        values = [state[layer].astype(float) for state in states]
+        with np.errstate(invalid="ignore"):
+            curves = np.array([[np.corrcoef(v[m], values[-1][m])[0, 1] for v in values] for m in range(len(values[0]))])
+        learned = np.isfinite(curves[:, -1]) & ~(curves[:, 0] >= 0.95)
+        assert row[1] == f"{learned.sum()} of {len(curves)}"
+        assert row[4].endswith(", 100")
+        assert 0 < float(row[2].split()[0]) <= 4
+    assert table["rows"][1][1].startswith("7 ")  # one map of conv2 is dead
+
+
+def test_the_claims_are_those_that_the_records_allow(run):
+    claims = {claim["number"]: claim for claim in result(run.folder / "results" / "evolution")["claims"]}
+    assert set(claims) == {9}  # fourteen maps are too few for claim 8
+    assert claims[9]["about"] == "conv2"
+    assert claims[9]["units"] <= 4
+    assert claims[9]["verdict"] == "can't tell"  # at most four maps
+
+
+def stop_after(epoch: int) -> L.Callback:
+    """Stops a run as `EarlyStopping` does."""
+
+    def stop(trainer, pl_module):
+        trainer.should_stop = trainer.current_epoch + 1 >= epoch
+
+    return L.pytorch.callbacks.LambdaCallback(on_validation_end=stop)
+
+
+def test_a_run_that_stops_early_ends_with_its_last_epoch(train):
+    found = train([FeatureEvolution(layers=["conv1"], maps=2, images=20), stop_after(4)], epochs=5)
+    folder = found.folder / "results" / "evolution"
+    assert found.trainer.current_epoch == 4
+    assert result(folder)["figures"][0]["caption"] == "epochs 1, 2, 3, 4"
+    assert result(folder)["figures"][1]["caption"] == "similarity to epoch 4 by layer"
+    assert sorted(path.name for path in (folder / "states").iterdir())[-1] == "epoch_004.npz"
+    assert [epoch for epoch, _ in found.sketches.under("evolution")] == [1, 2, 3, 4]
+
+
+def test_a_run_that_ends_draws_its_last_epoch_once(train):
+    found = train([FeatureEvolution(layers=["conv1"], maps=2, images=20)], epochs=3)
+    assert [epoch for epoch, _ in found.sketches.under("evolution")] == [1, 2, 3]
+
+
+def test_chosen_epochs_are_drawn_and_no_others(train):
+    chosen = train([FeatureEvolution([2], layers=["conv1"], maps=2, images=20)], epochs=3)
+    assert [epoch for epoch, _ in chosen.sketches.under("evolution")] == [2]
+    never = train([FeatureEvolution([], layers=["conv1"])], epochs=2)
+    assert not (never.folder / "results").exists()
+
+
+def test_a_record_of_an_older_version_is_drawn_without_its_claims(run, tmp_path):
+    """A run that was begun before there were states and continued since."""
+    shutil.copytree(run.folder / "results" / "evolution", tmp_path / "evolution")
+    for epoch in EPOCHS[:2]:
+        path = tmp_path / "evolution" / f"epoch_{epoch:03d}.npz"
+        arrays = {name: array for name, array in np.load(path).items() if "/kept" not in name and "/top" not in name}
+        np.savez(path, **arrays)
+    paths = evolution_module.write_evolution(tmp_path / "evolution", EPOCHS, [3, 4])
+    assert [path.name for path in paths] == ["evolution.png"]
+    found = result(tmp_path / "evolution")
+    assert (found["claims"], found["tables"]) == ([], [])
+    evolution_module.write_evolution(tmp_path / "evolution", EPOCHS, [0, 2, 3, 4])
+    assert len(result(tmp_path / "evolution")["tables"]) == 1
+
+
+def test_states_of_a_long_run_are_thinned_out():
+    callback, trainer = FeatureEvolution([7, 650]), L.Trainer(max_epochs=700, logger=False, accelerator="cpu")
+    found = sorted(callback._states(trainer))
+    assert found[:4] == [0, 7, 14, 21]
+    assert (len(found), 650 in found, found[-1]) == (102, True, 700)
+    assert FeatureEvolution()._states(L.Trainer(max_epochs=-1, logger=False, accelerator="cpu")) >= {0, 1}
 
 
 # ---- filters ----------------------------------------------------------------------------------------------------
@@ -290,9 +428,10 @@ def test_tensorboard_has_the_metrics_and_the_pictures_at_their_epochs(run):
     assert [event.value for event in events.Scalars("val/loss")] == pytest.approx(
         [float(row.split(",")[column]) for row in rows[1:]], rel=1e-5
     )
-    assert set(events.Tags()["images"]) == {"evolution", "filters", "projections/conv1", "projections/conv2"}
-    for key in events.Tags()["images"]:
-        assert [event.step for event in events.Images(key)] == EPOCHS
+    pictures = {"evolution", "convergence", "filters", "projections/conv1", "projections/conv2"}
+    assert set(events.Tags()["images"]) == pictures
+    for key in pictures:
+        assert [event.step for event in events.Images(key)] == (EPOCHS if key != "convergence" else [4])
     for event in events.Images("projections/conv2"):
         path = run.folder / "results" / "projections" / f"epoch_{event.step:03d}" / "conv2.png"
         shown, kept = (Image.open(f).convert("RGB") for f in (io.BytesIO(event.encoded_image_string), path))

@@ -56,6 +56,12 @@ def test_folds_of_caltech(shared_data):
         assert len({tuple(train) for train, _ in folds}) == 5
         counts = [torch.from_numpy(protocol.labels[test]).bincount() for _, test in folds]
         assert {(int(count.min()), int(count.max())) for count in counts} == {tested}
+    kept = Caltech101(shared_data / "caltech101", max_train_per_class=30).protocol()
+    for fold in range(5):
+        tests = [kept.split(size, fold)[1].tolist() for size in (1, 5, 15, 30)]
+        assert all(test == tests[0] for test in tests)
+        assert tests[0] == protocol.split(30, fold)[1].tolist()
+        assert len(tests[0]) == 2_945
     own = Caltech101(shared_data / "caltech101", train_per_class=15, fold=3)
     train, test = protocol.split(15, 3)
     assert sorted(train) == own.split("train").rows.tolist()

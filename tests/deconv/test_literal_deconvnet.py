@@ -12,6 +12,7 @@ from torch import nn
 from torchvision.models import resnet18
 
 from convlens.deconv import project
+from convlens.deconv.rules import BackwardRules
 from convlens.nets import ContrastNorm, alexnet, zfnet
 
 RULES = ("deconvnet", "gradient", "guided")
@@ -128,6 +129,10 @@ class Literal:
     def unpool_at(self, signal: np.ndarray, shape: tuple[int, ...], switches: dict) -> np.ndarray:
         result = np.zeros(shape)
         for (c, i, j), (v, u) in switches.items():
+            if self.unpool == "centre":
+                v, u = 2 * i + 1, 2 * j + 1  # of a window of three that begins at 2 i
+                if v >= shape[1] or u >= shape[2]:
+                    continue
             result[c, v, u] = signal[c, i, j] + (result[c, v, u] if self.unpool == "sum" else 0.0)
         return result
 
@@ -167,7 +172,7 @@ def literal_projection(
 
 
 @pytest.mark.parametrize("lrn", ["identity", "adjoint"])
-@pytest.mark.parametrize("unpool", ["sum", "overwrite"])
+@pytest.mark.parametrize("unpool", ["sum", "overwrite", "centre"])
 @pytest.mark.parametrize("rule", RULES)
 def test_projections_are_those_of_the_paper_written_out(rule, unpool, lrn):
     net = small_net()
@@ -186,6 +191,40 @@ def test_projections_are_those_of_the_paper_written_out(rule, unpool, lrn):
                 np.testing.assert_allclose(projection.numpy(), expected, rtol=1e-9, atol=1e-12)
 
 
+def test_a_deconvnets_projection_depends_on_the_image_through_its_switches_alone():
+    """With the switches of another image, the way down gives that image's projection of the unit (claim 4)."""
+    net = small_net()
+    images = torch.randn(2, 2, 19, 13, generator=torch.Generator().manual_seed(5), dtype=torch.float64)
+    own, other = Literal(net, "deconvnet", "sum", "identity"), Literal(net, "deconvnet", "sum", "identity")
+    signal = np.zeros_like(own.up(images[0].numpy(), 6))
+    other.up(images[1].numpy(), 6)
+    signal[1, 2, 1] = 1.0
+    projections = project(net, images, "5", [(0, 1, 2, 1), (1, 1, 2, 1)], signal="one").numpy()
+    np.testing.assert_allclose(own.down(signal), projections[0], rtol=1e-9, atol=1e-12)
+    own.record[2] = other.record[2]  # the first pool's switches; the ReLUs' masks and all else stay
+    np.testing.assert_allclose(own.down(signal), projections[1], rtol=1e-9, atol=1e-12)
+    assert np.abs(projections[0] - projections[1]).max() > 0.1 * np.abs(projections).max()
+
+
+def test_unpooling_at_centres_by_hand():
+    """Windows of three at a stride of two, the last one cut short: its centre is outside and its value is lost."""
+    for pool, size, expected in (
+        (nn.MaxPool2d(3, 2, ceil_mode=True), 6, [0, 1, 0, 1, 0, 1]),
+        (nn.MaxPool2d(3, 2, ceil_mode=True), 4, [0, 1, 0, 1]),
+        (nn.MaxPool2d(3, 2, padding=1), 5, [1, 0, 1, 0, 1]),
+        (nn.MaxPool2d(2), 4, [1, 0, 1, 0]),
+        (nn.MaxPool2d(2, padding=1), 4, [0, 1, 0, 1]),
+        (nn.AdaptiveMaxPool2d(3), 7, [0, 1, 0, 1, 0, 1, 0]),  # rows 0 to 2, 2 to 4, 4 to 6
+        (nn.MaxPool2d(2, 1, dilation=3), 5, [1, 1, 0, 0, 0]),
+    ):
+        x = torch.rand(1, 2, size, size, dtype=torch.float64).requires_grad_()
+        with BackwardRules("deconvnet", "centre"):
+            y = pool(x)
+        assert torch.equal(y, pool(x))
+        found = torch.autograd.grad(y, x, torch.ones_like(y))[0]
+        assert torch.equal(found[0, 0], torch.tensor(expected).double().outer(torch.tensor(expected)))
+
+
 def test_every_choice_changes_the_small_nets_projection():
     net = small_net()
     images = torch.randn(40, 2, 19, 13, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
@@ -193,7 +232,7 @@ def test_every_choice_changes_the_small_nets_projection():
     seen = {
         (rule, unpool, lrn): project(net, images, "9", [strongest], rule=rule, signal="one", unpool=unpool, lrn=lrn)
         for rule in RULES
-        for unpool in ("sum", "overwrite")
+        for unpool in ("sum", "overwrite", "centre")
         for lrn in ("identity", "adjoint")
     }
     choices = list(seen)

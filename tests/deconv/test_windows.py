@@ -103,7 +103,8 @@ def test_in_known_networks_at_corners_edges_and_inside(name, caplog):
     for number, layer in enumerate(layers):
         units = places(shape_of(net, images, layer), 2, number)
         # Each rule and each unpooling meets each kind of layer in one of the networks.
-        options = (RULES[number % 3], "overwrite" if number % 2 else "sum", "adjoint" if number > 2 else "identity")
+        unpool = ("sum", "overwrite", "centre")[number % 4 % 3]
+        options = (RULES[number % 3], unpool, "adjoint" if number > 2 else "identity")
         close(windowed(caplog, net, images, layer, units, *options), whole(net, images, layer, units, *options), 1e-5)
 
 
@@ -113,11 +114,11 @@ def test_in_known_networks_at_corners_edges_and_inside(name, caplog):
     st.integers(12, 31),
     st.integers(12, 31),
     st.sampled_from(RULES),
-    st.booleans(),
+    st.sampled_from(["sum", "overwrite", "centre"]),
     st.booleans(),
     st.integers(0, 99),
 )
-def test_in_random_networks(steps, height, width, rule, overwrite, adjoint, seed):
+def test_in_random_networks(steps, height, width, rule, unpool, adjoint, seed):
     torch.manual_seed(seed)
     net, images = RandomNet(steps).double().eval(), torch.randn(2, 4, height, width, dtype=torch.float64)
     try:
@@ -126,7 +127,7 @@ def test_in_random_networks(steps, height, width, rule, overwrite, adjoint, seed
         assert min(shape) > 0
     except (RuntimeError, AssertionError):
         return  # nothing is left of the images
-    options = (rule, "overwrite" if overwrite else "sum", "adjoint" if adjoint else "identity")
+    options = (rule, unpool, "adjoint" if adjoint else "identity")
     if not traced_fields(net, images, ["last"])["last"].local:
         return
     units = places(shape, 2, seed)

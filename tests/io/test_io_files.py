@@ -9,7 +9,7 @@ from PIL import Image
 from convlens.errors import InputError
 from convlens.figures.png import save_png
 from convlens.io.arrays import write_arrays
-from convlens.io.atomic import remove_partials, replacing, write_bytes
+from convlens.io.atomic import HOST, remove_partials, replacing, write_bytes
 from convlens.io.json_files import load_json, write_json
 
 WRITERS = {
@@ -100,9 +100,12 @@ def test_a_disk_that_fills_up_while_writing_keeps_the_old_file(tmp_path, monkeyp
 
 def test_what_killed_processes_left_is_removed_and_nothing_else(tmp_path):
     (tmp_path / "deep").mkdir()
-    kept = [".a.json.1.partial", f".b.{os.getpid()}.partial", "c.99.partial", ".d.partial", ".e.99x.partial"]
-    for name in [*kept, ".f.npz.4194304999.partial", ".g.4194303.partial"]:
+    here = f"{HOST}-"
+    kept = [f".a.json.{here}1.partial", f".b.{here}{os.getpid()}.partial", f"c.{here}99.partial", ".d.partial"]
+    kept += [f".e.{here}99x.partial", ".of-another-host.other-4194303.partial", ".of.an.older.version.4194303.partial"]
+    kept += [f".f.npz.{here}4194304999.partial"]
+    for name in [*kept, f".g.{here}4194303.partial"]:
         (tmp_path / "deep" / name).touch()
     remove_partials(tmp_path)
-    assert sorted(path.name for path in (tmp_path / "deep").iterdir()) == sorted([*kept, ".f.npz.4194304999.partial"])
+    assert sorted(path.name for path in (tmp_path / "deep").iterdir()) == sorted(kept)
     remove_partials(tmp_path / "missing")

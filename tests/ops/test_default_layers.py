@@ -48,8 +48,13 @@ def test_a_network_without_a_convolution_is_an_error():
 
 
 def test_default_layers_of_invariance_and_correspondence():
-    assert conv_and_fc_layers(zfnet(3, input_size=64, width=0.1), 64) == [*CONVS, "fc6", "fc7"]
-    assert conv_and_fc_layers(zfnet(3, input_size=64, width=0.1, removed=[7]), 64) == [*CONVS, "fc6"]
+    assert conv_and_fc_layers(zfnet(3, input_size=64, width=0.1), 64) == ["conv1", "layer1", *CONVS[1:], "fc6", "fc7"]
+    assert conv_and_fc_layers(zfnet(3, input_size=64, width=0.1, removed=[7]), 64) == [
+        "conv1",
+        "layer1",
+        *CONVS[1:],
+        "fc6",
+    ]
     assert conv_and_fc_layers(Residual(), 16) == ["stem", "layer1.0", "layer1.1"]
     assert top_conv_and_fc_layers(zfnet(3, input_size=64, width=0.1), 64) == ["layer5", "fc7"]
     assert top_conv_and_fc_layers(zfnet(3, input_size=64, width=0.1, removed=[7]), 64) == ["layer5", "fc6"]

@@ -113,7 +113,8 @@ def test_analyses_come_in_the_order_of_the_list_whatever_an_old_file_asks_for(
     found = page(write_report(study))
     titles = [data.strip() for tag, data in found.texts if tag == "h2" and data.strip()]
     assert titles == [
-        *("collect", "Networks side by side", "Learning curves", "compare", "Top-9 projections", "occlusion"),
+        *("collect", "Networks side by side", "Learning curves", "Claims of the paper"),
+        *("Figures and tables of the paper", "compare", "Top-9 projections", "occlusion"),
         *("transfer_voc", "unknown", "Commands and configurations"),
     ]
 
@@ -152,7 +153,10 @@ def test_the_report_is_written_where_asked_and_nothing_else(study: Path):
     before = {path for path in study.parent.rglob("*") if path.is_file()}
     out = study.parent / "new" / "report.html"
     assert write_report(study, out) == out
-    assert {path for path in study.parent.rglob("*") if path.is_file()} - before == {out}
+    assert {path for path in study.parent.rglob("*") if path.is_file()} - before == {
+        out,
+        out.parent / "results/claims.json",
+    }
     assert write_report(study) == study / "report.html"
 
 

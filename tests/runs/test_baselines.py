@@ -8,7 +8,7 @@ import torch
 
 from convlens.data import Protocol
 from convlens.errors import InputError
-from convlens.runs.baselines import read_class_scores
+from convlens.runs.baselines import read_baseline, read_class_scores
 from convlens.transfer.targets import Targets
 
 
@@ -18,7 +18,7 @@ def test_runs_on_images_of_several_classes_are_scored_by_average_precision(tmp_p
     names, rows = [f"{number}.jpg" for number in range(40)], rng.permutation(40)[:30]
     folder = tmp_path / "results/test"
     folder.mkdir(parents=True)
-    (tmp_path / "config.yaml").write_text("data: {}\n")
+    (tmp_path / "config.yaml").write_text("data: {_target_: convlens.data.ImageData}\n")
     np.savez(folder / "predictions.npz", images=np.array(names)[rows], labels=rows % 3, top5=np.argsort(-scores[rows]))
     np.savez(folder / "probabilities.npz", probabilities=scores[rows])
     protocol = mock.Mock(spec=Protocol, names=names, class_names=("a", "b", "c"))
@@ -38,3 +38,27 @@ def test_runs_on_images_of_several_classes_are_scored_by_average_precision(tmp_p
     protocol.names = names[:5]
     with pytest.raises(InputError, match="which is not among the data"):
         read_class_scores(tmp_path, truth, protocol)
+
+
+@pytest.mark.parametrize(
+    ("settings", "from_scratch"),
+    [
+        ("model: {weights: null, pretrained: null, net: {name: resnet18}}", True),
+        ("model: {weights: null, pretrained: outputs/train/zfnet, net: {}}", False),
+        ("model: {weights: null, pretrained: null, net: {name: resnet18, weights: DEFAULT}}", False),
+        ("data: {}", True),
+    ],
+)
+def test_runs_that_began_with_other_weights_are_not_from_scratch(tmp_path, monkeypatch, settings, from_scratch):
+    scores = {"one": 10.0, "two": 20.0}
+    monkeypatch.setattr(
+        "convlens.runs.baselines.read_class_scores", lambda path, *more: (30, np.full(2, scores[path.name]))
+    )
+    for name in scores:
+        (tmp_path / name).mkdir()
+        own = "model: {net: {}}" if name == "one" or settings == "data: {}" else settings
+        (tmp_path / name / "config.yaml").write_text(f"data: {{_target_: convlens.data.ImageData}}\n{own}\n")
+    dirs = [str(tmp_path / name) for name in scores]
+    found = read_baseline(dirs, mock.Mock(), mock.Mock())
+    assert found.from_scratch is from_scratch  # one of the runs is enough
+    assert found.scores[30].tolist() == [10, 20]

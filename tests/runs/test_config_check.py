@@ -33,13 +33,16 @@ TASK_TEXTS = defaultdict(
     diagnose={"run_dirs", "split"},
     duplicates={"against", "against_root"},
     ensemble={"run_dirs"},
-    first_layer={"title"},
+    filter_clipping={"scale", "title"},
+    first_layer={"scale", "title"},
+    paper={"scale", "title"},
     invariance={*IMAGES, "layers", "symmetric"},
     occlude={*IMAGES, "layer"},
     project={"layers", "split"},
     report={"run_dirs"},
     study={"title"},
     transfer={"layers", "features"},
+    without_duplicates={"scale", "title"},
     write_shards={"output", "shard_bytes"},
 )
 

@@ -1,7 +1,10 @@
 """What the configuration of somebody else's run may name."""
 
+import contextlib
+import importlib
 import os
 import stat
+import sys
 from pathlib import Path
 
 import pytest
@@ -94,6 +97,73 @@ def test_arguments_of_factories_are_checked(tmp_path, arguments):
         trusted_config(run_with(tmp_path, {"_target_": "torchvision.models.get_model", **arguments}), False)
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "${payload}",
+        r"\\\${payload}",
+        r"\\\\\\\${payload}",
+        r"\\\${oc.create:{_target_:os.mkdir,_args_:[x]}}",
+        "a ${oc.env:HOME}",
+        "???",
+    ],
+)
+@pytest.mark.parametrize("place", ["net", "data", "elsewhere"])
+def test_what_was_checked_is_not_computed_again(tmp_path, text, place):
+    net, data = {"zz": [text]} if place == "net" else {}, {"zz": text} if place == "data" else {}
+    run = run_with(tmp_path, NET | net, DATA | data)
+    config = yaml.safe_load((run / "config.yaml").read_text())
+    config |= {"payload": {"_target_": "os.mkdir", "_args_": [str(tmp_path / "ran")]}}
+    config |= {"other": {"zz": text}} if place == "elsewhere" else {}
+    (run / "config.yaml").write_text(yaml.safe_dump(config))
+    with pytest.raises(InputError, match=r"config.yaml: \S+zz(\[0\])? is no plain value: .* give trust=true"):
+        trusted_config(run, False)
+
+
+def test_no_library_is_imported_from_the_working_directory(tmp_path, monkeypatch):
+    for name in ("timm", "optional_of_a_library"):
+        (tmp_path / f"{name}.py").write_text("from pathlib import Path\nPath('ran').touch()\ncreate_model = print\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "timm", raising=False)
+    with contextlib.suppress(InputError):  # if timm is not installed
+        trusted_config(run_with(tmp_path, {"_target_": "timm.create_model", "model_name": "resnet18"}), False)
+    with pytest.raises(ImportError):
+        importlib.import_module("optional_of_a_library")
+    assert not (tmp_path / "ran").exists()
+    monkeypatch.syspath_prepend(tmp_path)
+    trusted_config(run_with(tmp_path, {"_target_": "optional_of_a_library.x"}), ["optional_of_a_library"])
+    importlib.import_module("optional_of_a_library")
+    monkeypatch.delitem(sys.modules, "optional_of_a_library")
+    (tmp_path / "ran").unlink()
+
+
+def test_somebody_elses_run_names_no_folder_to_write_to(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    run = run_with(tmp_path, data=DATA | {"download": True, "cache_dir": "/theirs", "limit": 3})
+    data = trusted_config(run, False, "/mine").data
+    assert (data.download, data.cache_dir, data.limit) == (False, "/mine", 3)
+    assert trusted_config(run, ["mine"], "/mine").data == data
+    data = trusted_config(run_with(tmp_path, data=DATA | {"cache_dir": None}), False, "/mine").data
+    assert (data.cache_dir, "download" in data) == (None, False)
+    run = run_with(tmp_path, data=DATA | {"download": True, "cache_dir": "/theirs"})
+    assert trusted_config(run, True, "/mine").data.cache_dir == "/theirs"
+    write_json(run / "run.json", {"task": "train", "author": mark((run / "config.yaml").read_bytes())})
+    assert trusted_config(run, False, "/mine").data.download
+
+
+@pytest.mark.parametrize("node", [None, 3, "x", [], {}, ["a"], True, "???", {"_target_": None}, {"_target_": ["os"]}])
+def test_a_configuration_without_network_or_data_is_one_line(tmp_path, node):
+    for trust in (False, True):
+        with pytest.raises(InputError, match="data has no _target_: give the directory of a training run"):
+            trusted_config(run_with(tmp_path, data=node), trust)
+        with pytest.raises(InputError, match=r"model\.net has no _target_: give the directory of a training run"):
+            trusted_config(run_with(tmp_path, node), trust)
+        (tmp_path / "config.yaml").write_text(yaml.safe_dump({"model": node, "data": DATA}))
+        with pytest.raises(InputError, match=r"model\.net has no _target_: give the directory of a training run"):
+            trusted_config(tmp_path, trust)
+
+
 @pytest.mark.parametrize(("trust", "taken"), [(True, True), (["mine"], True), (["min"], False), (["other"], False)])
 def test_the_user_may_trust_a_package_or_all(tmp_path, trust, taken):
     run = run_with(tmp_path, {"_target_": "mine.nets.build"})
@@ -121,7 +191,7 @@ def test_the_mark_is_the_users(tmp_path, monkeypatch):
     made = mark(b"content")
     assert made is not None
     assert is_own(b"content", made)
-    assert not any(is_own(b"content", other) for other in (None, "", 3, made[:-1], "é"))
+    assert not any(is_own(b"content", other) for other in (None, "", 3, made[:-1], "é", "\ud800"))
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "theirs"))
     assert not is_own(b"content", made)
     (tmp_path / "theirs/convlens/key").chmod(0o644)  # others can read it

@@ -5,10 +5,9 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.stats import binomtest
 
 from convlens.errors import InputError
-from convlens.stats.paired import PairedDifference, paired_difference, sign_test
+from convlens.stats.paired import PairedDifference, paired_difference
 
 
 def wrong(both: int, first: int, second: int, neither: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -118,13 +117,6 @@ def test_as_many_images_as_imagenet_has_are_no_matter():
     assert found.decided
 
 
-@given(st.integers(0, 400), st.integers(0, 400))
-def test_the_sign_test_is_scipys(one, other):
-    total = one + other
-    expected = binomtest(one, total).pvalue if total else 1.0
-    assert sign_test(min(one, other), total) == pytest.approx(expected, rel=1e-9)
-
-
-def test_the_sign_test_keeps_its_digits_for_many_images():
-    assert sign_test(24_700, 50_000) == pytest.approx(binomtest(24_700, 50_000).pvalue, rel=1e-6)
-    assert 0 < sign_test(20, 1000) < 1e-200
+def test_the_p_value_keeps_its_digits_for_many_images():
+    assert paired_difference(*wrong(0, 1000, 20, 0)).p < 1e-200
+    assert paired_difference(*wrong(0, 50, 48, 0)).p == pytest.approx(literal_mcnemar(50, 48))

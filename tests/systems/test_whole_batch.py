@@ -1,6 +1,7 @@
 """What a process computes of a whole batch is what one process that has all images computes for these, bit for bit."""
 
 import logging
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -11,7 +12,8 @@ from torch.nn import functional as F
 from torchvision.ops import stochastic_depth
 
 from convlens.systems.batch_share import BatchShare
-from convlens.systems.whole_batch import WholeBatch, warn_of_undivided
+from convlens.systems.random_draws import whole_batch
+from convlens.systems.whole_batch import WholeBatch
 
 # Functions of images [n, c, h, w] and a probability.
 DRAWN = {
@@ -134,8 +136,76 @@ def test_random_numbers_that_cannot_be_divided_are_named(caplog, layer, named):
     before, state = net.norm.running_mean.clone(), torch.get_rng_state()
     for rank in (0, 1):
         with caplog.at_level(logging.WARNING):
-            warn_of_undivided(BatchShare(rank, 2, 8), net, images)
+            whole_batch(BatchShare(rank, 2, 8), net, images)
     said = [record.getMessage() for record in caplog.records]
     assert [line.split(" depend")[0] for line in said] == ([f"the random numbers of {named}"] if named else [])
     assert torch.equal(net.norm.running_mean, before)
     assert torch.equal(torch.get_rng_state(), state)
+
+
+class OfWeights(nn.Module):
+    """A layer [n, 6] -> [n, d] whose random numbers are drawn for what a function makes of its weights [8, 6]."""
+
+    def __init__(self, drop: Callable[[Tensor, Tensor], Tensor], before: nn.Module | None = None) -> None:
+        super().__init__()
+        self.weight, self.drop, self.before = nn.Parameter(torch.randn(8, 6)), drop, before or nn.Identity()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.dropout(self.drop(self.before(x), self.weight).relu(), 0.3)
+
+
+WEIGHTS = {
+    "weights": lambda x, w: F.linear(x, F.dropout(w)),
+    "weights in place": lambda x, w: F.linear(x, F.dropout(w * 1, inplace=True)),
+    "turned": lambda x, w: x @ F.dropout(w.T.contiguous()),
+    "turned, and images": lambda x, w: F.dropout(x) @ F.dropout(w.T * 1),
+    "and images": lambda x, w: F.linear(F.dropout(x), F.dropout(w * 1)),
+    "some": lambda x, w: F.linear(x, F.dropout(w[:4])),
+    "a mask": lambda x, w: F.linear(x, w * (torch.rand(w.shape) < 0.5)),
+    "a mask like them": lambda x, w: F.linear(x, w * torch.rand_like(w)),
+    "filled": lambda x, w: F.linear(x, w * torch.empty(8, 6).bernoulli_(0.5)),
+    "channels": lambda x, w: x[:, :4] * torch.rand(4),
+    "images second": lambda x, w: F.dropout((x @ w.T).T).T,
+    "of each image": lambda x, w: F.dropout(w[0].expand(len(x), -1)) + x,
+}
+
+
+def outputs(net: nn.Module, x: Tensor, world_size: int) -> Tensor:
+    """What processes with a part of the images each return, in the order of the images."""
+    if world_size == 1:
+        return net(x)
+    found, state = torch.empty(0), torch.get_rng_state()
+    for rank in range(world_size):
+        own = x[rank::world_size]
+        mode = whole_batch(BatchShare(rank, world_size, len(x)), net, own)
+        torch.set_rng_state(state)
+        with mode:
+            part = net(own)
+        found = found if len(found) else torch.empty(len(x), *part.shape[1:])
+        found[rank::world_size] = part
+    return found
+
+
+@pytest.mark.parametrize("name", WEIGHTS)
+@pytest.mark.parametrize("world_size", [2, 4])
+def test_random_numbers_of_weights_are_those_of_one_process(caplog, name, world_size):
+    net, x = OfWeights(WEIGHTS[name]), torch.randn(8, 6)
+    found = []
+    for processes in (1, world_size):
+        torch.manual_seed(0)
+        with torch.no_grad():
+            found.append(outputs(net, x, processes))
+    torch.testing.assert_close(found[1], found[0])
+    assert not caplog.records
+
+
+def test_random_numbers_of_weights_in_the_shape_of_images_are_said_to_differ(caplog):
+    net = OfWeights(lambda x, w: F.linear(x, F.dropout(w * 1)), nn.Dropout())
+    for total, said in ((8, False), (32, False), (16, True)):
+        whole_batch(BatchShare(0, 2, total), net, torch.randn(total // 2, 6))
+        assert bool(caplog.records) == said
+    assert "the random numbers of tensors of shape [8, 6] depend on the number of devices" in caplog.text
+    own = OfWeights(lambda x, w: F.linear(x, F.dropout(w)), nn.Dropout())  # a parameter is no image
+    caplog.clear()
+    whole_batch(BatchShare(0, 2, 16), own, torch.randn(8, 6))
+    assert not caplog.records

@@ -113,7 +113,7 @@ def test_correspondence_of_a_run(convlens, run):
     outcome = convlens(*CORRESPOND)
     assert (outcome.code, outcome.err) == (0, ""), outcome
     found = result(run, "correspondence")
-    assert [claim["number"] for claim in found["claims"]] == [19, 19]
+    assert [claim["number"] for claim in found["claims"]] == [19]
     rows = found["tables"][0]["rows"]
     assert [row[0] for row in rows] == ["right_eye", "left_eye", "nose", "random"]
     assert rows[0][-1] == "0.067, 0.069"
@@ -146,13 +146,32 @@ def test_several_runs_are_diagnosed_side_by_side(convlens, run, tmp_path):
     assert (outcome.code, outcome.err) == (0, ""), outcome
     found = result(tmp_path / "here", "filters")
     names = [row[0] for row in found["tables"][0]["rows"]]
-    assert names == ["run", "other"]
+    assert names == ["run", "other", "run, randomized weights", "other, randomized weights"]
     assert found["tables"][0]["rows"][0][1] == "7x7 / 2"
     error = json.loads((run / "metrics.json").read_text())["test/top1_error"]
     assert found["tables"][0]["rows"][0][2] == pytest.approx(error, abs=0.01)
-    assert [claim["number"] for claim in found["claims"]] == [16]
+    (claim,) = found["claims"]
+    assert (claim["number"], claim["verdict"], claim["units"]) == (16, "can't tell", 1)
+    assert claim["about"] == "zfnet 7x7/2: 1 without clipping, 1 clipped at 0.1"
+    assert claim["controls"]["three runs a side would decide"] == "convlens experiment=filter_clipping"
+    assert claim["value"] > 0
     assert any("other" in row and "renormalise" in row[3] for row in found["tables"][1]["rows"])
     assert "try renormalise filters" in outcome.out
+
+
+def test_runs_count_once_and_the_control_can_be_left_out(convlens, run, tmp_path):
+    outcome = convlens(
+        "task=diagnose",
+        "task.run_dirs=[run,run]",
+        "task.images=4",
+        "task.control=none",
+        "task.shift_images=0",
+        "run_dir=here",
+    )
+    assert (outcome.code, outcome.err) == (0, ""), outcome
+    found = result(tmp_path / "here", "filters")
+    assert [row[0] for row in found["tables"][0]["rows"]] == ["run", "run-2"]
+    assert found["claims"] == []  # one kind of run
 
 
 def test_the_report_has_the_board_of_all_claims(convlens, run):

@@ -38,7 +38,10 @@ def test_the_table_has_means_spreads_differences_and_the_papers_numbers(sweep):
     assert base["minus base value"] == ""
     assert (float(base["parameters, M"]), float(base["in convolutions, M"])) == (2.0, 0.5)
     assert [float(narrow[f"paper {key}"]) for key in ("train top-1", "val top-1", "val top-5")] == [40.3, 41.7, 18.8]
-    assert float(base["paper ensemble of five top-5"]) == 16.4
+    assert [float(base[f"paper ensemble of five {key}"]) for key in ("top-1", "top-5", "test top-5")] == [
+        38.1, 16.4, 16.4,
+    ]  # fmt: skip
+    assert narrow["paper ensemble of five top-1"] == base["paper test top-5"] == ""
     marked = (folder / "table.md").read_text().splitlines()
     assert len(marked) == 5
     assert marked[3].startswith("| alexnet, fc_2048 | 2 |")
@@ -48,7 +51,15 @@ def test_the_report_shows_the_table_and_decides_claim_20(sweep):
     collect(sweep, "convlens task=collect sweep=here")
     result = json.loads((sweep / "results/collect/result.json").read_text())
     assert [(claim["number"], claim["about"]) for claim in result["claims"]] == [(20, "parts")]
-    (table,) = result["tables"]
+    table, paper = result["tables"]
+    own = {row[0]: row[4:6] for row in paper["rows"] if row[4]}
+    assert own["AlexNet, the paper's replication, 1 net"] == ["mean of 2", "55.00"]
+    assert own["Krizhevsky et al. 2012, 5 nets"][0] == "2"
+    assert set(own) == {
+        *("AlexNet, the paper's replication, 1 net", "Krizhevsky et al. 2012, 5 nets"),
+        *("ZFNet, 1 net", "ZFNet, 5 nets (a)"),
+    }
+    assert paper["title"] == "Table 2, error in % (parts)"
     narrow = dict(zip(table["columns"], table["rows"][1], strict=True))
     assert (narrow["network"], narrow["seeds"], narrow["test top-1"]) == ("alexnet, fc_2048", "2", "30.0 ± 7.1")
     assert narrow["minus base"].startswith("-25.0 (")

@@ -95,8 +95,8 @@ def test_flags_may_stand_between_overrides(tmp_path, typed):
         ),
         (
             "experiment=smok",
-            "experiment=smok is unknown: did you mean smoke? there is ablation, first_layer, first_layer_search, "
-            "imagenet, smoke, transfer",
+            "experiment=smok is unknown: did you mean smoke? there is ablation, filter_clipping, first_layer, "
+            "first_layer_search, imagenet, paper, smoke, transfer, without_duplicates",
         ),
         ("task=wobble", f"task=wobble is unknown: there is {', '.join(options('task'))}"),
         ("task=oclude", "task=oclude is unknown: did you mean occlude? there is collect, "),
@@ -285,7 +285,7 @@ def test_a_folder_that_is_no_run_is_refused_and_left_as_it_is(refused, tmp_path)
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos" / "me.jpg").touch()
     said = refused("task=project", "run=photos")
-    assert said.startswith("photos is not a run directory (no config.yaml): ")
+    assert said.startswith("run=photos: the directory holds me.jpg and no run of convlens: ")
     assert [path.name for path in (tmp_path / "photos").iterdir()] == ["me.jpg"]
 
 

@@ -1,11 +1,16 @@
 import csv
 import json
+import os
 import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
+
+from convlens.runs.dispatch import check
+from convlens.tasks.study import shared_overrides
+from tests.composed_job import job_config
 
 
 def scene(seed: int) -> Image.Image:
@@ -132,3 +137,91 @@ def test_the_images_of_a_run_are_the_other_set_when_data_are_given(convlens, tra
 def test_what_cannot_be_compared_is_said_and_nothing_is_left(refused, photos, tmp_path, settings, said):
     assert refused(*OWN, *settings).startswith(said)
     assert [path.name for path in tmp_path.iterdir()] == ["photos"]
+
+
+# ---- training without them ---------------------------------------------------------------------------------------
+
+RECIPE = (
+    *("experiment=without_duplicates", "data=image_folder", "data.source.root=photos", "data.image_size=64"),
+    *("transfer_data=image_folder", "transfer_root='other set'", "transfer_images_per_class=[1,null]"),
+    *("transfer_folds=[0]", "model=alexnet", "model.net.width=0.1", "recipe.max_epochs=1", "callbacks=none"),
+)
+
+
+def test_the_recipe_finds_copies_trains_without_them_and_transfers():
+    with job_config(*RECIPE) as (cfg, overrides):
+        settings = check(cfg, overrides)
+    parts = {part.name: part for part in settings.parts}
+    assert [(part.run, part.result) for part in settings.parts] == [
+        ("duplicates", "duplicates"), ("network", None), ("network", "transfer_*"),
+    ]  # fmt: skip
+    assert parts["find duplicates"].overrides[1:] == ["task.against=image_folder", "task.against_root='other set'"]
+    assert parts["train without them"].overrides == [
+        "task=train", "data.exclude={duplicates:results/duplicates/exclude.txt}",
+    ]  # fmt: skip
+    transfer = parts["transfer"]
+    assert transfer.overrides == [
+        *("task=transfer", "run={network}", "data=image_folder", "data.source.root='other set'"),
+        *("task.images_per_class=[1, null]", "task.folds=[0]"),
+    ]
+    assert transfer.without == ["data"]
+    assert shared_overrides(overrides, settings.scale, settings.parts) == list(overrides)
+
+
+def test_the_recipe_has_caltech_101_as_the_other_set():
+    for command in ("experiment=without_duplicates", "task=without_duplicates"):
+        with job_config(command, "data_dir=here") as (cfg, overrides):
+            first, _, last = check(cfg, overrides).parts
+        assert first.overrides[1:] == ["task.against=caltech101", "task.against_root='here/caltech101'"]
+        assert last.overrides[2:] == [
+            *("data=caltech101", "data.source.root='here/caltech101'"),
+            *("task.images_per_class=[15, 30]", "task.folds=[0, 1, 2, 3, 4]"),
+        ]
+
+
+@pytest.mark.slow  # ten seconds: it trains, extracts features and fits probes
+def test_a_network_is_trained_without_the_images_of_another_set(convlens, photos, tmp_path):
+    for label, name in enumerate(("bus", "car")):
+        folder = tmp_path / "other set" / name
+        folder.mkdir(parents=True)
+        for number in range(6):
+            scene(1000 + 100 * label + number).save(folder / f"{number}.png")
+    for number, name in ((2, "cat/from_bus.png"), (4, "dog/from_bus.png")):
+        shutil.copy(tmp_path / f"other set/bus/{number}.png", photos / name)
+    outcome = convlens(*RECIPE, "run_dir=a study")
+    assert (outcome.code, outcome.err) == (0, ""), outcome
+    study = tmp_path / "a study"
+    assert sorted(lines(study / "duplicates/results/duplicates/exclude.txt")) == [
+        "cat/from_bus.png",
+        "dog/from_bus.png",
+    ]
+    seen = [
+        str(name)
+        for split in ("test", "train_eval")
+        for name in np.load(study / f"network/results/{split}/predictions.npz")["images"]
+    ]
+    assert {Path(name).name for name in seen} & {"3.png", "5.png"}
+    assert not [name for name in seen if "from_bus" in name]
+    result = json.loads((study / "network/results/transfer_other-set/result.json").read_text())
+    assert result["title"].endswith("other set")
+    table = (study / "network/results/transfer_other-set/table.csv").read_text()
+    assert {line.split(",")[3] for line in table.splitlines()[1:]} == {"1", "all"}
+    again = convlens(*RECIPE, "run_dir=a study")
+    assert "3 of 3 parts were finished before and reused" in again.out
+
+
+def test_names_that_are_not_utf8_are_listed_as_they_are_on_the_disk(convlens, photos, tmp_path):
+    odd = os.fsdecode(b"caf\xe9")
+    (photos / "dog").rename(photos / odd)
+    (photos / odd / "3.png").rename(photos / odd / f"{odd}.png")
+    outcome = convlens(*OWN[:-1], "run_dir=new")
+    assert (outcome.code, outcome.err) == (0, ""), outcome
+    folder = tmp_path / "new/results/duplicates"
+    rows = list(csv.DictReader((folder / "duplicates.csv").open(errors="surrogateescape")))
+    assert {row["image"] for row in rows} | {row["other"] for row in rows} == {"cat/8.png", f"{odd}/{odd}.png"}
+    assert {row["class"] for row in rows} | {row["other_class"] for row in rows} == {"cat", "caf\\udce9"}
+    listed = (folder / "exclude.txt").read_bytes()
+    assert listed in (b"cat/8.png\n", b"caf\xe9/caf\xe9.png\n")
+    without = convlens(*OWN[:-1], "run_dir=again", f"data.exclude={folder / 'exclude.txt'}")
+    assert (without.code, without.err) == (0, ""), without
+    assert (tmp_path / "again/results/duplicates/exclude.txt").read_bytes() == b""

@@ -39,7 +39,12 @@ def test_a_runs_convolutional_layers_are_drawn_into_the_run(convlens, run):
     assert outcome.out.splitlines()[-1] == "results in run/results/projections"
     result = load_json(folder / "result.json")
     keys = [figure["key"] for figure in result["figures"]]
-    assert keys == [*CONVS, *(f"{x}: where in the images" for x in CONVS), *(f"{x}: controls" for x in CONVS)]
+    assert keys == [
+        *CONVS,
+        "statistics by layer",
+        *(f"{x}: where in the images" for x in CONVS),
+        *(f"{x}: controls" for x in CONVS),
+    ]
     assert all((folder / figure["file"]).is_file() for figure in result["figures"])
     assert "test images" in result["figures"][0]["caption"]
     after = load_json(run / "run.json")  # the run's own record stays, but for the files that came
@@ -124,7 +129,8 @@ def test_any_network_is_projected_in_a_directory_of_its_own(convlens, tmp_path):
     record = load_json(folder / "run.json")
     assert (record["task"], record["status"]) == ("project", "finished")
     result = load_json(folder / "results/projections/result.json")
-    layers = [figure["key"] for figure in result["figures"] if ":" not in figure["key"]]
+    keys = [figure["key"] for figure in result["figures"] if ":" not in figure["key"]]
+    layers = [key for key in keys if key != "statistics by layer"]
     assert layers[:2] == ["features.0", "features.3"]
     assert [number["name"] for number in result["numbers"]] == [f"dead maps, {x}" for x in layers]
     with np.load(folder / "results/projections/best/features.3.npz") as arrays:
@@ -194,8 +200,78 @@ def test_a_gallery_stopped_at_any_time_is_continued(convlens, run):
     with patch.object(Gallery, "_make_block", side_effect=AssertionError("nothing is left to project")):
         assert convlens("task=project", "run=run", *SMALL).code == 0
     images = {int(i) for x in ("conv1", "conv3") for i in images_of(run, x)}
-    assert blocks.call_count == -(-len(images) // 3) - stop
+    folders = [call.args[0].folder.name for call in blocks.call_args_list]
+    assert folders.count("partial") == -(-len(images) // 3) - stop
+    assert "control0" in folders
     assert files(run / "results/projections/best") == expected
+
+
+CLAIMS = (
+    *("task=project", "run=run", "task.layers=[conv1,conv2]", "task.images=12", "task.k=4", "task.maps=6"),
+    *("task.controls=4", "task.detailed=0", "task.keep=false"),
+)
+
+
+def claims_of(run: Path) -> dict[int, dict]:
+    return {claim["number"]: claim for claim in load_json(run / "results/projections/result.json")["claims"]}
+
+
+def test_the_control_network_takes_part_in_the_verdicts_unless_it_is_turned_off(convlens, run):
+    outcome = convlens(*CLAIMS)
+    assert outcome.code == 0, outcome
+    said = [line for line in outcome.out.splitlines() if line.startswith("claim ")]
+    assert [line[:8] for line in said] == ["claim 4 ", "claim 5 ", "claim 6 ", "claim 7 "]
+    assert "control networks: " in outcome.out
+    with_control = claims_of(run)
+    for number in (5, 6, 7):
+        assert set(with_control[number]["control"]) == {"randomized weights", "trained minus randomized"}
+    assert with_control[4]["control"] is None
+    assert convlens(*CLAIMS, "task.control=none").code == 0
+    without = claims_of(run)
+    assert all(without[number]["control"] == {"randomized weights": "not measured"} for number in (5, 6, 7))
+    for number, claim in without.items():
+        assert (claim["value"], claim["controls"]) == (with_control[number]["value"], with_control[number]["controls"])
+    titles = [table["title"] for table in load_json(run / "results/projections/result.json")["tables"]]
+    assert not any("randomized (Adebayo" in title for title in titles)
+
+
+def test_a_cascade_randomizes_from_the_top_and_leaves_lower_layers_as_they_are(convlens, run):
+    assert convlens(*CLAIMS, "task.control=cascade").code == 0
+    tables = load_json(run / "results/projections/result.json")["tables"]
+    table = next(table for table in tables if "randomized (Adebayo" in table["title"])
+    names = [row[0] for row in table["rows"]]
+    assert names[:2] == ["none", "from fc8 up"]
+    assert names[-1] == "all layers"
+    assert len(names) == 9
+    # Until conv2 is randomized, both layers are those of the network itself.
+    assert table["rows"][1][1:] == table["rows"][0][1:]
+    assert table["rows"][-1][1:] != table["rows"][0][1:]
+
+
+def test_without_comparisons_there_is_no_control_network_and_no_claim(convlens, run):
+    with patch("convlens.runs.control_network.randomize_weights", side_effect=AssertionError("it costs nothing")):
+        assert convlens("task=project", "run=run", *TINY).code == 0
+    assert claims_of(run) == {}
+
+
+def test_a_gallery_stopped_during_the_control_network_is_continued(convlens, run):
+    assert convlens(*CLAIMS).code == 0
+    expected = claims_of(run)
+    shutil.rmtree(run / "results/projections")
+    block = Gallery._make_block
+
+    def interrupted(self, *args):
+        if self.folder.name == "control0":
+            raise KeyboardInterrupt
+        block(self, *args)
+
+    with patch.object(Gallery, "_make_block", interrupted):
+        assert convlens(*CLAIMS).code == 130
+    with patch.object(Gallery, "_make_block", autospec=True, side_effect=block) as blocks:
+        assert convlens(*CLAIMS).code == 0
+    assert {call.args[0].folder.name for call in blocks.call_args_list} == {"control0"}
+    assert claims_of(run) == expected
+    assert not (run / "results/projections/best/partial").exists()
 
 
 def images_of(run: Path, layer: str) -> np.ndarray:
@@ -313,6 +389,7 @@ def test_the_arrays_name_images_labels_and_boxes(convlens, run):
         ("task.maps=1.5", "task.maps=1.5: give a whole number of at least 1 or null"),
         ("task.k=abc", "task.k=abc: give a whole number from 1 to 1000000"),
         ("task.images=true", "task.images=true: give a whole number of at least 1 or null"),
+        ("task.control=shuffled", "task.control=shuffled: give random or cascade or none"),
         ("task.controls=-1", "task.controls=-1: give a whole number of at least 0 or null"),
         ("task.max_images=0", "task.max_images=0: give a whole number of at least 1 or null"),
         ("task.rules=null", "task.rules=null: give values for rule, signal, unpool, lrn"),

@@ -10,7 +10,7 @@ import yaml
 
 from convlens.errors import InputError
 from convlens.systems import Classifier
-from convlens.tasks.study import shared_overrides
+from convlens.tasks.study import Directories, PartSettings, is_reusable, repetitions, shared_overrides
 
 QUICK = ("data.source.train=48", "data.source.test=24", "model.net.width=0.1", "recipe.max_epochs=1", "callbacks=none")
 DEFAULT_PARTS = [
@@ -163,20 +163,52 @@ def test_a_failure_that_is_not_the_users_keeps_its_traceback(convlens, tmp_path,
     assert statuses(tmp_path / "study") == {"one": "finished"}  # tried again, not reused
 
 
+# ---- several seeds ----------------------------------------------------------------------------------------------
+
+
+def test_a_part_is_repeated_for_each_seed_under_a_name_of_its_own():
+    part = PartSettings("clip", "clipped", ["task=train"], each_seed=True)
+    assert repetitions(part, [0, 7]) == [
+        PartSettings("clip, seed 0", "clipped-0", ["task=train", "seed=0"], each_seed=True),
+        PartSettings("clip, seed 7", "clipped-7", ["task=train", "seed=7"], each_seed=True),
+    ]
+    once = PartSettings("clip", "clipped", ["task=train"])
+    assert repetitions(once, [0, 7]) == [once]
+    with pytest.raises(InputError, match=r"task.seeds is empty: give seeds of 'clip', such as \[0,1,2\]"):
+        repetitions(part, [])
+
+
+@pytest.mark.slow  # seven jobs: about 15 s
+def test_filters_are_clipped_or_not_with_three_seeds_and_claim_16_is_decided(convlens, tmp_path):
+    few = ("task.seeds=[0,1,2]", "recipe.max_filter_rms=0.0002")
+    outcome = convlens("experiment=filter_clipping", *QUICK, *few, "run_dir=study")
+    assert (outcome.code, outcome.err) == (0, ""), outcome
+    parts = [f"{kind} clipping, seed {seed}" for kind in ("without", "with") for seed in (0, 1, 2)]
+    assert statuses(tmp_path / "study") == dict.fromkeys([*parts, "diagnose all"], "finished")
+    result = json.loads((tmp_path / "study/diagnosis/results/filters/result.json").read_text())
+    (claim,) = result["claims"]
+    assert (claim["number"], claim["units"]) == (16, 3)
+    assert claim["verdict"] in ("supports", "no effect")  # after one epoch no filter dominates
+    assert claim["value"] > 0
+    assert claim["about"] == "alexnet 11x11/4: 3 without clipping, 3 clipped at 0.0002"
+    assert claim["controls"]["strongest filter with clipping"] == "1.00 times the median"
+
+
 # ---- what is handed to the parts --------------------------------------------------------------------------------
 
 SCALE = ["model.net.width=0.5", "recipe.max_epochs=8"]
+TRAINS = [PartSettings(f"train {name}", name, ["task=train", f"model={name}"]) for name in ("alexnet", "zfnet")]
 
 
 def test_what_is_typed_goes_before_the_scale_of_the_default_study():
-    assert shared_overrides(["task=study", "seed=1"], SCALE) == [*SCALE, "seed=1"]
-    assert shared_overrides(["task=study", "recipe.max_epochs=2"], SCALE) == [SCALE[0], "recipe.max_epochs=2"]
-    assert shared_overrides(["experiment=smoke"], SCALE) == ["experiment=smoke"]
+    assert shared_overrides(["task=study", "seed=1"], SCALE, TRAINS) == [*SCALE, "seed=1"]
+    assert shared_overrides(["task=study", "recipe.max_epochs=2"], SCALE, TRAINS) == [SCALE[0], "recipe.max_epochs=2"]
+    assert shared_overrides(["experiment=smoke"], SCALE, TRAINS) == ["experiment=smoke"]
 
 
 def test_what_belongs_to_the_study_alone_is_not_handed_on():
     typed = ["task=study", "task.title=mine", "run_dir=here", "job_name=x", "+trainer.precision=32"]
-    assert shared_overrides(typed, []) == ["+trainer.precision=32"]
+    assert shared_overrides(typed, [], TRAINS) == ["+trainer.precision=32"]
 
 
 @pytest.mark.parametrize(
@@ -195,6 +227,31 @@ def test_what_would_fail_all_parts_is_refused_before_the_first(refused, tmp_path
     assert not list(tmp_path.iterdir())
 
 
-def test_a_study_does_not_take_a_model():
-    with pytest.raises(InputError, match="leave out model="):
-        shared_overrides(["model=alexnet"], SCALE)
+def test_a_study_whose_parts_name_networks_does_not_take_a_model():
+    with pytest.raises(InputError, match="task=study trains alexnet and zfnet itself: leave out model="):
+        shared_overrides(["model=alexnet"], SCALE, TRAINS)
+    any_network = [PartSettings("train", "network", ["task=train"])]
+    assert shared_overrides(["model=alexnet"], [], any_network) == ["model=alexnet"]
+
+
+def test_the_directories_of_parts_and_their_files_are_named_in_overrides():
+    named = {"plain": Directories([Path("out/plain")]), "other": Directories([Path("a study/it's")])}
+    assert "run={plain}".format_map(named) == "run=out/plain"
+    assert "x={plain:results/a.txt}".format_map(named) == "x=out/plain/results/a.txt"
+    assert "x={other:a.txt}".format_map(named) == "x='a study/it\\'s/a.txt'"
+
+
+# ---- which parts are reused --------------------------------------------------------------------------------------
+
+
+def test_a_result_whose_folder_has_the_name_of_the_data_is_found_by_its_pattern(tmp_path):
+    transfer = PartSettings("transfer", "net", [], result="transfer_*")
+    before = {"command": "convlens x", "status": "finished"}
+    assert not is_reusable(tmp_path, transfer, "convlens x", before)
+    for name, command in (("transfer_zoo", "convlens y"), ("transfer_pets", "convlens x")):
+        folder = tmp_path / "results" / name
+        folder.mkdir(parents=True)
+        (folder / "result.json").write_text(json.dumps({"command": command}))
+    assert is_reusable(tmp_path, transfer, "convlens x", before)
+    assert not is_reusable(tmp_path, transfer, "convlens z", before | {"command": "convlens z"})
+    assert not is_reusable(tmp_path, transfer, "convlens x", before | {"status": "failed"})

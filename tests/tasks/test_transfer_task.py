@@ -20,6 +20,7 @@ from sklearn.svm import LinearSVC
 from convlens.runs.conf_files import conf_dir
 from convlens.runs.subject import instantiate, load_network
 from convlens.transfer.features import extract_features
+from tests.data.sources.test_voc import devkit
 
 SEARCH = ("task=transfer", "run=run", "task.layers=[1,5]", "task.images_per_class=[1,3]", "task.folds=[0,1]")
 SMALL = (*SEARCH, "task.C=1")
@@ -122,7 +123,10 @@ def photos(tmp_path) -> Path:
     return tmp_path / "caltech"
 
 
-CALTECH = ("data=caltech101", "data.source.root=caltech", "data.image_size=64", "data.source.train_per_class=3")
+CALTECH = (
+    *("data=caltech101", "data.source.root=caltech", "data.image_size=64"),
+    *("data.source.train_per_class=3", "data.source.max_train_per_class=3"),
+)
 PHOTOS = (
     *CALTECH,
     "task=transfer",
@@ -143,7 +147,8 @@ def test_baseline_of_runs_on_the_same_classes(convlens, run, photos):
     assert outcome.code == 0, outcome
     found = json.loads((run / "results/transfer_caltech-101/result.json").read_text())
     assert ["scratch", f"{score:.1f} ± 0.0", f"{score:.1f} ± 0.0"] in found["tables"][0]["rows"]
-    assert found["claims"][0]["statistic"].startswith("score with 3 images per class minus that of scratch")
+    (claim,) = [one for one in found["claims"] if one["number"] == 24]
+    assert claim["about"].endswith(", 3 images per class, less scratch")
     # A baseline with other classes is refused before the work begins.
     outcome = convlens(
         *PHOTOS, "task.layers=4", "data.source.include_background=true", "+task.baselines.scratch=scratch"
@@ -168,6 +173,37 @@ def test_fits_to_other_images_are_not_reused(convlens, run, photos, tmp_path):
     before = (folder / "splits/3_per_class/fold_0/train.txt").read_text()
     assert "fits are cached" not in convlens(*PHOTOS, "data.source.test_per_class=2", "data.source.seed=1").out
     assert (folder / "splits/3_per_class/fold_0/train.txt").read_text() != before
+
+
+def test_the_test_images_are_the_same_for_all_numbers_of_training_images(convlens, run, photos):
+    assert convlens(*PHOTOS, "task.images_per_class=[1,2,3]").code == 0
+    folder = run / "results/transfer_caltech-101"
+    for fold in (0, 1):
+        lists = {(folder / f"splits/{k}_per_class/fold_{fold}/test.txt").read_text() for k in (1, 2, 3)}
+        assert len(lists) == 1
+    assert {row["test"] for row in table(folder).values()} == {"18"}
+    found = json.loads((folder / "result.json").read_text())
+    assert "layer5 with softmax is chosen by " in found["text"] or "layer5 with svm is chosen by " in found["text"]
+
+
+def test_voc_has_the_files_of_its_devkit(convlens, run, tmp_path):
+    devkit(tmp_path, 2012, hidden=True)
+    rng = np.random.default_rng(0)
+    for path in (tmp_path / "VOC2012/JPEGImages").iterdir():
+        Image.fromarray(rng.integers(0, 256, (64, 64, 3), np.uint8)).save(path)
+    own = ("data=voc", "data.source.root=.", "task=transfer", "run=run", "task.layers=5", "task.C=1", "task.folds=[0]")
+    outcome = convlens(*own, "task.images_per_class=[null]", "task.probes=[softmax,sigmoid]")
+    assert (outcome.code, outcome.err) == (0, ""), outcome
+    folder = run / "results/transfer_voc2012"
+    assert "submission of the test images: run/results/transfer_voc2012/submission" in outcome.out
+    files = sorted((folder / "submission").iterdir())
+    assert len(files) == 20
+    assert files[0].name == "comp1_cls_test_aeroplane.txt"
+    for file in files:
+        assert [line.split()[0] for line in file.read_text().splitlines()] == ["000006", "000007"]
+    assert {row["test"] for row in table(folder).values()} == {"2"}  # those of val, whose classes are known
+    (shown,) = [one for one in json.loads((folder / "result.json").read_text())["tables"] if "by class" in one["title"]]
+    assert shown["columns"][-4:] == ["Sande et al. 2012", "Yan et al. 2012", "Oquab et al. 2014", "softmax, paper"]
 
 
 def test_each_data_set_has_its_own_result(convlens, run, photos):

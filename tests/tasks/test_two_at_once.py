@@ -7,7 +7,7 @@
 | project, occlude … | refused                            | run side by side                      |
 | report             | refused                            | runs                                  |
 | collect            | refused; a sweep's own table waits | runs                                  |
-| transfer           | runs; shared files wait            | runs                                  |
+| transfer           | runs; shared files wait            | runs; train, force=true is refused    |
 """
 
 import json
@@ -20,6 +20,11 @@ from pathlib import Path
 
 import pytest
 from filelock import FileLock
+from omegaconf import OmegaConf
+
+from convlens.errors import BusyError
+from convlens.io.locks import check_parts
+from convlens.runs.subject import open_run
 
 PARTS = {
     "projections": ("task=project", "run=run"),
@@ -98,3 +103,16 @@ def test_a_run_is_not_replaced_while_an_analysis_works_on_it(run, refused, small
         line = refused(*small, "run_dir=run", "job_name=tiny zfnet", "force=true")
         assert is_busy(line, "works on occlusion in run")
     assert files(run) == before
+
+
+def test_a_run_is_not_replaced_while_a_transfer_works_on_it(run):
+    cfg = OmegaConf.create({"run": str(run), "run_dir": str(run)})
+    with worked_on(run, "transfer-another-1"), open_run(cfg, [], "transfer", shared=True):
+        pass
+    with (
+        open_run(cfg, [], "transfer", shared=True),
+        pytest.raises(BusyError, match=r"works on transfer-.* in .*run: wait for it"),
+    ):
+        check_parts(run)
+    check_parts(run)
+    assert not list(run.glob(".lock*"))

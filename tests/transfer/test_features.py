@@ -135,6 +135,24 @@ def test_features_of_other_weights_are_refused(net, tmp_path):
         extracted(net, tmp_path, ["last"], view="centre")
 
 
+@pytest.mark.parametrize("text", ['["my list"]', "my features: see the other folder", ""])
+def test_files_of_the_user_are_no_damaged_features(net, tmp_path, text):
+    (tmp_path / "features.json").write_text(text)
+    np.save(tmp_path / "last.npy", np.arange(5))
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    with pytest.raises(InputError, match="choose another folder"):
+        extracted(net, tmp_path, ["last"])
+    assert {name: (tmp_path / name).read_bytes() for name in before}["last.npy"] == before["last.npy"]
+    assert not text or (tmp_path / "features.json").read_text() == text
+
+
+def test_features_with_a_damaged_record_are_extracted_again(net, tmp_path):
+    extracted(net, tmp_path, ["last"])
+    for text in ("", (tmp_path / "features.json").read_text()[:-40]):
+        (tmp_path / "features.json").write_text(text)
+        assert extracted(net, tmp_path, ["last"])[1] == 7
+
+
 def test_incomplete_features_are_refused(net, tmp_path):
     with pytest.raises(KeyboardInterrupt):
         extracted(net, tmp_path, ["last"], stop=3)

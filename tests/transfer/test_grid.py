@@ -92,15 +92,36 @@ def test_C_is_searched_on_the_training_images_alone():
 def test_C_is_given_for_one_probe_and_searched_for_another():
     given = ProbeConfig(C={"svm": 3.0})
     svm, softmax = (run([GridPoint("low", probe, 8, 0)], given).popitem()[1] for probe in ("svm", "softmax"))
-    assert (svm.C, svm.cv_scores) == (3.0, {})
+    assert svm.C == 3.0
     assert softmax.C in softmax.cv_scores
     assert softmax.metrics.score == run([softmax.point], ProbeConfig())[softmax.point].metrics.score
+
+
+def test_a_given_C_is_scored_on_a_third_of_the_training_images():
+    labels = torch.where(torch.arange(len(LABELS)) % 5 == 0, (LABELS + 1) % CLASSES, LABELS)  # some are not learnable
+    one = GridPoint("high", "softmax", 8, 1)
+    result = run([one], ProbeConfig("none", C=0.1), Targets(labels, CLASSES))[one]
+    train, _ = split(8, 1)
+    seen, held = dict.fromkeys(range(CLASSES), 0), []
+    for row in train.tolist():  # every third image of a class, from the first
+        held.append(seen[int(labels[row])] % 3 == 0)
+        seen[int(labels[row])] += 1
+    rest, out = train[~torch.tensor(held)], train[torch.tensor(held)]
+    x = FEATURES["high"].double().numpy()
+    probe = LogisticRegression(C=0.1, tol=1e-8, max_iter=1000).fit(x[rest], labels[rest])
+    expected = 100 * balanced_accuracy_score(labels[out], probe.predict(x[out]))
+    assert result.cv_scores == {0.1: pytest.approx(expected)}
+    assert result.cv_score == pytest.approx(expected)
+    assert 10 < expected < 100
 
 
 def test_C_is_not_searched_with_one_image_per_class():
     one = GridPoint("high", "softmax", 1, 0)
     result = run([one], ProbeConfig())[one]
     assert (result.C, result.cv_scores) == (grid.START_C["softmax"], {})
+    assert np.isnan(result.cv_score)
+    given = run([one], ProbeConfig(C=1.0))[one]
+    assert given.cv_scores == {}
     assert result.metrics.score > 25
 
 
@@ -132,14 +153,14 @@ def test_targets_of_images_of_several_classes():
     assert Targets(labels, 3, multilabel, "shares").for_probe("softmax", rows).tolist() == [[0.5, 0.5, 0], [0, 0, 1]]
     assert Targets(labels, 3, multilabel, "repeat").for_probe("softmax", rows).tolist() == [[1, 1, 0], [0, 0, 1]]
     assert Targets(labels, 3, multilabel).for_probe("svm", rows).tolist() == [[1, 1, -1], [-1, 0, 1]]
-    with pytest.raises(InputError, match="multilabel_policy='best': choose one of largest, shares, repeat"):
+    with pytest.raises(InputError, match="multilabel_policy='best' is unknown: choose largest, shares, repeat"):
         Targets(labels, 3, multilabel, "best")
     with pytest.raises(InputError, match="a classifier needs at least two classes"):
         Targets(labels, 1)
 
 
 def test_settings_that_cannot_be_used_are_refused():
-    with pytest.raises(InputError, match="normalize='max': choose one of l2, standardize, none"):
+    with pytest.raises(InputError, match="normalize='max' is unknown: choose l2, standardize, none"):
         ProbeConfig("max")
-    with pytest.raises(InputError, match="cv_folds=1: give at least 2"):
+    with pytest.raises(InputError, match="cv_folds=1: give a whole number of at least 2"):
         ProbeConfig(cv_folds=1)

@@ -14,15 +14,16 @@ PAPER_MAX_EPOCHS = 70
 
 
 def paper_epochs(max_epochs: int) -> list[int]:
-    """Return the epochs 1, 2, 5, 10, 20, 30, 40, 64 of the paper's 70 (Fig 4), scaled to ``max_epochs``."""
-    return sorted({max(1, round(epoch * max_epochs / PAPER_MAX_EPOCHS)) for epoch in PAPER_EPOCHS})
+    """Return the paper's epochs 1, 2, 5, 10, 20, 30, 40, 64 of 70 (Fig 4), scaled to ``max_epochs``, and the last."""
+    scaled = {round(epoch * max_epochs / PAPER_MAX_EPOCHS) for epoch in (*PAPER_EPOCHS, PAPER_MAX_EPOCHS)}
+    return sorted({max(1, epoch) for epoch in scaled})
 
 
 class AtEpochs(L.Callback):
     """Calls `act` at the end of chosen 1-based epochs, on the first process only and not in the sanity check.
 
     Args:
-        epochs: 1-based epochs; None is the paper's, scaled to the length of the run.
+        epochs: 1-based epochs; None is the paper's, scaled to the length of the run, and its last epoch.
 
     Raises:
         InputError: at the start of training, if an epoch is outside of the run.

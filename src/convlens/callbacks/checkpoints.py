@@ -11,6 +11,9 @@ from lightning.pytorch.plugins.io import TorchCheckpointIO
 
 from convlens.io.atomic import write_bytes
 
+ROWS = "metrics_rows"
+"""Key of a checkpoint for the rows of metrics by epoch."""
+
 
 class WholeCheckpoints(TorchCheckpointIO):
     """Checkpoint files that are written next to their target and then renamed.
@@ -30,8 +33,28 @@ class WholeCheckpoints(TorchCheckpointIO):
         write_bytes(Path(path), content.getbuffer())
 
 
-class BestCheckpoint(ModelCheckpoint):
-    """A `ModelCheckpoint` that still knows the best epoch after the run directory was moved."""
+def write_rows(trainer: L.Trainer) -> None:
+    """Write the epoch's row of metrics, before a checkpoint of the epoch.
+
+    Lightning logs them later: a run killed in between would continue without the row of an epoch that it has finished.
+    """
+    row = {name: float(value) for name, value in trainer.callback_metrics.items()}
+    for logger in trainer.loggers:
+        if hasattr(logger, "update_row"):
+            logger.update_row(row)
+
+
+class RowsFirst(ModelCheckpoint):
+    """A `ModelCheckpoint` that saves at the end of an epoch after the loggers have written its metrics."""
+
+    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Write the epoch's row of metrics, then the checkpoint."""
+        write_rows(trainer)
+        super().on_train_epoch_end(trainer, pl_module)
+
+
+class BestCheckpoint(RowsFirst):
+    """A checkpoint that still knows the best epoch after the run directory was moved."""
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Restore the state with the paths of the current directory."""
@@ -64,16 +87,21 @@ class StepCheckpoint(ModelCheckpoint):
             super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
 
 
-class EpochCheckpoint(ModelCheckpoint):
-    """A `ModelCheckpoint` that saves after the loggers have written the epoch's metrics.
+class EpochCheckpoint(RowsFirst):
+    """A checkpoint of the last epoch; it puts the rows of metrics into every checkpoint of the run.
 
-    Lightning logs them later: a run killed in between would continue without the row of an epoch that it has finished.
+    A run that goes on has the rows of the epochs before, whatever became of their file.
     """
 
-    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Write the epoch's row of metrics, then the checkpoint."""
-        row = {name: float(value) for name, value in trainer.callback_metrics.items()}
+    def on_save_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Add the rows so far."""
         for logger in trainer.loggers:
-            if hasattr(logger, "update_row"):
-                logger.update_row(row)
-        super().on_train_epoch_end(trainer, pl_module)
+            if isinstance(rows := getattr(logger, "rows", None), dict):
+                checkpoint[ROWS] = {epoch: dict(row) for epoch, row in rows.items()}
+
+    def on_load_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Restore the rows."""
+        for logger in trainer.loggers:
+            if ROWS in checkpoint and isinstance(rows := getattr(logger, "rows", None), dict):
+                rows.update(checkpoint[ROWS])
+                logger.save()

@@ -20,6 +20,7 @@ from convlens.cli.sweep_jobs import needs_own_command, run_alone
 from convlens.errors import BusyError, InputError, ResourceError
 from convlens.io.atomic import write_bytes
 from convlens.io.locks import directory_lock
+from convlens.io.names import document_bytes
 from convlens.io.resources import resource_error
 from convlens.runs.compose import register_resolvers
 from convlens.runs.record_file import read_record
@@ -85,7 +86,7 @@ def _failed(error: Exception, run_dir: Path) -> Outcome:
     traceback.print_exception(error)
     if not (run_dir / "traceback.txt").exists():  # the error came before the run had a record
         with contextlib.suppress(OSError, ResourceError):
-            write_bytes(run_dir / "traceback.txt", "".join(traceback.format_exception(error)).encode())
+            write_bytes(run_dir / "traceback.txt", document_bytes("".join(traceback.format_exception(error))))
     cause = error.__cause__ if isinstance(error, InstantiationException) and error.__cause__ else error
     return Outcome(FAILED, str(run_dir), 1, f"{type(cause).__name__}: {cause}".splitlines()[0])
 
@@ -136,7 +137,7 @@ def _user_modules() -> Iterator[None]:
     try:
         yield
     finally:
-        if added:
+        if added and here in sys.path:  # a task that reads somebody else's run takes it out
             sys.path.remove(here)
 
 

@@ -4,6 +4,7 @@ Nothing large is imported before a task starts, so that ``--help`` and ``--cfg j
 """
 
 import contextlib
+import io
 import os
 import sys
 import traceback
@@ -36,6 +37,8 @@ def main() -> None:
     """
     traceback_asked = os.environ.get(FULL_ERROR) == "1"
     arguments = sys.argv[1:]
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # for names that are not UTF-8
     try:
         arguments = with_task(flags_first(arguments))
         if task := help_asked(arguments):

@@ -33,6 +33,7 @@ from convlens.data.splits.protocol import Protocol
 from convlens.data.splits.split import Split
 from convlens.data.validate import channels, check_choice, check_numbers, mean_image
 from convlens.errors import InputError
+from convlens.io.names import readable
 
 log = logging.getLogger(__name__)
 
@@ -124,7 +125,7 @@ class ImageData(L.LightningDataModule):
     @cached_property
     def class_names(self) -> tuple[str, ...]:
         """Names of the classes; no image is decoded."""
-        return self.source.class_names()
+        return tuple(map(readable, self.source.class_names()))
 
     @property
     def num_classes(self) -> int:

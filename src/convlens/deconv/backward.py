@@ -16,8 +16,9 @@ from convlens.deconv.rules import BackwardRules, LrnRule, Rule, Signal, Unpool
 from convlens.deconv.window_batching import group_units
 from convlens.deconv.window_forward import WindowForward
 from convlens.errors import NoReLUError
-from convlens.ops.input_checks import check_activations, check_choice, check_count
-from convlens.ops.layer_access import check_outputs, evaluating, forward_to
+from convlens.ops.callers_code import one_line
+from convlens.ops.input_checks import check_activations, check_choice, check_count, check_same_size
+from convlens.ops.layer_access import OUTPUT, check_outputs, evaluating, forward_to
 from convlens.ops.log_once import log_once
 from convlens.ops.op_table import Pair
 from convlens.ops.receptive_field import ReceptiveField, traced_fields
@@ -88,7 +89,8 @@ class Projector:
             shape = check_outputs(net, images, [layer])[layer]
         check_choice("signal", signal, get_args(Signal))
         batch_size = check_count("batch_size", batch_size)
-        lrn = lrn or ("adjoint" if rule == "gradient" else "identity")
+        check_choice("rule", rule, get_args(Rule))
+        lrn = ("adjoint" if rule == "gradient" else "identity") if lrn is None else lrn
         BackwardRules(rule, unpool, lrn)
         field = None
         if layer is not None and len(shape) == 3:
@@ -178,7 +180,7 @@ class Projector:
         self._check_rectified(rules)
         signal = self._signal_at(output, (torch.arange(len(units)), units[:, 1], *position))
         corners = [(grid[0].begin(y), grid[1].begin(x)) for y, x in units[:, 2:].tolist()]
-        return torch.autograd.grad(output, x, signal)[0], corners
+        return self._gradient(output, x, signal), corners
 
     def _in_whole_images(self, images: Tensor, units: Tensor, rows: list[int]) -> Iterator[Projected]:
         """Project units with one forward pass per image and one backward pass per unit, batched over images."""
@@ -194,13 +196,19 @@ class Projector:
             with rules:
                 # A copy, since a network may change its input in place, which a leaf does not allow.
                 output = self._output(x.clone())
+            check_same_size(output.shape[1:], self.shape, "outputs")
             self._check_rectified(rules)
             for turn in range(len(of_image[batch[0]])):
                 chosen = [of_image[image][turn] for image in batch if turn < len(of_image[image])]
                 at = (torch.arange(len(chosen)), *units[chosen, 1:].unbind(1))
                 last = turn + 1 == len(of_image[batch[0]])
-                gradient = torch.autograd.grad(output, x, self._signal_at(output, at), retain_graph=not last)[0]
+                gradient = self._gradient(output, x, self._signal_at(output, at), keep=not last)
                 yield chosen, gradient[: len(chosen)], [(0, 0)] * len(chosen)
+
+    def _gradient(self, output: Tensor, x: Tensor, signal: Tensor, *, keep: bool = False) -> Tensor:
+        """Return the gradient at the pixels; ``keep`` says whether another one follows."""
+        with one_line(f"{type(self.net).__name__} has no gradient to project along"):
+            return torch.autograd.grad(output, x, signal, retain_graph=keep)[0]
 
     def _signal_at(self, output: Tensor, at: tuple[Tensor, ...]) -> Tensor:
         """Return the backward signal at the layer: zero except at the units."""
@@ -211,10 +219,8 @@ class Projector:
 
     def _output(self, x: Tensor) -> Tensor:
         """Return the layer's output."""
-        if self.layer is None:
-            return self.net(x)
         outputs: list[Tensor] = []
-        forward_to(self.net, x, {self.layer: outputs.append})
+        forward_to(self.net, x, {self.layer or OUTPUT: outputs.append})
         return outputs[0]
 
     def _check_rectified(self, rules: BackwardRules) -> None:

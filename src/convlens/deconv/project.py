@@ -54,7 +54,7 @@ def project(
             plain gradient), ``guided`` does both.
         signal: start of the backward pass: the unit's own ``activation`` (paper) or ``one``.
         unpool: values that meet at a switch are summed (``sum``, the adjoint of pooling), or the last window's stays
-            (``overwrite``).
+            (``overwrite``); ``centre`` uses no switches: each value goes to the centre of its window (a control).
         lrn: backward pass of contrast normalization: ``identity`` (ECCV text of the paper) or the ``adjoint``. None is
             ``adjoint`` for the gradient and ``identity`` for the other rules.
         batch_size: number of images whose backward passes run at once; bounds the memory.
@@ -118,7 +118,7 @@ class FieldProjector:
         self.net, self.layer, self.image_shape = net, layer, images.shape[1:]
         self._projector = Projector.from_images(net, images, layer, rule, signal, unpool, lrn, batch_size)
         # With unpool="overwrite" the computed window exceeds the receptive field.
-        own = self._projector.field if unpool == "sum" else None
+        own = self._projector.field if unpool != "overwrite" else None
         self.field = own or traced_fields(net, images, [layer])[layer]
 
     def try_out(self, image: Float[Tensor, "1 c h w"]) -> None:

@@ -16,11 +16,11 @@ from torch.overrides import TorchFunctionMode
 
 from convlens.nets.lrn import lrn
 from convlens.ops.input_checks import check_choice
-from convlens.ops.op_table import Args, Kwargs, arguments
+from convlens.ops.op_table import Args, Kwargs, Pair, arguments, pair
 
 Rule = Literal["deconvnet", "gradient", "guided"]
 Signal = Literal["activation", "one"]
-Unpool = Literal["sum", "overwrite"]
+Unpool = Literal["sum", "overwrite", "centre"]
 LrnRule = Literal["identity", "adjoint"]
 
 _RELU = {F.relu, torch.relu, Tensor.relu}
@@ -121,7 +121,8 @@ class BackwardRules(TorchFunctionMode):
     Args:
         rule: of ReLUs; ``deconvnet`` rectifies the backward signal, ``gradient`` masks it by the forward ReLU,
             ``guided`` does both.
-        unpool: of max pooling; ``sum`` adds values at the same switch, ``overwrite`` keeps the last.
+        unpool: of max pooling; ``sum`` adds values at the same switch, ``overwrite`` keeps the last, ``centre`` uses no
+            switches: each value goes to the centre of its window.
         lrn: of contrast normalization; ``identity`` or the ``adjoint``.
 
     Attributes:
@@ -148,7 +149,7 @@ class BackwardRules(TorchFunctionMode):
         in_place = self._rectification(func, args, kwargs)
         if in_place is not None:
             return self._rectify(func, args, kwargs, in_place)
-        if (func in _POOL or func in _ADAPTIVE_POOL) and self.unpool == "overwrite":
+        if (func in _POOL or func in _ADAPTIVE_POOL) and self.unpool != "sum":
             return self._pool(func, args, kwargs)
         if func in _LRN and self.lrn == "identity":
             x = _argument(args, kwargs, 0, "input" if func is F.local_response_norm else "x")
@@ -188,16 +189,45 @@ class BackwardRules(TorchFunctionMode):
         y = _Rectify.apply(x, self.rule == "guided")
         return x.copy_(y) if in_place else y
 
-    @staticmethod
-    def _pool(func: Callable, args: Args, kwargs: Kwargs) -> object:
-        """Run a max pooling whose unpooling overwrites."""
+    def _pool(self, func: Callable, args: Args, kwargs: Kwargs) -> object:
+        """Run a max pooling whose unpooling overwrites or uses no switches."""
         adaptive = func in _ADAPTIVE_POOL
         with_indices = F.adaptive_max_pool2d_with_indices if adaptive else F.max_pool2d_with_indices
         given = arguments("adaptive_max_pool2d" if adaptive else "max_pool2d", args, kwargs)
         x = given.pop("input")
         both = given.pop("return_indices", False) or func is with_indices
-        y, switches = _OverwritingPool.apply(x, lambda maps: with_indices(maps, **given))
+        if self.unpool == "overwrite":
+            y, switches = _OverwritingPool.apply(x, lambda maps: with_indices(maps, **given))
+        else:
+            with torch.no_grad():
+                y, switches = with_indices(x, **given)
+            y = _Identity.apply(_at_centres(x, given, (y.shape[-2], y.shape[-1])), y)
         return (y, switches) if both else y
+
+
+def _at_centres(x: Tensor, given: Kwargs, counts: Pair) -> Tensor:
+    """Return the maps' values at the centres of pooling windows, [..., ho, wo]; zero where a centre is in the padding.
+
+    The backward pass of this selection puts a value at the centre of its window.
+    """
+    for axis, count in zip((-2, -1), counts, strict=True):
+        size, number = x.shape[axis], torch.arange(count, device=x.device)
+        if "output_size" in given:  # adaptive: windows share out the map
+            centres = (number * size // count + -(-(number + 1) * size // count) - 1) // 2
+        else:
+            kernel, stride, padding, dilation = (
+                pair(value)[axis]
+                for value in (
+                    given["kernel_size"],
+                    given.get("stride") or given["kernel_size"],
+                    given.get("padding") or 0,
+                    given.get("dilation") or 1,
+                )
+            )
+            centres = number * stride - padding + dilation * ((kernel - 1) // 2)
+        inside = (centres >= 0) & (centres < size)
+        x = x.index_select(axis, centres.clamp(0, size - 1)) * inside.to(x.dtype).unsqueeze(-1 if axis == -2 else 0)
+    return x
 
 
 def _is_zero(value: object) -> bool:

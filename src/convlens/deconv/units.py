@@ -10,7 +10,7 @@ from jaxtyping import Int
 from torch import Tensor
 
 from convlens.errors import InputError
-from convlens.ops.input_checks import shown
+from convlens.ops.input_checks import items, shown
 
 Units = Tensor | np.ndarray | Sequence[Sequence[SupportsIndex] | Tensor | np.ndarray]
 """Units (image, map, y, x) of feature maps or (image, unit) of vectors: an array, a tensor, or a sequence of them."""
@@ -31,15 +31,15 @@ def as_unit_tensor(units: Units, num_images: int, shape: Sequence[int], layer: s
     names = ("image", "map", "y", "x") if len(shape) == 3 else ("image", "unit")
     where = f"layer {layer!r}" if layer else "the network's output"
     expected = f"give ({', '.join(names)})"
-    listed = _listed(units)
+    listed = items(units)
     if listed is None:
         raise InputError(f"units={shown(units)} of {where}: {expected} for each unit")
     rows = []
     for unit in listed:
         values = _integers(unit)
         if values is None or len(values) != len(names):
-            items = _listed(unit)
-            raise InputError(f"unit {shown(unit if items is None else tuple(items))} of {where}: {expected}")
+            given = items(unit)
+            raise InputError(f"unit {shown(unit if given is None else tuple(given))} of {where}: {expected}")
         for value, limit, name in zip(values, (num_images, *shape), names, strict=True):
             if not 0 <= value < limit:
                 raise InputError(f"unit {tuple(values)} of {where}: {name} {value} is outside 0..{limit - 1}")
@@ -47,19 +47,12 @@ def as_unit_tensor(units: Units, num_images: int, shape: Sequence[int], layer: s
     return torch.tensor(rows, dtype=torch.int64).reshape(len(rows), len(names))
 
 
-def _listed(values: object) -> list[object] | None:
-    """Return the items of a sequence, array or tensor as a list (of Python numbers, if they are numbers), else None."""
-    if isinstance(values, Tensor | np.ndarray):
-        return values.tolist() if values.ndim else None
-    return list(values) if isinstance(values, Sequence) and not isinstance(values, str) else None
-
-
 def _integers(unit: object) -> list[int] | None:
     """Return a unit's values as integers, or None if they are something else."""
-    items = _listed(unit)
-    if items is None or any(isinstance(item, bool) for item in items):
+    given = items(unit)
+    if given is None or any(isinstance(item, bool) for item in given):
         return None
     try:
-        return [index(item) for item in items]  # type: ignore[arg-type]
+        return [index(item) for item in given]  # type: ignore[arg-type]
     except TypeError:
         return None

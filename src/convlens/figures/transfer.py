@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from jaxtyping import Float, UInt8
@@ -49,7 +50,7 @@ def size_curves(lines: Sequence[ScoreCurve], references: Mapping[str, float], *,
     """Plot the score by images per class on a logarithmic scale (Fig 9 of the paper)."""
     figure, axes = panels(1, 6.4, 4.4, False)
     axis = axes[0]
-    _draw(figure, lines, axis, references, y_label, title)
+    _draw(figure, lines, axis, references, y_label, title, names_at="left")  # where the curves are low
     axis.set_xscale("log")
     ticks = sorted({x for line in lines for x in line.x})
     axis.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
@@ -59,7 +60,13 @@ def size_curves(lines: Sequence[ScoreCurve], references: Mapping[str, float], *,
 
 
 def _draw(
-    figure: Figure, lines: Sequence[ScoreCurve], axis: Axes, references: Mapping[str, float], y_label: str, title: str
+    figure: Figure,
+    lines: Sequence[ScoreCurve],
+    axis: Axes,
+    references: Mapping[str, float],
+    y_label: str,
+    title: str,
+    names_at: Literal["left", "right"] = "right",
 ) -> None:
     groups = list(dict.fromkeys(line.group for line in lines))
     kinds = list(dict.fromkeys(line.kind for line in lines))
@@ -80,9 +87,9 @@ def _draw(
         axis.axhline(value, color=INK[False], lw=0.8, linestyle=":")
         axis.annotate(
             f"{name} {value:.1f}",
-            (0.995, value),
+            (0.995 if names_at == "right" else 0.005, value),
             xycoords=("axes fraction", "data"),
-            ha="right",
+            ha=names_at,
             va="bottom",
             fontsize=7.5,
             color=INK[False],

@@ -19,6 +19,7 @@ from numpy.typing import ArrayLike
 
 from convlens.errors import DamagedError
 from convlens.io.atomic import replacing
+from convlens.io.inside import is_special
 
 LARGE = 2**30
 """Bytes of a file that is read for its check only once, since that takes seconds: its size and time are noted then."""
@@ -71,6 +72,8 @@ def check_array(path: Path) -> None:
         DamagedError: it is cut short or changed.
         OSError: it is missing or cannot be read.
     """
+    if special := is_special(path):
+        raise DamagedError(f"{path} {special}")
     with path.open("rb") as file:
         state = os.fstat(file.fileno())
         key = (str(path.absolute()), state.st_size, state.st_mtime_ns)
@@ -138,6 +141,8 @@ def unreadable_is_damaged(path: Path) -> Iterator[None]:
         DamagedError: the file cannot be read.
         OSError: it is missing, or the system cannot read it.
     """
+    if special := is_special(path):
+        raise DamagedError(f"{path} {special}")
     try:
         yield
     except Exception as error:  # numpy evaluates a header as Python, zipfile looks for places in the file: anything

@@ -3,29 +3,36 @@
 import contextlib
 import os
 import re
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from convlens.io.claims import claim
 from convlens.io.resources import resource_error
 
-PARTIAL = re.compile(r"\..+\.(\d+)\.partial")
-"""Names of temporary files; the number is that of the process."""
+HOST = re.sub(r"[^A-Za-z0-9-]", "-", socket.gethostname())
+PARTIAL = re.compile(rf"\..+\.{HOST}-(\d+)\.partial")
+"""Names of temporary files of this machine; the number is that of the process. Others may share the disk."""
 
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """Yield a temporary path in the same folder; rename it to ``path`` at the end, remove it after an exception.
 
-    Missing folders are created.
+    Missing folders are created. The content is on the disk before the name is: a machine that fails
+    leaves no empty file.
 
     Raises:
+        InputError: the file is there and somebody else's.
         ResourceError: the disk is full, or may not be written to.
     """
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    claim(path)
+    partial = path.with_name(f".{path.name}.{HOST}-{os.getpid()}.partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield partial
+        _sync(partial)
         os.replace(partial, path)
     except OSError as error:
         if found := resource_error(error, path.parent):
@@ -34,6 +41,12 @@ def replacing(path: Path) -> Iterator[Path]:
     finally:
         with contextlib.suppress(OSError):  # on a read-only disk, where it is not there either
             partial.unlink(missing_ok=True)
+
+
+def _sync(path: Path) -> None:
+    """Have the system write a file to the disk."""
+    with path.open("r+b") as file:
+        os.fsync(file.fileno())
 
 
 def remove_partials(folder: Path, pattern: str = "**/.*.partial") -> None:

@@ -6,6 +6,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
+from convlens.io.names import name_bytes
+
 
 @runtime_checkable
 class SupportsTobytes(Protocol):
@@ -26,7 +28,7 @@ def digest_bytes(*chunks: bytes, size: int = 16) -> str:
 
 def digest_lines(lines: Iterable[str], size: int = 16) -> str:
     """Return the BLAKE2b digest of lines joined by newlines."""
-    return digest_bytes("\n".join(lines).encode(), size=size)
+    return digest_bytes(name_bytes("\n".join(lines)), size=size)
 
 
 def digest_json(value: object, *, sort_keys: bool = False, size: int = 16) -> str:
@@ -38,19 +40,19 @@ def digest_named_arrays(arrays: Iterable[tuple[str, SupportsTobytes]]) -> str:
     """Return a digest of arrays and their names, in the given order; equal bytes of other shapes give the same one."""
     digest = hashlib.blake2b(digest_size=16)
     for name, array in arrays:
-        digest.update(name.encode())
+        digest.update(name_bytes(name))
         digest.update(array.tobytes())
     return digest.hexdigest()
 
 
 def short_sha256(text: str, length: int) -> str:
     """Return the first ``length`` hexadecimal digits of the SHA-256 digest of a text."""
-    return hashlib.sha256(text.encode()).hexdigest()[:length]
+    return hashlib.sha256(name_bytes(text)).hexdigest()[:length]
 
 
 def hash_to_int(text: str) -> int:
     """Return a 64-bit integer that depends on the text alone, on any machine and in any process."""
-    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little")
+    return int.from_bytes(hashlib.blake2b(name_bytes(text), digest_size=8).digest(), "little")
 
 
 def file_checksum(path: Path, algorithm: str) -> str:

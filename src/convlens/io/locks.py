@@ -15,6 +15,8 @@ from convlens.io.json_files import read_json, write_json
 from convlens.io.rank import is_rank_zero
 
 log = logging.getLogger(__name__)
+RECORD = "record"
+"""The part of a directory that processes wait for, and hold for a moment."""
 HOLDER = ".holder"
 """Suffix of the file beside a lock file that says which process holds it."""
 
@@ -86,7 +88,7 @@ def check_parts(folder: Path) -> None:
         BusyError: one does; the message says which, where and since when.
     """
     for path in sorted(folder.glob(".lock-*")):
-        if not path.name.endswith(HOLDER):
+        if not path.name.endswith(HOLDER) and path.name != f".lock-{RECORD}":
             with _held(path, f"works on {path.name.removeprefix('.lock-')} in {folder}"):
                 pass
 

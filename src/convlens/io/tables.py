@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from convlens.io.atomic import write_bytes
+from convlens.io.names import document_bytes
 
 Cell = str | int | float | None
 
@@ -23,10 +24,10 @@ def write_tables(folder: Path, name: str, rows: Sequence[Mapping[str, Cell]]) ->
     writer = csv.DictWriter(text, columns, lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
-    write_bytes(folder / f"{name}.csv", text.getvalue().encode())
+    write_bytes(folder / f"{name}.csv", document_bytes(text.getvalue()))
     lines = [columns, ["---"] * len(columns), *([format_cell(row[column]) for column in columns] for row in rows)]
     markdown = "\n".join("| " + " | ".join(line) + " |" for line in lines)
-    write_bytes(folder / f"{name}.md", f"{markdown}\n".encode())
+    write_bytes(folder / f"{name}.md", document_bytes(f"{markdown}\n"))
 
 
 def format_cell(value: Cell) -> str:

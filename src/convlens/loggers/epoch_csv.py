@@ -2,6 +2,7 @@
 
 import csv
 import io
+import logging
 import math
 from argparse import Namespace
 from collections.abc import Mapping
@@ -12,6 +13,9 @@ from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities import rank_zero_only
 
 from convlens.io.atomic import write_bytes
+from convlens.io.names import document_bytes
+
+log = logging.getLogger(__name__)
 
 
 class EpochCSV(Logger):
@@ -30,8 +34,10 @@ class EpochCSV(Logger):
         self.path = Path(save_dir) / filename
         self.rows: dict[int, dict[str, str]] = {}
         if self.path.exists():
-            with self.path.open(newline="") as file:
-                self.rows = {int(row["epoch"]): row for row in csv.DictReader(file) if row.get("epoch")}
+            try:
+                self.rows = _read(self.path)
+            except (ValueError, KeyError, csv.Error) as error:
+                log.warning("%s is damaged (%s): written anew, with the rows that the checkpoint has", self.path, error)
 
     @property
     def name(self) -> str:
@@ -71,7 +77,18 @@ class EpochCSV(Logger):
         writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")
         writer.writeheader()
         writer.writerows(self.rows[epoch] for epoch in sorted(self.rows))
-        write_bytes(self.path, text.getvalue().encode())
+        write_bytes(self.path, document_bytes(text.getvalue()))
+
+
+def _read(path: Path) -> dict[int, dict[str, str]]:
+    """Return the rows of a file by epoch."""
+    with path.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    if any(None in row or None in row.values() for row in rows):
+        raise ValueError("rows of different lengths")
+    for cell in (cell for row in rows for cell in row.values() if cell):
+        float(cell)
+    return {int(row["epoch"]): row for row in rows}
 
 
 def _cell(value: float) -> str:

@@ -35,8 +35,9 @@ def default_layers(net: nn.Module, image_size: int | None = None) -> list[str]:
 
 
 def conv_and_fc_layers(net: nn.Module, image_size: int) -> list[str]:
-    """Return `default_layers` and, of a `ConvNet`, the fully connected layers above them (Fig 5)."""
-    return [*default_layers(net, image_size), *_named(net, "fc6", "fc7")]
+    """Return `default_layers` and, of a `ConvNet`, the output of layer 1 and the fully connected layers (Fig 5)."""
+    own = [*_named(net, "layer1"), *_named(net, "fc6", "fc7")] if isinstance(net, ConvNet) else []
+    return sort_layers(net, [*default_layers(net, image_size), *own])
 
 
 def top_conv_and_fc_layers(net: nn.Module, image_size: int) -> list[str]:

@@ -1,11 +1,10 @@
-"""Checks of what the library's functions are given: networks, images, numbers, names, choices and functions."""
+"""Checks of what the library's functions are given: networks, images, numbers, names and choices."""
 
 import math
 import operator
 import reprlib
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Sequence
 from numbers import Real
-from typing import TypeVar
 
 import numpy as np
 import torch
@@ -17,16 +16,19 @@ FLOATS = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
 LARGEST = 2**31 - 1
 """The largest count and size: more pixels, images or activations fit into no memory."""
 
-T = TypeVar("T")
-
 _brief = reprlib.Repr()
 _brief.maxstring = _brief.maxother = 80
+LONGEST = 160
+"""Length of a value in a message."""
 
 
 def shown(value: object) -> str:
     """Return a value for a message: short and in one line, a tensor or an array by its type and shape."""
     if not isinstance(value, Tensor | np.ndarray):
-        return " ".join(_brief.repr(value).split())
+        text = " ".join(_brief.repr(value).split())
+        return text if len(text) <= LONGEST else f"{text[: LONGEST - 3]}..."
+    if isinstance(value, Tensor) and value.is_nested:  # its images may have several sizes
+        return f"nested {type(value).__name__}"
     apart = isinstance(value, Tensor) and (value.layout != torch.strided or value.is_meta)
     if value.ndim or apart:
         kind = ("meta " if value.is_meta else "sparse ") if apart else ""  # type: ignore[union-attr]
@@ -38,10 +40,13 @@ def check_network(net: object) -> None:
     """Check that a network can be evaluated, and that its outputs for an image depend on no other image.
 
     Raises:
-        InputError: it is no module, its weights are not loaded, or it normalizes by the statistics of the batch.
+        InputError: it is no module or TorchScript, its weights are not loaded, or it normalizes by the statistics of
+            the batch.
     """
     if not isinstance(net, nn.Module):
         raise InputError(f"net={shown(net)}: give a network, an instance of torch.nn.Module")
+    if isinstance(net, torch.jit.ScriptModule):
+        raise InputError("net is TorchScript, whose layers cannot be read: give the module it was made of")
     if any(tensor.is_meta for tensor in (*net.parameters(), *net.buffers())):
         raise InputError(f"{type(net).__name__} has weights on the device meta, which holds no values: load them first")
     for name, module in net.named_modules():
@@ -64,13 +69,7 @@ def check_images(images: object, name: str = "images", axes: Sequence[int] = (4,
     Raises:
         InputError: they are something else, empty, or hold NaN or infinite values.
     """
-    if (
-        not isinstance(images, Tensor)
-        or images.dim() not in axes
-        or not images.numel()
-        or images.layout != torch.strided
-        or images.is_meta
-    ):
+    if not isinstance(images, Tensor) or not is_plain(images) or images.dim() not in axes or not images.numel():
         right = "one image [c, h, w]" if 3 in axes else "one tensor [n, c, h, w] of at least one image, all of one size"
         raise InputError(f"{name}={shown(images)}: give {right}")
     if images.dtype not in FLOATS:
@@ -82,19 +81,24 @@ def check_images(images: object, name: str = "images", axes: Sequence[int] = (4,
     return images
 
 
+def is_plain(values: Tensor) -> bool:
+    """Return whether a tensor has its values side by side in memory."""
+    return values.layout == torch.strided and not values.is_meta and not values.is_nested and not values.is_quantized
+
+
 def _is_finite(values: Tensor) -> bool:
     """Return whether all values are finite, many times faster than by ``isfinite``; NaN comes through both bounds."""
     return all(math.isfinite(bound) for bound in values.detach().aminmax())
 
 
-def check_same_size(size: Sequence[int], first: Sequence[int]) -> None:
+def check_same_size(size: Sequence[int], first: Sequence[int], name: str = "images") -> None:
     """Check that an image has the size [c, h, w] of the first one.
 
     Raises:
         InputError: it has another.
     """
     if tuple(size) != tuple(first):
-        raise InputError(f"images of shape {list(size)} after {list(first)}: give one size")
+        raise InputError(f"{name} of shape {list(size)} after {list(first)}: give one size")
 
 
 def check_activations(values: Tensor, layer: str | None) -> Tensor:
@@ -109,27 +113,14 @@ def check_activations(values: Tensor, layer: str | None) -> Tensor:
     return values
 
 
-def stacked(batches: Iterable[T]) -> Iterator[T]:
-    """Yield a loader's batches; its images must be of one size to be stacked.
-
-    Raises:
-        InputError: they are not.
-    """
-    try:
-        yield from batches
-    except RuntimeError as error:
-        if "equal size" not in str(error):
-            raise
-        raise InputError("images of different sizes in one batch: scale or crop all to one size") from error
-
-
 def check_loader(loader: object) -> None:
     """Check that a loader can be iterated over.
 
     Raises:
         InputError: it cannot.
     """
-    if (not hasattr(loader, "__iter__") and not hasattr(loader, "__getitem__")) or isinstance(loader, str | bytes):
+    iterable = hasattr(loader, "__iter__") or hasattr(loader, "__getitem__")
+    if not iterable or isinstance(loader, str | bytes | type):
         raise InputError(f"loader={shown(loader)}: give batches of images [n, c, h, w], such as a DataLoader")
 
 
@@ -148,13 +139,20 @@ def batch_images(batch: object, axes: Sequence[int] = (4,)) -> Tensor:
     return images
 
 
+def items(values: object) -> list[object] | None:
+    """Return the items of a sequence, array or tensor as a list (of Python numbers, if they are numbers), else None."""
+    if isinstance(values, Tensor | np.ndarray):
+        return values.tolist() if values.ndim and (isinstance(values, np.ndarray) or is_plain(values)) else None
+    return list(values) if isinstance(values, Sequence) and not isinstance(values, str) else None
+
+
 def check_list(name: str, values: object) -> int:
     """Return the length of a sequence, an array or a tensor.
 
     Raises:
         InputError: it is something else.
     """
-    if isinstance(values, Tensor | np.ndarray) and values.ndim:
+    if isinstance(values, Tensor | np.ndarray) and values.ndim and (not isinstance(values, Tensor) or is_plain(values)):
         return len(values)
     if not isinstance(values, Sequence) or isinstance(values, str):
         raise InputError(f"{name}={shown(values)}: give a list")
@@ -162,7 +160,7 @@ def check_list(name: str, values: object) -> int:
 
 
 def check_layers(layers: object) -> list[str]:
-    """Return the names of layers as a list; that the network has them is for `find_layer` to check.
+    """Return the names of layers as a list, each once; that the network has them is for `find_layer` to check.
 
     Raises:
         InputError: they are no sequence of names, or none.
@@ -171,7 +169,7 @@ def check_layers(layers: object) -> list[str]:
         raise InputError(f"layers={shown(layers)}: give a list of names of layers")
     if not layers:
         raise InputError("no layer is named: name at least one")
-    return list(layers)
+    return list(dict.fromkeys(layers))
 
 
 def check_count(name: str, value: object, least: int = 1, most: int = LARGEST) -> int:
@@ -180,8 +178,9 @@ def check_count(name: str, value: object, least: int = 1, most: int = LARGEST) -
     Raises:
         InputError: it is something else, or out of range.
     """
+    truth = isinstance(value, bool) or (isinstance(value, Tensor) and value.dtype == torch.bool)
     try:
-        number = None if isinstance(value, bool) else operator.index(value)  # type: ignore[arg-type]
+        number = None if truth else operator.index(value)  # type: ignore[arg-type]
     except TypeError:
         number = None
     if number is None or not least <= number <= most:
@@ -201,25 +200,26 @@ def check_numbers(name: str, values: object, *, largest: float = math.inf) -> li
     Raises:
         InputError: they are something else.
     """
-    listed = values.tolist() if isinstance(values, Tensor | np.ndarray) else values
-    if not isinstance(listed, Sequence) or isinstance(listed, str) or not listed:
+    listed = items(values)
+    if not listed:
         raise InputError(f"{name}={shown(values)}: give a list of finite numbers, at least one")
     return [check_number(f"{name}[{place}]", value, largest=largest) for place, value in enumerate(listed)]
 
 
-def check_number(name: str, value: object, *, largest: float = math.inf) -> float:
+def check_number(name: str, value: object, *, largest: float = math.inf, least: float = -math.inf) -> float:
     """Return a finite number as a float.
 
     Raises:
-        InputError: it is something else, or its absolute value exceeds ``largest``.
+        InputError: it is something else, less than ``least``, or its absolute value exceeds ``largest``.
     """
     plain = value.item() if isinstance(value, Tensor | np.ndarray) and value.size in (1, torch.Size([])) else value
     try:
         number = float(plain) if isinstance(plain, Real) and not isinstance(plain, bool) else math.nan
     except OverflowError:
         number = math.inf
-    if not math.isfinite(number) or abs(number) > largest:
-        bound = "" if largest == math.inf else f" from {-largest:g} to {largest:g}"
+    if not math.isfinite(number) or abs(number) > largest or number < least:
+        bound = f" from {max(least, -largest):g} to {largest:g}" if largest < math.inf else ""
+        bound = bound if bound or least == -math.inf else f" of at least {least:g}"
         raise InputError(f"{name}={shown(value)}: give a finite number{bound}")
     return number
 
@@ -232,14 +232,3 @@ def check_choice(name: str, value: object, choices: Collection[str]) -> None:
     """
     if not isinstance(value, str) or value not in choices:
         raise InputError(f"{name}={shown(value)} is unknown: choose {', '.join(choices)}")
-
-
-def check_functions(**functions: object) -> None:
-    """Check that arguments, given by name, can be called.
-
-    Raises:
-        InputError: one cannot.
-    """
-    for name, value in functions.items():
-        if not callable(value):
-            raise InputError(f"{name}={shown(value)}: give a function")

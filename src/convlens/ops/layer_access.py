@@ -1,7 +1,7 @@
 """Find the layers of any network by name, check them and read their outputs."""
 
 import difflib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from convlens.errors import InputError
-from convlens.ops.input_checks import check_images, check_network, shown
+from convlens.ops.callers_code import StoppedError, one_line
+from convlens.ops.input_checks import FLOATS, check_images, check_network, shown
 
 OUTPUT = ""
 """The name of the network's output, among names of layers."""
@@ -21,12 +22,14 @@ def find_layer(net: nn.Module, name: str) -> nn.Module:
     """Return the module with that path.
 
     Raises:
-        InputError: there is none; the message names similar paths and the first 40 modules.
+        InputError: there is none, and the message names similar paths and the first 40 modules; or it is TorchScript.
     """
     modules = dict(net.named_modules())
     if not isinstance(name, str):
         raise InputError(f"layer={shown(name)}: give the name of a layer")
     if name and name in modules:
+        if isinstance(modules[name], torch.jit.ScriptModule):
+            raise InputError(f"layer {name!r} is TorchScript, which cannot be read: give the module it was made of")
         return modules[name]
     paths = [path for path in modules if path]
     similar = difflib.get_close_matches(name, paths, n=3, cutoff=0.5)
@@ -51,13 +54,30 @@ class UnreadableError(InputError):
     """The network fails on images of that shape."""
 
 
-class _AllReachedError(Exception):
+class _AllReachedError(StoppedError):
     """Ends a forward pass when all requested layers have been reached."""
+
+
+def run(net: nn.Module, images: Tensor, shape: Sequence[int] | None = None) -> Any:
+    """Return the network's output.
+
+    Args:
+        net: any network.
+        images: its input.
+        shape: that of the images they are of, for the message.
+
+    Raises:
+        UnreadableError: its own code fails on the images.
+    """
+    where = f"{type(net).__name__} cannot read images of shape {list(images.shape if shape is None else shape)}"
+    with one_line(where, UnreadableError, (Exception,)):  # its code may fail in any way
+        return net(images)
 
 
 @contextmanager
 def reading(net: nn.Module, layers: Sequence[str]) -> Iterator[dict[str, list[Tensor]]]:
     """Collect the layers' outputs of forward passes by name, one for each call of a layer."""
+    modules = [find_layer(net, name) for name in layers]
     outputs: dict[str, list[Tensor]] = {name: [] for name in layers}
 
     def collect(name: str) -> Hook:
@@ -66,7 +86,8 @@ def reading(net: nn.Module, layers: Sequence[str]) -> Iterator[dict[str, list[Te
 
         return hook
 
-    handles = [find_layer(net, name).register_forward_hook(collect(name)) for name in outputs]
+    unique = dict(zip(layers, modules, strict=True))
+    handles = [module.register_forward_hook(collect(name)) for name, module in unique.items()]
     try:
         yield outputs
     finally:
@@ -77,7 +98,7 @@ def reading(net: nn.Module, layers: Sequence[str]) -> Iterator[dict[str, list[Te
 def check_outputs(
     net: nn.Module, images: Tensor, layers: Sequence[str | None], *, tokens: bool = False
 ) -> dict[str | None, torch.Size]:
-    """Check that layers return feature maps [n, c, h, w] or vectors [n, d], once in a forward pass.
+    """Check that layers return feature maps [n, c, h, w] or vectors [n, d] of real numbers, once in a forward pass.
 
     Args:
         net: any network.
@@ -93,15 +114,9 @@ def check_outputs(
         InputError: a layer is unknown, never reached, called more than once, or returns something else.
     """
     named = [layer for layer in layers if layer is not None]
-    for name in named:
-        find_layer(net, name)
     with evaluating(net), torch.no_grad(), reading(net, named) as found:
-        try:
-            # A copy, since a network may change its input in place.
-            result = net(like_parameters(net, images[:1].clone()))
-        except Exception as error:  # the network's own code may fail in any way
-            shape, reason = list(images.shape), (str(error).splitlines() or [type(error).__name__])[0]
-            raise UnreadableError(f"{type(net).__name__} cannot read images of shape {shape}: {reason}") from error
+        # A copy, since a network may change its input in place.
+        result = run(net, like_parameters(net, images[:1].clone()), images.shape)
     shapes: dict[str | None, torch.Size] = {}
     for layer in layers:
         outputs = [result] if layer is None else found[layer]
@@ -116,11 +131,24 @@ def check_outputs(
         if not isinstance(outputs[0], Tensor) or outputs[0].dim() not in ((2, 3, 4) if tokens else (2, 4)):
             kind = f"a tensor of {outputs[0].dim()} dimensions" if isinstance(outputs[0], Tensor) else "no tensor"
             raise InputError(f"{where} gives {kind}: name a layer that gives maps [n, c, h, w] or a vector [n, d]")
+        if outputs[0].dtype not in FLOATS:
+            raise InputError(f"{where} gives {shown(outputs[0])}: name a layer that gives floating-point values")
+        _check_rows(outputs[0], 1, where)
         shapes[layer] = outputs[0].shape[1:]
     return shapes
 
 
-def forward_to(net: nn.Module, images: Tensor, consumers: Mapping[str, Callable[[Tensor], None]]) -> None:
+def _check_rows(output: object, count: int, where: str) -> None:
+    """Check that there is an output for each image.
+
+    Raises:
+        InputError: there are more or fewer.
+    """
+    if isinstance(output, Tensor) and output.dim() and output.shape[0] != count:
+        raise InputError(f"{where} gives {output.shape[0]} rows for {count} images: give a layer of one for each")
+
+
+def forward_to(net: nn.Module, images: Tensor, consumers: Mapping[str, Callable[[Tensor], object]]) -> None:
     """Run the network until each layer's output has been passed to its consumer.
 
     A consumer is called as soon as the layer is reached, before a later operation in place can change the output.
@@ -128,12 +156,13 @@ def forward_to(net: nn.Module, images: Tensor, consumers: Mapping[str, Callable[
     Args:
         net: any network.
         images: preprocessed images, [n, c, h, w].
-        consumers: functions of a layer's output by module path.
+        consumers: functions of a layer's output by module path; ``OUTPUT`` is the network's output.
     """
-    pending = set(consumers)
+    pending, count = set(consumers), images.shape[0]
 
     def consume(name: str) -> Hook:
         def hook(module: nn.Module, args: tuple[object, ...], output: Tensor) -> None:
+            _check_rows(output, count, f"layer {name!r}")
             consumers[name](output)
             pending.discard(name)
             if not pending:
@@ -141,14 +170,28 @@ def forward_to(net: nn.Module, images: Tensor, consumers: Mapping[str, Callable[
 
         return hook
 
-    handles = [find_layer(net, name).register_forward_hook(consume(name)) for name in consumers]
+    modules = {name: find_layer(net, name) for name in consumers if name != OUTPUT}
+    handles = [module.register_forward_hook(consume(name)) for name, module in modules.items()]
     try:
-        net(images)
+        output = run(net, images)
+        _check_rows(output, count, "the network's output")
+        if OUTPUT in consumers:
+            consumers[OUTPUT](output)
     except _AllReachedError:
         pass
     finally:
         for handle in handles:
             handle.remove()
+
+
+def joined(parts: Iterable[Tensor]) -> Tensor:
+    """Return the outputs of several passes as one tensor.
+
+    Raises:
+        InputError: they have several shapes.
+    """
+    with one_line("the network's outputs cannot be joined, give one whose outputs have one shape"):
+        return torch.cat(list(parts))
 
 
 def network_input(net: nn.Module, images: Tensor) -> Tensor:

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from convlens.errors import InputError
+from convlens.ops.callers_code import MISTAKES
 from convlens.ops.input_checks import LARGEST, check_count, check_network, shown
 from convlens.ops.layer_access import UnreadableError, check_outputs, evaluating, forward_to
 from convlens.ops.op_table import Args, Kwargs, Pair, Window, arguments, classify, tensors_in, window_of
@@ -179,7 +180,7 @@ def _sides(input_size: object) -> Pair:
     try:
         height, width = (check_count("input_size", side) for side in input_size)  # type: ignore[attr-defined]
         return height, width
-    except (TypeError, ValueError):  # an InputError is a ValueError
+    except MISTAKES:  # an InputError is a ValueError
         raise InputError(f"input_size={shown(input_size)}: give height and width, two integers of at least 1") from None
 
 

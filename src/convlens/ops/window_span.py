@@ -7,8 +7,10 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional as F
 
+from convlens.ops.callers_code import StoppedError
 
-class NotLocalError(Exception):
+
+class NotLocalError(StoppedError):
     """The network has an operation that cannot be computed window by window."""
 
 

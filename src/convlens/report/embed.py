@@ -11,7 +11,7 @@ from matplotlib import rc_context
 from PIL import Image, features
 
 from convlens.figures import Curve, curves
-from convlens.io.inside import leads_out
+from convlens.io.inside import unfit
 from convlens.report.study_record import Run
 from convlens.report.summary import best_epoch
 
@@ -54,8 +54,8 @@ def embed(path: Path, directory: Path, problems: list[str]) -> EmbeddedImage | N
         The picture, or None after a problem.
     """
     try:
-        if leads_out(path, directory):
-            problems.append(f"{path}: outside of its run directory: not shown")
+        if reason := unfit(path, directory):
+            problems.append(f"{path} {reason}: not shown")
             return None
         content = path.read_bytes()
         with Image.open(io.BytesIO(content), formats=["PNG"]) as image:

@@ -8,21 +8,12 @@ from dataclasses import replace
 from pathlib import Path
 
 from convlens.errors import DamagedError
-from convlens.io.inside import leads_out
-from convlens.io.json_files import without_checksum
+from convlens.io.inside import is_special, unfit
+from convlens.io.json_files import parse_json, without_checksum
+from convlens.report.json_values import named, real, rounded, text
 from convlens.report.study_record import ClaimRecord, History, Part, Picture, Result, Run, Study
 from convlens.runs.run_config import flat, read_config
 from convlens.stats.results import Number, Table
-
-
-def text(value: object) -> str:
-    """Return a JSON value as a string; null becomes empty."""
-    return "" if value is None else str(value)
-
-
-def real(value: object) -> float | None:
-    """Return a JSON number as a float, which may be NaN; None if the value is not a number."""
-    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
 
 
 def objects(value: object, where: str, problems: list[str]) -> list[dict[str, object]]:
@@ -37,6 +28,8 @@ def objects(value: object, where: str, problems: list[str]) -> list[dict[str, ob
 def read_text(path: Path, problems: list[str] | None = None) -> str:
     """Return a file's text with undecodable bytes replaced; empty, with a problem, if it cannot be read."""
     try:
+        if special := is_special(path):
+            raise ValueError(special)
         return path.read_text(encoding="utf-8", errors="replace")
     except FileNotFoundError:
         reason = "missing"
@@ -56,7 +49,7 @@ def read_json(path: Path, problems: list[str]) -> dict[str, object]:
         return {}
     try:
         # an integer too large for a float becomes infinite here instead of raising an error later
-        found = json.loads(content, parse_int=lambda digits: int(digits) if len(digits) < 300 else float(digits))
+        found = parse_json(content, parse_int=lambda digits: int(digits) if len(digits) < 300 else float(digits))
     except ValueError as error:
         problems.append(f"{path}: not JSON ({error})")
         return {}
@@ -147,12 +140,17 @@ def _spread(value: object) -> float | tuple[float, float] | None:
 
 
 def _claim(item: Mapping[str, object]) -> ClaimRecord:
-    number, controls = real(item.get("number")), item.get("controls")
-    named = controls.items() if isinstance(controls, dict) else ()
+    number = real(item.get("number"))
     texts = ("claim", "place", "about", "statistic", "estimate", "units", "paper", "verdict", "refuted_if")
     return ClaimRecord(
         number=int(number) if number is not None and math.isfinite(number) else 0,
-        controls="; ".join(f"{name}: {text(value)}" for name, value in named),
+        controls=named(item.get("controls")),
+        unit=text(item.get("unit")),
+        over=text(item.get("over")),
+        effect=rounded(item.get("effect_size")),
+        detectable=rounded(item.get("detectable")),
+        control=named(item.get("control")),
+        p=real(item.get("p")),
         **{name: text(item.get(name)) for name in texts},
     )
 
@@ -180,8 +178,8 @@ def read_run(directory: Path, problems: list[str]) -> Run:
         problems.append(f"{directory}: no such run directory")
     files = [directory / name for name in ("run.json", "config.yaml", "metrics.csv", "metrics.json")]
     for path in [*files, *directory.glob("results/*/result.json")]:
-        if leads_out(path, directory):
-            problems.append(f"{path}: a link out of its run directory: the run is not shown")
+        if reason := unfit(path, directory):
+            problems.append(f"{path} {reason}: the run is not shown")
             return Run(name=directory.name, directory=directory)
     about = read_json(directory / "run.json", problems)
     task = text(about.get("task"))
@@ -232,8 +230,8 @@ def read_study(directory: Path) -> Study:
     parts = []
     for item in objects(found.get("parts"), f"{directory / 'study.json'}: parts", problems):
         where = directory / text(item["run"]) if item.get("run") else None
-        if where is not None and leads_out(where, directory):
-            problems.append(f"{where}: outside of the study: not shown")
+        if where is not None and (reason := unfit(where, directory)):
+            problems.append(f"{where} {reason}: not shown")
             where = None
         if where is not None and where not in runs:
             runs[where] = read_run(where, problems)

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -10,15 +11,19 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from convlens.errors import InputError
 from convlens.io.atomic import write_bytes
-from convlens.report.claims_board import make_board
+from convlens.report.claims_board import CLAIMS, BoardRow, make_board, write_board
 from convlens.report.embed import draw_curves
 from convlens.report.format import duration, plural
 from convlens.report.load import read_folder_results, read_runs, read_study
+from convlens.report.paper_index import paper_index
 from convlens.report.run_names import rename_runs
 from convlens.report.sections import make_sections
 from convlens.report.study_record import Part, Run, Study
 from convlens.report.summary import opening, summarize
 from convlens.report.training_settings import training_settings
+from convlens.runs.file_list import listing
+from convlens.runs.foreign_results import check_claims
+from convlens.runs.record_file import RECORD
 
 MANY = 12
 """More networks than this are folded away, and their learning curves are not drawn."""
@@ -80,13 +85,20 @@ def report_runs(directories: Sequence[Path], out: Path, title: str | None = None
 
 
 def _write(study: Study, base: Path, out: Path) -> Path:
-    page = _render(rename_runs(study, base), base)
+    """Write the page, and the board of claims to ``results/claims.json`` beside it."""
+    study = rename_runs(study, base)
+    board, claims = make_board(study.runs), out.parent / CLAIMS
+    check_claims(claims)
+    page = _render(study, base, board)
     # a broken file name may contain surrogates, which UTF-8 cannot encode
     write_bytes(out, page.encode("utf-8", errors="replace"))
+    with listing(out.parent) if (out.parent / RECORD).is_file() else nullcontext():
+        claims.parent.mkdir(exist_ok=True)
+        write_board(board, claims)
     return out
 
 
-def _render(study: Study, base: Path) -> str:
+def _render(study: Study, base: Path, board: Sequence[BoardRow]) -> str:
     problems = list(study.problems)
     sections, summary = make_sections(study.runs, problems), summarize(study.runs)
     environment = Environment(
@@ -108,7 +120,8 @@ def _render(study: Study, base: Path) -> str:
         settings=training_settings([run for run, _ in summary.rows]),
         many=len(summary.rows) > MANY,
         curves=draw_curves(study.runs) if len(summary.rows) <= MANY else [],
-        board=make_board(study.runs),
+        board=board,
+        index=paper_index(study.runs, sections),
         sections=sections,
         config_of=_first_parts(study.parts),
         problems=[problem.replace(f"{base}{os.sep}", "") for problem in problems],

@@ -27,7 +27,10 @@ class Picture:
 
 @dataclass(frozen=True)
 class ClaimRecord:
-    """A claim of the paper with the evidence of one analysis, as text; see `convlens.stats.claims.Claim`."""
+    """A claim of the paper with the evidence of one analysis; see `convlens.stats.claims.Claim`.
+
+    Texts, but for ``p``, the p-value of the statistic; None in records of earlier versions.
+    """
 
     number: int
     claim: str
@@ -40,6 +43,12 @@ class ClaimRecord:
     verdict: str
     refuted_if: str
     controls: str
+    unit: str = ""
+    over: str = ""
+    effect: str = ""
+    detectable: str = ""
+    control: str = ""
+    p: float | None = None
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from convlens.report.format import MISSING, SPACE, duration, listing, number, percent, plural
-from convlens.report.load import real
+from convlens.report.json_values import real
 from convlens.report.study_record import Part, Run
 
 ERRORS = [f"{split}/top{k}_error" for split in ("train", "val", "test") for k in (1, 5)]

@@ -9,7 +9,8 @@ from typing import Any
 from omegaconf import DictConfig
 
 from convlens.runs.record import command_line
-from convlens.runs.subject import LoadedNetwork, load_network, open_run
+from convlens.runs.run_directory import open_run
+from convlens.runs.subject import LoadedNetwork, load_network
 from convlens.stats.claims import Claim
 from convlens.stats.results import AnalysisResult
 
@@ -56,9 +57,10 @@ def log_answer(result: AnalysisResult, answer: Iterable[str], folder: Path) -> N
 
 
 def claim_line(claim: Claim) -> str:
-    """Return one line for a claim: number, subject, verdict, estimate and statistic."""
+    """Return one line for a claim: number, text, verdict, estimate and what it was tested on."""
     about = f", {claim.about}" if claim.about else ""
-    return f"claim {claim.number}{about}: {claim.verdict}, {claim.estimate} ({claim.statistic})"
+    unit = f" {claim.rule.unit}" if claim.rule.unit else ""
+    return f"claim {claim.number} ({claim.statement.text}): {claim.verdict}, {claim.estimate}{unit}{about}"
 
 
 def write_and_log(

@@ -16,7 +16,7 @@ def mark(content: bytes) -> str | None:
 def is_own(content: bytes, found: object) -> bool:
     """Return whether a mark was made by this user for this content."""
     expected = mark(content)
-    return expected is not None and isinstance(found, str) and hmac.compare_digest(expected.encode(), found.encode())
+    return expected is not None and isinstance(found, str) and found.isascii() and hmac.compare_digest(expected, found)
 
 
 def _key() -> bytes | None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from jaxtyping import Float
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 
 from convlens.data import Protocol
 from convlens.errors import InputError
@@ -32,13 +32,20 @@ def read_baseline(
         InputError: a directory is not a finished run, or was trained on other classes or tested on other images.
     """
     found: dict[int | None, list[np.ndarray]] = {}
-    for run_dir in [run_dirs] if isinstance(run_dirs, str) else run_dirs:
+    paths = [run_dirs] if isinstance(run_dirs, str) else run_dirs
+    for run_dir in paths:
         size, per_class = read_class_scores(Path(run_dir), targets, protocol, trust)
         found.setdefault(size, []).append(per_class)
     return Baseline(
         {size: np.array([float(np.nanmean(one)) for one in values]) for size, values in found.items()},
         {size: np.nanmean(values, axis=0) for size, values in found.items()},
+        not any(_pretrained(trusted_config(Path(run_dir), trust)) for run_dir in paths),
     )
+
+
+def _pretrained(config: DictConfig) -> bool:
+    """Return whether a run's training began with weights of another one, or of the network's own package."""
+    return any(OmegaConf.select(config, key) for key in ("model.pretrained", "model.weights", "model.net.weights"))
 
 
 def read_class_scores(

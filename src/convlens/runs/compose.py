@@ -1,5 +1,6 @@
 """Composition of the configuration: the functions that its files call, and jobs that a task composes itself."""
 
+import json
 import os
 from collections.abc import Callable, Sequence
 
@@ -23,6 +24,7 @@ def register_resolvers() -> None:
         "group": group,
         "absolute": os.path.abspath,
         "one_or": one_or,
+        "json": as_json,
         "half": lambda number: number // 2,
     }
     for name, function in resolvers.items():
@@ -32,6 +34,11 @@ def register_resolvers() -> None:
 def one_or(value: object, default: object) -> object:
     """Return a list of the value, or the default where the value is None."""
     return default if value is None else [value]
+
+
+def as_json(value: object) -> str:
+    """Return a value, such as a list with nulls, as text that is the same value in an override."""
+    return json.dumps(OmegaConf.to_container(value) if OmegaConf.is_config(value) else value)
 
 
 def compose_job(overrides: Sequence[str]) -> DictConfig:

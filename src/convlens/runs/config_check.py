@@ -13,13 +13,14 @@ from convlens.errors import InputError
 from convlens.runs.conf_files import groups
 from convlens.runs.config_errors import one_line
 from convlens.runs.constructors import constructor_of, imported
-from convlens.runs.replacement import foreign_entry
+from convlens.runs.replacement import foreign_entry, holds_runs
 from convlens.runs.root_settings import DeviceSettings, ModelSettings, RecipeSettings, RootSettings
 from convlens.runs.run_config import plain
 from convlens.runs.type_conversion import described, is_node, shown
 from convlens.runs.typed_settings import checked, missing_setting, unknown_setting
 
 SECTIONS = ("task", "data", "model", "recipe", "system", "callbacks", "logger", "trainer")
+REPORT = "convlens.tasks.report.run"
 KINDS = {
     "data": "lightning.LightningDataModule",
     "model": "torch.nn.Module",
@@ -217,10 +218,14 @@ def _check_directory(cfg: DictConfig) -> None:
         if folder.exists() and not folder.is_dir():
             name = "run_dir" if cfg.run is None else "run"
             raise InputError(f"{name}={path}: {folder} is a file: give a directory")
-    if cfg.run is None and (entry := foreign_entry(path)):
+    if not (entry := foreign_entry(path)):
+        return
+    if cfg.run is None:
         raise InputError(
             f"run_dir={path}: the directory holds {entry} and no run of convlens: give a new or an empty directory"
         )
+    if not (str(cfg.task.get("_target_")) == REPORT and holds_runs(path)):  # of a sweep, whose folder is no run
+        raise InputError(f"run={path}: the directory holds {entry} and no run of convlens: give the directory of a run")
 
 
 def _store(cfg: DictConfig, place: str, before: object, value: object) -> bool:

@@ -1,13 +1,15 @@
 """Refusal to write where a file of the user would be overwritten: among results, tables and reports of ours."""
 
+import re
 from pathlib import Path
 
 from convlens.errors import InputError
-from convlens.runs.replacement import foreign_files
+from convlens.runs.replacement import CHECKPOINT, REPORT_MARK, foreign_files
 
-SUFFIXES = (".png", ".npz", ".npy", ".json", ".csv", ".md", ".ckpt")
-"""Of the files that analyses and trainings write."""
-REPORT = b'<meta name="generator" content="convlens">'
+SUFFIXES = (".png", ".npz", ".npy", ".json", ".csv", ".md")
+"""Of the files that analyses write."""
+OTHERS = re.compile(rf"{CHECKPOINT}|.*/(exclude(_other)?|splits/[^/]+)\.txt")
+"""Names of the checkpoints and lists that commands write."""
 
 
 def check_results(run_dir: Path, *folders: str) -> None:
@@ -21,7 +23,8 @@ def check_results(run_dir: Path, *folders: str) -> None:
         InputError: there is such a file.
     """
     for name in foreign_files(run_dir):
-        if name.startswith(tuple(f"{folder}/" for folder in folders)) and name.endswith(SUFFIXES):
+        written = name.endswith(SUFFIXES) or OTHERS.fullmatch(name)
+        if written and name.startswith(tuple(f"{folder}/" for folder in folders)):
             raise _not_ours(run_dir / name)
 
 
@@ -46,7 +49,17 @@ def check_report(path: Path) -> None:
     Raises:
         InputError: the file is something else.
     """
-    if path.is_file() and REPORT not in path.read_bytes()[:20_000]:
+    if path.is_file() and REPORT_MARK not in path.read_bytes()[:20_000]:
+        raise _not_ours(path)
+
+
+def check_claims(path: Path) -> None:
+    """Check that a file of claims is ours before it is written anew.
+
+    Raises:
+        InputError: the file is something else.
+    """
+    if path.is_file() and b'"claims"' not in path.read_bytes()[:100]:
         raise _not_ours(path)
 
 

@@ -9,8 +9,8 @@ from convlens.errors import InputError
 from convlens.io.tables import Cell
 from convlens.runs.groups import MEASURES, Group, base_of
 from convlens.runs.predictions import ensemble_of
-from convlens.stats.claims import Estimate
-from convlens.stats.paper_tables import TABLE_2_FIVE_NETS, TABLE_3
+from convlens.stats.estimates import Estimate
+from convlens.stats.paper_tables import TABLE_3, kind_of, table_2_row
 from convlens.stats.seed_contrast import WrongBySeed, contrast
 
 COLUMN_OF = dict(zip(MEASURES, ("train top-1", "val top-1", "test top-1", "test top-5"), strict=True))
@@ -40,9 +40,11 @@ def group_row(name: str, group: Group, gap: Estimate | None) -> dict[str, Cell]:
     row |= dict(zip(("minus base value", "minus base low", "minus base high"), bounds, strict=True))
     row["ensemble top-1"], row["ensemble top-5"] = _ensemble(group)
     paper = TABLE_3.get((group.model, group.ablation), (None, None, None))
-    five = TABLE_2_FIVE_NETS.get((group.model, group.ablation), (None, None))
-    columns = (*PAPER, "paper ensemble of five top-1", "paper ensemble of five top-5")
-    return row | dict(zip(columns, (*paper, *five), strict=True))
+    kind = kind_of(group.model, group.ablation)
+    one, five = table_2_row({kind: 1}), table_2_row({kind: 5})
+    row |= dict(zip(PAPER, paper, strict=True)) | {"paper test top-5": one and one.test_top5}
+    names = ("top-1", "top-5", "test top-5")
+    return row | {f"paper ensemble of five {name}": five and five[place] for place, name in enumerate(names, 1)}
 
 
 def mean_and_deviation(group: Group, measure: str) -> tuple[float | None, float | None]:

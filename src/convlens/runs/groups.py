@@ -97,8 +97,7 @@ def find_groups(sweep: Path) -> tuple[list[Group], dict[str, int]]:
     """
     if not sweep.is_dir():
         raise InputError(f"sweep={sweep}: there is no such folder; give the one that holds the run directories")
-    found: dict[Hashable, dict[int, Path]] = {}
-    configs: dict[Hashable, dict[str, object]] = {}
+    found = _Found()
     others: Counter[str] = Counter()
     for file in sorted(sweep.rglob("run.json")):
         record = read_record(file.parent)
@@ -107,31 +106,67 @@ def find_groups(sweep: Path) -> tuple[list[Group], dict[str, int]]:
         if record.get("status") != "finished":
             others[str(record.get("status", "unreadable"))] += 1
             continue
-        config = read_config(file.parent)
-        seed = (config or {}).get("seed")
-        if config is None or not isinstance(seed, int) or not read_json(file.parent / "metrics.json"):
-            others["without a configuration, seed or metrics that can be read"] += 1
-            continue
-        key = _identity(_without_seed(config))
-        members = found.setdefault(key, {})
-        configs.setdefault(key, config)
-        if seed in members:
-            others["of a seed that another run of the same settings has"] += 1
-        members.setdefault(seed, file.parent)
-    if not found:
+        if reason := found.add(file.parent):
+            others[reason] += 1
+    if not found.groups():
         reasons = ", ".join(f"{count} {reason}" for reason, count in others.items()) or "none at all"
         raise InputError(f"sweep={sweep}: no finished training run below it ({reasons})")
-    return [_group(configs[key], members) for key, members in found.items()], dict(others)
+    return found.groups(), dict(others)
+
+
+def group_runs(run_dirs: Iterable[Path]) -> list[Group]:
+    """Return the groups of given training runs, in the order of their first runs.
+
+    Raises:
+        InputError: a run is not finished or cannot be read, or two have the same settings and seed.
+    """
+    found = _Found()
+    for run_dir in run_dirs:
+        if reason := found.add(run_dir):
+            raise InputError(
+                f"{run_dir} is a run {reason}: give finished training runs that differ in seed or settings"
+            )
+    return found.groups()
+
+
+class _Found:
+    """Runs that are added one by one, by their settings and seed."""
+
+    def __init__(self) -> None:
+        self._members: dict[Hashable, dict[int, Path]] = {}
+        self._configs: dict[Hashable, dict[str, object]] = {}
+
+    def add(self, run_dir: Path) -> str:
+        """Add a run; return why it was not, empty if it was."""
+        config = read_config(run_dir)
+        seed = (config or {}).get("seed")
+        if config is None or not isinstance(seed, int) or not read_json(run_dir / "metrics.json"):
+            return "without a configuration, seed or metrics that can be read"
+        key = _identity(without_seed(config))
+        members = self._members.setdefault(key, {})
+        self._configs.setdefault(key, config)
+        if seed in members:
+            return "of a seed that another run of the same settings has"
+        members[seed] = run_dir
+        return ""
+
+    def groups(self) -> list[Group]:
+        """Return what was added."""
+        return [_group(self._configs[key], members) for key, members in self._members.items()]
 
 
 def _group(config: Mapping[str, object], members: Mapping[int, Path]) -> Group:
     seeds = sorted(members)
     runs = [members[seed] for seed in seeds]
-    return Group(_choices(runs[0], config), _without_seed(config), runs, seeds)
+    return Group(choices_of(runs[0], config), without_seed(config), runs, seeds)
 
 
-def _without_seed(config: Mapping[str, object]) -> dict[str, object]:
-    """Return the settings without the seed and without settings that repeat another one."""
+def without_seed(config: Mapping[str, object]) -> dict[str, object]:
+    """Return the settings of a resolved configuration without the seed and without those that repeat another one.
+
+    Args:
+        config: plain values, such as the content of a run's ``config.yaml``.
+    """
     settings = settings_of(config)
     repeated = {key for key, source in FOLLOWS.items() if settings.get(key) == settings.get(source)}
     return {key: value for key, value in settings.items() if key not in repeated | {"seed"}}
@@ -142,7 +177,7 @@ def _identity(settings: Mapping[str, object]) -> Hashable:
     return frozenset((name, hashable(value)) for name, value in settings.items())
 
 
-def _choices(run_dir: Path, config: Mapping[str, object]) -> dict[str, str]:
+def choices_of(run_dir: Path, config: Mapping[str, object]) -> dict[str, str]:
     """Return the names of a run's network, ablation, data set and recipe, as far as they are recorded."""
     recorded = read_record(run_dir).get("choices") or {}
     choices = {"ablation": "none"} | {key: str(recorded[key]) for key in CHOICES if key in recorded}

@@ -7,47 +7,46 @@ from pathlib import Path
 from convlens.errors import DamagedError
 from convlens.io.atomic import replacing
 from convlens.nets.weights import read_checkpoint
-from convlens.runs.damage import damaged_files
-from convlens.runs.record_file import read_record, write_record
-from convlens.runs.replacement import own_files
 
 log = logging.getLogger(__name__)
-
-
-def reopen(run_dir: Path) -> None:
-    """Prepare a run for going on: mend its checkpoints, and if it is finished and damaged, count it as unfinished.
-
-    Checkpoints that the run has not written are left to the refusal to overwrite them.
-    """
-    record = read_record(run_dir)
-    if record.get("status") == "finished" and (damaged := damaged_files(run_dir)):
-        write_record(run_dir, record | {"status": "failed", "error": f"damaged: {', '.join(damaged)}"})
-    there = {f"checkpoints/{path.name}" for path in _last_and_best(run_dir) if path.exists()}
-    if there <= own_files(run_dir):
-        mend_checkpoints(run_dir)
-
-
-def _last_and_best(run_dir: Path) -> tuple[Path, Path]:
-    return run_dir / "checkpoints" / "last.ckpt", run_dir / "checkpoints" / "best.ckpt"
+ASIDE = ".aside"
+"""End of the names of checkpoints that another one has replaced."""
 
 
 def mend_checkpoints(run_dir: Path) -> None:
-    """Replace a damaged ``last.ckpt`` by the best epoch's; if that is damaged, remove both.
+    """Put the best epoch's checkpoint, or the newest snapshot that has all states, in place of a damaged last one.
 
-    The training goes on from there, or from its start, and ends with the same numbers.
+    If the best epoch's is damaged, the training starts again. It ends with the same numbers from wherever it goes on.
+    What is replaced is renamed, not removed: the last checkpoint may be whole.
     """
-    last, best = _last_and_best(run_dir)
+    last, best = run_dir / "checkpoints" / "last.ckpt", run_dir / "checkpoints" / "best.ckpt"
     if _is_damaged(best):
         log.warning("the run in %s is trained again from its start: it ends with the same numbers", run_dir)
-        best.unlink()
-        last.unlink(missing_ok=True)
+        _put_aside(best)
+        _put_aside(last)
     elif _is_damaged(last):
-        if best.exists():
-            log.warning("the run in %s goes on from its best epoch: it ends with the same numbers", run_dir)
+        _put_aside(last)
+        source = best if best.exists() else _newest_snapshot(run_dir)
+        if source:
+            log.warning("the run in %s goes on from %s: it ends with the same numbers", run_dir, source.name)
             with replacing(last) as partial:
-                shutil.copyfile(best, partial)
+                shutil.copyfile(source, partial)
         else:
-            last.unlink()
+            log.warning("the run in %s is trained again from its start: it ends with the same numbers", run_dir)
+
+
+def _newest_snapshot(run_dir: Path) -> Path | None:
+    """Return the newest whole snapshot that a training can go on from; those with weights alone do not suffice."""
+    for path in sorted(run_dir.glob("checkpoints/epoch_*.ckpt"), reverse=True):
+        if not _is_damaged(path) and "optimizer_states" in read_checkpoint(path):
+            return path
+    return None
+
+
+def _put_aside(path: Path) -> None:
+    if path.exists():
+        log.warning("%s is kept as %s", path, path.name + ASIDE)
+        path.rename(path.with_name(path.name + ASIDE))
 
 
 def _is_damaged(path: Path) -> bool:

@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float, Integer
 
 from convlens.errors import DamagedError, InputError
 from convlens.io.arrays import read_arrays
-from convlens.io.inside import leads_out
+from convlens.io.inside import check_inside
 from convlens.metrics.ensemble import EnsembleErrors, ensemble_errors
 from convlens.ops.tensor_repr import summary
 
@@ -67,8 +67,7 @@ def _read(run_dir: Path, split: str, kind: str, names: Sequence[str]) -> list[np
     old = results / OLD_SPLITS.get(split, split)
     folder = old if old.exists() and not (results / split).exists() else results / split
     file = folder / f"{kind}.npz"
-    if leads_out(file, run_dir):
-        raise InputError(f"{file} is a link out of {run_dir}: copy the file")
+    check_inside(file, run_dir)
     if not file.exists():
         raise InputError(f"no {split} {kind} at {file}: give the directory of a finished training run")
     try:

@@ -15,15 +15,19 @@ from omegaconf import DictConfig, OmegaConf
 
 from convlens.errors import InputError, ResourceError
 from convlens.io.atomic import remove_partials, write_bytes
+from convlens.io.claims import claimed_by, remove_own
 from convlens.io.file_states import file_states
 from convlens.io.locks import directory_lock
+from convlens.io.names import document_bytes
 from convlens.io.rank import is_rank_zero
 from convlens.runs.authorship import mark
-from convlens.runs.damage import CONFIG, damaged_files
+from convlens.runs.damage import CHECKED, CONFIG, damaged_files
+from convlens.runs.file_list import FileList, record_lock
 from convlens.runs.record_file import read_record, write_record
-from convlens.runs.replacement import clear_unfinished, discard, ended, foreign_files, restore
+from convlens.runs.replacement import clear_unfinished, discard, foreign_files, restore
 from convlens.runs.resources import explained
 from convlens.runs.run_config import first_difference, plain, settings_digest
+from convlens.runs.run_log import remove_new_logs
 
 log = logging.getLogger(__name__)
 
@@ -132,7 +136,7 @@ def _cleared_if_refused(run_dir: Path) -> Iterator[None]:
         if new and not any(run_dir.glob("checkpoints/*")) and not any(run_dir.glob("results/*/*")):
             with contextlib.suppress(OSError):  # on a read-only disk
                 clear_unfinished(run_dir)
-                (run_dir / "run.log").unlink(missing_ok=True)
+                remove_new_logs()
         raise
 
 
@@ -161,40 +165,46 @@ def _noted(run_dir: Path, cfg: DictConfig, task: str, command: str, about: Mappi
     values = plain(cfg)
     before = float(read_record(run_dir).get("seconds", 0.0))
     started = time.monotonic()
-    foreign = foreign_files(run_dir)
     entries: dict[str, object] = {
         "task": task,
         "name": cfg.job_name,
         "command": command,
         "version": version("convlens"),
     }
-    content = OmegaConf.to_yaml(OmegaConf.create(values)).encode()
-    entries |= {"settings": settings_digest(values), "choices": choices(), **about, "foreign": foreign}
-    entries["author"] = mark(content)
+    content = document_bytes(OmegaConf.to_yaml(OmegaConf.create(values)))
+    entries |= {"settings": settings_digest(values), "choices": choices(), **about, "author": mark(content)}
+    files = FileList(run_dir)
 
     def note(state: str, error: str | None = None) -> None:
-        seconds = round(before + time.monotonic() - started, 1)
-        record = entries | {"status": state, "seconds": seconds, "error": error}
-        write_record(run_dir, record if state == "running" else ended(record, run_dir))
+        more = {"status": state, "seconds": round(before + time.monotonic() - started, 1), "error": error}
+        with record_lock(run_dir):
+            if state == "running":
+                more |= {"foreign": foreign_files(run_dir), "files": sorted(files.known)}
+            else:
+                more |= {"files": files.listed(), "states": file_states(run_dir, CHECKED)}
+            write_record(run_dir, entries | more)
 
     for folder in ("checkpoints", "results"):
         remove_partials(run_dir / folder)
     note("running")  # first: the other files are the run's by it
-    write_bytes(run_dir / CONFIG, content)
-    entries["states"] = file_states(run_dir, [CONFIG])
-    if "traceback.txt" not in foreign:
-        (run_dir / "traceback.txt").unlink(missing_ok=True)
-    try:
-        with explained(cfg):
-            yield
-    except BaseException as error:
-        stopped = isinstance(error, KeyboardInterrupt | SystemExit)
-        with contextlib.suppress(OSError, ResourceError):  # that the record cannot be written is not what went wrong
-            if not isinstance(error, InputError | KeyboardInterrupt | SystemExit):
-                write_bytes(run_dir / "traceback.txt", traceback.format_exc().encode())
-            note("failed", "stopped before the end" if stopped else f"{type(error).__name__}: {error}".splitlines()[0])
-        raise
-    note("finished")
+    with claimed_by(files):
+        write_bytes(run_dir / CONFIG, content)
+        trace = run_dir / "traceback.txt"
+        remove_own(trace)
+        try:
+            with explained(cfg):
+                yield
+        except BaseException as error:
+            stopped = isinstance(error, KeyboardInterrupt | SystemExit)
+            # That the record cannot be written, or the place of the traceback is taken, is not what went wrong.
+            with contextlib.suppress(OSError, InputError):
+                if not isinstance(error, InputError | KeyboardInterrupt | SystemExit):
+                    write_bytes(trace, document_bytes(traceback.format_exc()))
+            with contextlib.suppress(OSError, ResourceError):
+                first = f"{type(error).__name__}: {error}".splitlines()[0]
+                note("failed", "stopped before the end" if stopped else first)
+            raise
+        note("finished")
 
 
 def choices() -> dict[str, str]:

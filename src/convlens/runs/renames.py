@@ -110,7 +110,7 @@ def _select(config: MutableMapping[str, object], keys: Iterable[str]) -> Mutable
 
 def _migrate_targets(value: object) -> None:
     if isinstance(value, MutableMapping):
-        if (target := value.get("_target_")) in OLD_TARGETS:
-            value["_target_"] = OLD_TARGETS[str(target)]
+        if (target := str(value.get("_target_"))) in OLD_TARGETS:
+            value["_target_"] = OLD_TARGETS[target]
         for item in value.values():
             _migrate_targets(item)

@@ -1,22 +1,18 @@
 """The files of a run, told from a user's own in the same directory; those of a run that ``force=true`` replaces.
 
-The record (``run.json``) lists the files of a run when it ends (``files``). Until then, it lists those of the directory
-that were there before and are not the run's (``foreign``). Only files of the run are ever moved or removed.
+The record (``run.json``) lists the files of a run (``files``): each is added before it is written. Only files of the
+run are ever moved or removed.
 """
 
 import contextlib
 import re
 import shutil
-from collections.abc import Iterable, Iterator, Mapping, Set
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from convlens.io.file_states import file_states
-from convlens.io.json_files import read_json, write_json
-from convlens.io.locks import directory_lock
-from convlens.io.rank import is_rank_zero
-from convlens.runs.damage import CHECKED
-from convlens.runs.record_file import COPY, RECORD, read_record, write_record
+from convlens.io.json_files import read_json
+from convlens.runs.record_file import COPY, RECORD, read_record
+from convlens.runs.run_log import HEADER
 
 FOLDERS = ("checkpoints", "results", "tensorboard", "wandb")
 FILES = (RECORD, COPY, "config.yaml", "metrics.csv", "metrics.json", "mean.npy", "traceback.txt")
@@ -24,10 +20,18 @@ FILES = (RECORD, COPY, "config.yaml", "metrics.csv", "metrics.json", "mean.npy",
 LOG = "run.log"
 STUDY = "study.json"
 """The record of a study, whose directory holds runs."""
+REPORT_MARK = b'<meta name="generator" content="convlens">'
+EARLY = {LOG: HEADER.encode(), "traceback.txt": b"convlens", "report.html": REPORT_MARK}
+"""What the files that commands write without a record, or before it, have in them."""
+CHECKPOINT = r"checkpoints/(best|last|epoch_\d+)\.ckpt"
 SUFFIXES = (".png", ".npz", ".npy", ".json", ".csv", ".md", ".txt", ".partial")
 """Ends of the names of files below ``results``."""
-UNFINISHED = ".unfinished-"
-"""Begin of the name of the file that says that an analysis works, or was killed."""
+TENSORBOARD = r"tensorboard/(events\.out\.tfevents\..+|hparams\.yaml)"
+WANDB = (
+    r"wandb/(id\.txt|latest-run|debug(-internal)?\.log|(offline-)?run-\d+_\d+-{}/"
+    r"(run-.+\.wandb(\.synced)?|logs/.+\.log|files/(media/.+|(wandb-)?[a-z]+\.(txt|log|json|yaml))))"
+)
+"""Files that loggers write without our help; those of Weights & Biases have the run's id in their folder."""
 ASIDE = ".replaced"
 PARTIAL = ".replaced-partial"
 DISCARDED = ".replaced-discarded"
@@ -36,7 +40,6 @@ DISCARDED = ".replaced-discarded"
 def present(run_dir: Path) -> set[str]:
     """Return the files of the directory that have the place and name of a run's, relative to it."""
     found = {name for name in FILES if (run_dir / name).is_file()}
-    found |= {path.name for path in run_dir.glob(f"{UNFINISHED}*")}
     for folder in FOLDERS:
         if not (run_dir / folder).is_symlink():
             found |= {str(path.relative_to(run_dir)) for path in _walk(run_dir / folder)}
@@ -51,23 +54,30 @@ def own_files(run_dir: Path) -> set[str]:
     record = read_record(run_dir)
     if not _is_ours(record):
         return set()
-    there = present(run_dir)
-    markers = {name for name in there if name.startswith(UNFINISHED)}
-    if isinstance(files := record.get("files"), list):
-        return markers | there & ({str(name) for name in files} | {RECORD, COPY} | _left_by_killed(run_dir, there))
-    foreign = record.get("foreign")
+    there, files, foreign = present(run_dir), record.get("files"), record.get("foreign")
     if not isinstance(foreign, list):
-        return there
-    # A run that did not end has no list of its files, and the user may have added some since: only names of ours.
-    return {name for name in there - {str(name) for name in foreign} if _has_our_name(name)}
+        return there & {*map(str, files), RECORD, COPY} if isinstance(files, list) else there
+    others = there - set(map(str, foreign))
+    if isinstance(files, list):  # of a run that has not ended: the loggers' files are added to the list then
+        return there & {*map(str, files), RECORD, COPY} | {name for name in others if _is_loggers(run_dir, name)}
+    return {name for name in others if _has_our_name(run_dir, name)}  # the list is lost
 
 
-def _has_our_name(name: str) -> bool:
-    """Return whether a file of a run that has not ended has the name of one that runs write."""
-    folder, _, rest = name.partition("/")
-    if folder == "checkpoints":
-        return bool(re.fullmatch(r"(best|last|epoch_\d+)\.ckpt", rest))
-    return folder != "results" or "/partial/" in rest or ("/" in rest and rest.endswith(SUFFIXES))
+def _is_loggers(run_dir: Path, name: str) -> bool:
+    """Return whether a file has the name of one that a logger of this run writes."""
+    try:
+        run_id = (run_dir / "wandb" / "id.txt").read_text().strip()
+    except (OSError, ValueError):
+        run_id = ""
+    wandb = re.fullmatch(WANDB.format(re.escape(run_id)), name) if run_id else None
+    return bool(wandb or re.fullmatch(TENSORBOARD, name))
+
+
+def _has_our_name(run_dir: Path, name: str) -> bool:
+    """Return whether a file has the name of one that runs write."""
+    if name.startswith("results/"):
+        return name.count("/") > 1 and name.endswith(SUFFIXES)
+    return name in FILES or bool(re.fullmatch(CHECKPOINT, name)) or _is_loggers(run_dir, name)
 
 
 def foreign_files(run_dir: Path) -> list[str]:
@@ -79,10 +89,15 @@ def is_run(run_dir: Path) -> bool:
     """Return whether the record of a run or a study says that convlens made this directory."""
     if isinstance(read_json(run_dir / STUDY).get("parts"), list):
         return True
-    if (run_dir / STUDY).is_file() and any(_is_ours(read_record(path.parent)) for path in run_dir.glob("*/run.json")):
+    if (run_dir / STUDY).is_file() and holds_runs(run_dir):
         return True  # a study whose record is damaged
     records = (read_record(run_dir / folder) for folder in ("", ASIDE, PARTIAL))
     return any(_is_ours(record) for record in records)
+
+
+def holds_runs(folder: Path) -> bool:
+    """Return whether a folder has runs in it."""
+    return any(_is_ours(read_record(path.parent)) for path in folder.glob("*/run.json"))
 
 
 def _is_ours(record: Mapping[str, object]) -> bool:
@@ -97,11 +112,20 @@ def foreign_entry(run_dir: Path) -> str:
     """
     if not run_dir.is_dir() or is_run(run_dir):
         return ""
-    early = {LOG, "traceback.txt", "report.html", ASIDE, PARTIAL, DISCARDED}
-    return min(
-        (path.name for path in run_dir.iterdir() if path.name not in early and not path.name.startswith(".lock")),
-        default="",
-    )
+    early = {ASIDE, PARTIAL, DISCARDED}
+    names = (path.name for path in run_dir.iterdir() if path.name not in early and not _is_early(path))
+    return min(names, default="")
+
+
+def _is_early(path: Path) -> bool:
+    """Return whether a file is one that commands write without a record, by its name and content."""
+    if path.name.startswith(".lock"):
+        return True
+    begin = EARLY.get(path.name)
+    try:
+        return begin is not None and path.is_file() and begin in path.read_bytes()[:20_000]
+    except OSError:
+        return False
 
 
 def clear(run_dir: Path) -> None:
@@ -154,60 +178,6 @@ def discard(run_dir: Path) -> None:
     if (run_dir / ASIDE).exists():
         (run_dir / ASIDE).rename(run_dir / DISCARDED)
         shutil.rmtree(run_dir / DISCARDED)
-
-
-@contextmanager
-def listing(run_dir: Path, folder: str) -> Iterator[None]:
-    """Add the files that an analysis writes into a finished run meanwhile to the files of its record.
-
-    A file beside the record says which files of others were there before, so that those that a killed analysis leaves
-    are known to be ours.
-
-    Args:
-        run_dir: the run.
-        folder: the start of the name of the analysis' folder below ``results``.
-    """
-    foreign, marker = set(foreign_files(run_dir)), run_dir / f"{UNFINISHED}{folder}"
-    if is_rank_zero() and not marker.exists() and is_run(run_dir):
-        write_json(marker, {"folder": folder, "foreign": sorted(foreign)})
-    try:
-        yield
-    finally:
-        if is_rank_zero():
-            if new := _new_files(run_dir, foreign):
-                with directory_lock(run_dir, "record", wait=True):  # other analyses may end at the same time
-                    record = read_record(run_dir)
-                    kept = {str(name) for name in record["files"]} & present(run_dir)
-                    write_record(run_dir, record | {"files": sorted(new | kept)})
-            marker.unlink(missing_ok=True)
-
-
-def _new_files(run_dir: Path, foreign: Set[str]) -> set[str]:
-    """Return the files that are there now, are not those of others and are missing in the record's list, if any."""
-    files = read_record(run_dir).get("files")
-    if not isinstance(files, list):
-        return set()
-    there = {name for name in present(run_dir) if not name.startswith(UNFINISHED)}
-    return there - foreign - {str(name) for name in files}
-
-
-def _left_by_killed(run_dir: Path, there: Set[str]) -> set[str]:
-    """Return the files that analyses of a finished run have left that were killed."""
-    found: set[str] = set()
-    for marker in run_dir.glob(f"{UNFINISHED}*"):
-        note = read_json(marker)
-        before, prefix = set(note.get("foreign", there)), f"results/{note.get('folder', '/')}"
-        found |= {name for name in there - before if name.startswith(prefix)}
-    return found
-
-
-def ended(record: Mapping[str, object], run_dir: Path) -> dict[str, object]:
-    """Return the record of a run that has ended, with the list of its files."""
-    foreign = record.get("foreign")
-    others = set(foreign) if isinstance(foreign, list) else set()
-    rest = {name: value for name, value in record.items() if name != "foreign"}
-    files = sorted((present(run_dir) | {RECORD, COPY}) - others)
-    return rest | {"files": files, "states": file_states(run_dir, CHECKED)}
 
 
 def _walk(folder: Path) -> Iterable[Path]:

@@ -10,9 +10,29 @@ from omegaconf.errors import OmegaConfBaseException
 
 from convlens.errors import InputError
 from convlens.io.hashing import short_sha256
+from convlens.io.inside import unfit
+from convlens.io.json_files import DEEPEST
 from convlens.runs.damage import CONFIG, is_as_written
 from convlens.runs.neutral_settings import is_neutral
 from convlens.runs.renames import migrate
+
+
+class _Loader(yaml.SafeLoader):
+    """A loader that refuses aliases, by which a value may contain itself, or a short file fill the memory.
+
+    It also refuses lists in lists without end, for which PyYAML takes minutes.
+    """
+
+    levels = 0
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        """Return the next node."""
+        self.levels += 1
+        if self.levels > DEEPEST or self.check_event(yaml.AliasEvent):
+            raise yaml.YAMLError("it has aliases or too many levels")
+        node = super().compose_node(parent, index)
+        self.levels -= 1
+        return node
 
 
 def plain(cfg: DictConfig) -> dict[str, object]:
@@ -39,18 +59,22 @@ def read_config(run_dir: Path, *, edited: bool = False) -> dict[str, object] | N
     """
     if not (edited or is_as_written(run_dir, CONFIG)):
         return None
-    try:
-        config = yaml.safe_load((run_dir / CONFIG).read_text())
-    except (OSError, ValueError, yaml.YAMLError):
+    if unfit(run_dir / CONFIG, run_dir):
         return None
-    if not isinstance(config, dict):
+    try:
+        config = yaml.load((run_dir / CONFIG).read_text(), _Loader)  # a safe one
+        if not isinstance(config, dict):
+            return None
+        plain_text = json.dumps(config, default=str, ensure_ascii=False)
+        plain_text.encode(errors="surrogateescape")  # it has names and texts that can be written again
+    except (OSError, ValueError, TypeError, yaml.YAMLError):
         return None
     migrate(config)
     return config
 
 
-def require_config(run_dir: Path, *, edited: bool = False) -> DictConfig:
-    """Return the resolved configuration of a run with the present names of its keys; arguments as for `read_config`.
+def require_config(run_dir: Path, *, edited: bool = False) -> dict[str, object]:
+    """Return the configuration of a run as `read_config` does.
 
     Raises:
         InputError: the directory has no configuration that can be read.
@@ -64,8 +88,17 @@ def require_config(run_dir: Path, *, edited: bool = False) -> DictConfig:
     if config is None:
         reason = "config.yaml cannot be read" if (run_dir / "config.yaml").exists() else "no config.yaml"
         raise InputError(f"{run_dir} is not a run directory ({reason}): give the directory of a training run")
+    return config
+
+
+def resolved(config: Mapping[str, object], run_dir: Path) -> DictConfig:
+    """Return the configuration of a run with its interpolations resolved, of which those that runs write have none.
+
+    Raises:
+        InputError: one cannot be resolved.
+    """
     try:
-        found = OmegaConf.create(config)
+        found = OmegaConf.create(dict(config))
         OmegaConf.resolve(found)
     except (OmegaConfBaseException, RecursionError) as error:
         raise InputError(f"{run_dir / CONFIG} cannot be resolved ({str(error).splitlines()[0]})") from None

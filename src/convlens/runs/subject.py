@@ -1,7 +1,6 @@
 """The network that a task analyses: load it from a run, or build it with weights, together with its data."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,15 +15,10 @@ from torch import Tensor, nn
 from convlens.data import ImageData, ShardedData
 from convlens.errors import DamagedError, InputError
 from convlens.io.arrays import check_zip, read_array, write_array
-from convlens.io.atomic import remove_partials
-from convlens.io.locks import directory_lock
 from convlens.nets.weights import load_weights, read_weights
 from convlens.runs.config_check import check_node
 from convlens.runs.config_errors import torchvision_model
-from convlens.runs.foreign_results import check_results
-from convlens.runs.record import command_line, recorded
 from convlens.runs.record_file import read_record
-from convlens.runs.replacement import listing
 from convlens.runs.run_config import plain
 from convlens.runs.trust import trusted_config
 
@@ -62,33 +56,6 @@ class LoadedNetwork:
         """Return network input for centre crops whose pixels are in [0, 255]: (pixels - mean) / std."""
         mean, std = self.data.mean, self.data.std[:, None, None]
         return (pixels - mean.to(pixels)) / std.to(pixels)
-
-
-@contextmanager
-def open_run(
-    cfg: DictConfig, overrides: Sequence[str], task: str, folder: str = "", *, shared: bool = False
-) -> Iterator[Path]:
-    """Open the directory that a task writes to: that of ``run``, which keeps its own record, or a new one.
-
-    Args:
-        cfg: the composed configuration.
-        overrides: of the command.
-        task: name of the task, for the record of a new directory.
-        folder: name of the task's folder below ``results``; the task's own name if empty. Of a run, only that folder
-            is locked: different analyses of one run may go side by side.
-        shared: other jobs of the task may work in the directory at the same time, and protect their files themselves.
-    """
-    run_dir = Path(cfg.run_dir)
-    if cfg.run is not None:
-        if not shared:
-            check_results(run_dir, f"results/{folder or task}")
-        lock = nullcontext() if shared else directory_lock(run_dir, folder or task)
-        with lock, listing(run_dir, folder or task):
-            remove_partials(run_dir / "results" / (folder or task))
-            yield run_dir
-        return
-    with recorded(run_dir, cfg, task, command_line(overrides), shared=shared):
-        yield run_dir
 
 
 LIBRARIES = ("convlens", "torch", "torchvision", "timm", "lightning")
@@ -185,7 +152,7 @@ def _build_model(cfg: DictConfig) -> LoadedNetwork:
 
 def _load_run(cfg: DictConfig, overrides: Sequence[str]) -> LoadedNetwork:
     run_dir = Path(cfg.run)
-    recorded_cfg = trusted_config(run_dir, cfg.trust)
+    recorded_cfg = trusted_config(run_dir, cfg.trust, cfg.cache_dir)
     path = checkpoint_path(run_dir)
     try:
         check_zip(path)
@@ -195,7 +162,7 @@ def _load_run(cfg: DictConfig, overrides: Sequence[str]) -> LoadedNetwork:
     net = build_net(recorded_cfg, record.get("num_classes") or _output_count(path))
     load_weights(net, path)
     data = _data_of_run(run_dir, recorded_cfg, cfg, overrides)
-    model, names = recorded_cfg.model, record.get("class_names")
+    model, names = recorded_cfg.model, [str(name) for name in record.get("class_names", ())] or None
     return LoadedNetwork(net.eval(), require_images(data), str(model.name), str(path), plain(model.net), names)
 
 

@@ -20,7 +20,7 @@ from convlens.callbacks.progress import RunProgress
 from convlens.data import ImageData, ShardedData
 from convlens.errors import InputError
 from convlens.io.json_files import write_json
-from convlens.io.locks import check_parts, directory_lock
+from convlens.io.locks import check_parts
 from convlens.io.rank import is_rank_zero
 from convlens.nets.weights import load_weights, read_checkpoint
 from convlens.ops.layer_access import check_outputs
@@ -29,7 +29,7 @@ from convlens.runs.foreign_results import check_results
 from convlens.runs.init_weights import PretrainedInit, load_pretrained
 from convlens.runs.lightning_logging import quiet_lightning
 from convlens.runs.loopback import loopback
-from convlens.runs.mended_checkpoints import reopen
+from convlens.runs.mended_checkpoints import mend_checkpoints
 from convlens.runs.record import check_same, command_line, is_finished, recorded
 from convlens.runs.replacement import discard, set_aside
 from convlens.runs.run_config import flat, plain
@@ -52,9 +52,6 @@ def train(cfg: DictConfig, overrides: Sequence[str]) -> None:
     run_dir = Path(cfg.run_dir)
     if cfg.checkpoint_every is not None and "root" not in cfg.data:
         raise InputError("checkpoint_every is for data=shards, which resume within an epoch: leave it null for others")
-    if is_rank_zero() and not cfg.force and (run_dir / "checkpoints").exists():
-        with directory_lock(run_dir):
-            reopen(run_dir)
     with deterministic(), loopback(cfg):
         data, net, pretrained = build(cfg)
         check_devices(cfg, data)
@@ -90,7 +87,8 @@ def deterministic() -> Iterator[None]:
 def begin_in(run_dir: Path, cfg: DictConfig, data: ImageData | ShardedData) -> bool:
     """Return whether there is anything to train, while no other process works in the directory.
 
-    With ``force``, an earlier run's files are set aside; they are removed after the first step of the new one.
+    Damaged checkpoints are mended, after all checks. With ``force``, an earlier run's files are set aside; they are
+    removed after the first step of the new one.
 
     Raises:
         InputError: the directory holds a run with other settings, or another process works on an analysis of the run
@@ -106,7 +104,11 @@ def begin_in(run_dir: Path, cfg: DictConfig, data: ImageData | ShardedData) -> b
     if is_rank_zero():
         check_same(run_dir, cfg)
         check_results(run_dir, *OUTPUTS, *(DRAWINGS if cfg.callbacks else ()))
-    return not is_finished(run_dir)
+    if is_finished(run_dir):
+        return False
+    if is_rank_zero():
+        mend_checkpoints(run_dir)
+    return True
 
 
 def build(cfg: DictConfig) -> tuple[ImageData | ShardedData, nn.Module, PretrainedInit]:

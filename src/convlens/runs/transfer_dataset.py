@@ -2,18 +2,19 @@
 
 from collections.abc import Callable, Sequence
 from functools import cache
+from pathlib import PurePosixPath
 
 import numpy as np
 import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
-from convlens.data import ImageData, Protocol
+from convlens.data import FixedSplit, ImageData, Protocol
 from convlens.errors import InputError
 from convlens.io.hashing import digest_lines
 from convlens.runs.run_config import flat
 from convlens.runs.subject import LoadedNetwork
-from convlens.transfer.dataset import TransferDataset
+from convlens.transfer.dataset import Submission, TransferDataset
 from convlens.transfer.feature_store import weights_hash
 from convlens.transfer.targets import Targets
 
@@ -38,7 +39,18 @@ def transfer_dataset(data: ImageData, multilabel_policy: str, average_precision:
     def pixels(rows: Sequence[int]) -> UInt8[np.ndarray, "n h w 3"]:
         return data.to_display(pool_images(data, rows)).permute(0, 2, 3, 1).numpy()
 
-    return TransferDataset(protocol.title, protocol.class_names, targets, split, pixels)
+    return TransferDataset(
+        protocol.title, protocol.class_names, targets, split, pixels, submission=_submission(protocol)
+    )
+
+
+def _submission(protocol: Protocol) -> Submission | None:
+    """Return what an evaluation server asks for; an image's identifier is its file's name without folder and suffix."""
+    found = protocol.usable_submission if isinstance(protocol, FixedSplit) else None
+    if found is None:
+        return None
+    images = [PurePosixPath(protocol.names[row]).stem for row in found.images.tolist()]
+    return Submission(found.part, torch.from_numpy(found.train), torch.from_numpy(found.images), images)
 
 
 def pool_images(data: ImageData, rows: Sequence[int]) -> Float[Tensor, "n 3 c c"]:

@@ -1,6 +1,7 @@
 """The constructors that the configuration of somebody else's run may name: a run is data, not code."""
 
 import inspect
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -12,11 +13,11 @@ from torch.optim.lr_scheduler import LRScheduler
 from convlens import callbacks, data, loggers, nets, systems
 from convlens.data import Source
 from convlens.errors import InputError
-from convlens.io.inside import links_out
+from convlens.io.inside import unfit_files
 from convlens.runs.authorship import is_own
 from convlens.runs.constructors import imported
 from convlens.runs.record_file import read_record
-from convlens.runs.run_config import plain, require_config
+from convlens.runs.run_config import require_config, resolved
 
 TOP_PACKAGES = ("convlens", "torch", "torchvision", "timm")
 CLASS_PACKAGES = ("convlens", "torch.nn", "torch.optim", "torchvision.models", "timm")
@@ -30,38 +31,79 @@ SECTIONS = ("model", "data")
 """Parts of a run's configuration from which objects are made."""
 
 
-def trusted_config(run_dir: Path, trust: bool | Sequence[str]) -> DictConfig:
+def trusted_config(run_dir: Path, trust: bool | Sequence[str], cache_dir: str | None = None) -> DictConfig:
     """Return the configuration of a run after checking that it names nothing but known constructors.
+
+    Of somebody else's, no value is computed: those that are checked are those that are used. Nothing is downloaded into
+    a folder that it names.
 
     Args:
         run_dir: the run.
         trust: packages that it may name besides, or whether it may name anything.
+        cache_dir: the user's folder for decoded images, in place of that in somebody else's run; None if no image is
+            read.
 
     Raises:
-        InputError: the directory has no configuration, or it names another constructor or a link leads out of it, and
-            it is not this user's own.
+        InputError: the directory has no configuration, or a link leads out of it, or it is not this user's own and
+            names another constructor.
     """
-    config = require_config(run_dir, edited=trust is True)
+    if trust is not True and (reason := next(unfit_files(run_dir), None)):
+        raise InputError(f"{reason}: if you made it, or trust the run, give trust=true")
+    values = require_config(run_dir, edited=trust is True)
+    where = run_dir / "config.yaml"
+    data = _require_node(values.get("data"), "data", where)
+    if "model" in values:
+        model = values["model"]
+        _require_node(model.get("net") if isinstance(model, dict) else None, "model.net", where)
     if trust is True or _is_users(run_dir):
-        return config
-    if link := next(links_out(run_dir), None):
-        raise InputError(f"{link} is a link out of somebody else's run: if you trust it, give trust=true")
+        return resolved(values, run_dir)
     packages = () if trust is False else tuple(trust)
-    values = plain(config)
+    before = list(sys.path)
+    # The working directory may be somebody else's, too: no library is imported from there in the rest of the job.
+    sys.path[:] = [entry for entry in sys.path if Path(entry).resolve() != Path.cwd()]
+    for place in _interpolations(values, ""):
+        raise InputError(f"{where}: {place} is no plain value: if you trust the run, give trust=true")
     for section in SECTIONS:
         for place, node in _nodes(values.get(section), section):
             target = str(node["_target_"])
             if _is_below(target, packages) or _is_known(target, node):
                 continue
             raise InputError(
-                f"{run_dir / 'config.yaml'}: {place}._target_={target} is no constructor that somebody else's run may "
-                f"name: if you trust it, give trust=[{target.partition('.')[0]}] or trust=true"
+                f"{where}: {place}._target_={target} is no constructor that somebody else's run may name: if you trust "
+                f"it, give trust=[{target.partition('.')[0]}] or trust=true"
             )
-    return config
+    own = {"download": False, "cache_dir": cache_dir or data.get("cache_dir")}
+    values["data"] = data | {name: value for name, value in own.items() if data.get(name) is not None}
+    if packages:  # which may lie there
+        sys.path += [entry for entry in before if entry not in sys.path]
+    return resolved(values, run_dir)
 
 
 def _is_users(run_dir: Path) -> bool:
     return is_own((run_dir / "config.yaml").read_bytes(), read_record(run_dir).get("author"))
+
+
+def _require_node(node: object, place: str, where: Path) -> dict[str, object]:
+    """Return a node after checking that it has a ``_target_``.
+
+    Raises:
+        InputError: it has none.
+    """
+    if not (isinstance(node, dict) and isinstance(node.get("_target_"), str)):
+        raise InputError(f"{where}: {place} has no _target_: give the directory of a training run")
+    return node
+
+
+def _interpolations(value: object, place: str) -> Iterator[str]:
+    """Yield the places of texts that stand for other values: what makes objects would compute them again."""
+    if isinstance(value, Mapping):
+        for name, inner in value.items():
+            yield from _interpolations(inner, f"{place}.{name}" if place else str(name))
+    elif isinstance(value, list):
+        for number, inner in enumerate(value):
+            yield from _interpolations(inner, f"{place}[{number}]")
+    elif isinstance(value, str) and ("${" in value or value == "???"):
+        yield place
 
 
 def _nodes(value: object, place: str) -> Iterator[tuple[str, Mapping[str, object]]]:

@@ -1,145 +1,115 @@
-"""Bootstrap intervals, the rule that turns intervals into a verdict, and a claim with its evidence."""
+"""A claim of the paper with the evidence of one analysis."""
 
-from collections.abc import Callable
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from math import isfinite
 
-import numpy as np
-from jaxtyping import Float, Int
-
-from convlens.errors import InputError
-from convlens.stats.statements import STATEMENTS
-
-RESAMPLES = 1000
-MIN_UNITS = 6
-"""With fewer units nothing is decided: if all of five agree, a sign test has p = 0.06."""
-
-SUPPORTS, REFUTES, OPEN = "supports", "refutes", "can't tell"
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """A statistic with an interval of 95 %.
-
-    Attributes:
-        value: the statistic.
-        low: lower bound of the interval.
-        high: upper bound of the interval.
-        count: number of units, such as images, that the statistic was computed over.
-    """
-
-    value: float
-    low: float
-    high: float
-    count: int = MIN_UNITS
-
-    def against(self, level: float) -> str:
-        """Return ``above`` or ``below`` a level; ``open`` if the interval contains it or there are too few units."""
-        if self.count >= MIN_UNITS and self.low > level:
-            return "above"
-        return "below" if self.count >= MIN_UNITS and self.high < level else "open"
-
-    def __str__(self) -> str:
-        return f"{self.value:.3f} ({self.low:.3f} to {self.high:.3f})"
-
-
-def bootstrap(
-    count: int, statistic: Callable[[Int[np.ndarray, " count"]], float], *, resamples: int = RESAMPLES, seed: int = 0
-) -> Estimate:
-    """Return a statistic with its percentile bootstrap interval of 95 %.
-
-    Args:
-        count: number of units.
-        statistic: computes the statistic from indices of units, 0 to ``count - 1``.
-        resamples: number of samples with replacement.
-        seed: seed of the samples.
-
-    Raises:
-        InputError: there is no unit.
-    """
-    if count < 1:
-        raise InputError("no units to compute a statistic of: no map is active, or no image is left")
-    drawn = np.random.default_rng(seed).integers(0, count, (resamples, count))
-    return interval(statistic(np.arange(count)), np.array([statistic(rows) for rows in drawn]), count)
-
-
-def interval(value: float, resampled: Float[np.ndarray, " n"], count: int) -> Estimate:
-    """Return a statistic of ``count`` units with the central 95 % of its resampled values."""
-    # A resample may leave a statistic undefined, such as the correlation of constant values.
-    low, high = np.nanquantile(resampled, [0.025, 0.975]) if np.isfinite(resampled).any() else (np.nan, np.nan)
-    return Estimate(float(value), float(low), float(high), count)
-
-
-def mean_of(values: Float[np.ndarray, " n"]) -> Estimate:
-    """Return the mean of values with its bootstrap interval."""
-    return bootstrap(len(values), lambda rows: float(values[rows].mean()))
-
-
-def difference(first: Float[np.ndarray, " n"], second: Float[np.ndarray, " m"], *, seed: int = 0) -> Estimate:
-    """Return the mean of the first sample minus that of the second, each resampled on its own."""
-    rng = np.random.default_rng(seed)
-    means = [
-        values[rng.integers(0, len(values), (RESAMPLES, len(values)))].mean(1) if len(values) else np.full(1, np.nan)
-        for values in (first, second)
-    ]
-    low, high = np.quantile(means[0] - means[1], [0.025, 0.975])
-    value = float(first.mean() - second.mean()) if len(first) and len(second) else float("nan")
-    return Estimate(value, float(low), float(high), min(len(first), len(second)))
-
-
-def verdict(*outcomes: str) -> str:
-    """Combine outcomes of `Estimate.against` to a verdict.
-
-    Returns:
-        ``supports`` if all are above their level, ``refutes`` if one is below, else ``can't tell``.
-    """
-    if "below" in outcomes:
-        return REFUTES
-    return SUPPORTS if set(outcomes) == {"above"} else OPEN
+from convlens.stats.estimates import Estimate
+from convlens.stats.rules import RULES, Rule
+from convlens.stats.statements import STATEMENTS, Statement
+from convlens.stats.verdicts import Control, decide
 
 
 @dataclass(frozen=True)
 class Claim:
-    """A claim of the paper with the evidence of one experiment.
+    """A claim of the paper with the evidence of one analysis.
 
     Attributes:
         number: number of the claim in ``STATEMENTS``.
         about: the layer, network or data that the claim was tested on; may be empty.
-        statistic: the statistic and the level it is compared with.
-        estimate: value and interval of the statistic.
-        verdict: ``supports``, ``refutes`` or ``can't tell``.
+        estimate: value and interval of the statistic that `convlens.stats.rules.RULES` declares.
+        verdict: one of `convlens.stats.verdicts.VERDICTS`.
         paper: the paper's value of the statistic; empty if it gives none.
-        controls: further values that put the estimate in relation, by name.
+        control: the same statistic of a network with randomized weights; None if there was none.
+        details: further values that put the estimate in relation, by name.
     """
 
     number: int
     about: str
-    statistic: str
     estimate: Estimate
     verdict: str
     paper: str = ""
-    controls: dict[str, str] = field(default_factory=dict)
+    control: Control | None = None
+    details: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.number not in STATEMENTS:
-            raise ValueError(f"there is no claim {self.number}: add it to stats/statements.py")
+            raise ValueError(f"there is no claim {self.number}: add it to stats/statements.py and stats/rules.py")
 
     def __repr__(self) -> str:
         about = f", {self.about}" if self.about else ""
         return f"Claim({self.number}{about}: {self.verdict}, {self.estimate})"
 
+    @property
+    def statement(self) -> Statement:
+        """The claim in words."""
+        return STATEMENTS[self.number]
+
+    @property
+    def rule(self) -> Rule:
+        """How the claim is decided."""
+        return RULES[self.number]
+
     def as_json(self) -> dict[str, object]:
-        """Return the claim as it is written to ``result.json``."""
-        statement = STATEMENTS[self.number]
+        """Return the claim as it is written to ``result.json``; numbers that are not known are None."""
+        statement, rule, estimate = self.statement, self.rule, self.estimate
         return {
             "number": self.number,
             "claim": statement.text,
             "place": statement.place,
             "about": self.about,
-            "statistic": self.statistic,
-            "estimate": str(self.estimate),
-            "units": self.estimate.count,
+            "statistic": rule.statistic,
+            "estimate": str(estimate),
+            "value": _finite(estimate.value),
+            "low": _finite(estimate.low),
+            "high": _finite(estimate.high),
+            "level": rule.level,
+            "unit": rule.unit,
+            "units": estimate.count,
+            "over": rule.over,
+            "p": _finite(estimate.p_value(rule.level)),
+            "effect_size": _finite(estimate.effect_size(rule.null)),
+            "detectable": _finite(estimate.detectable),
             "paper": self.paper,
             "verdict": self.verdict,
             "refuted_if": statement.refuted_if,
-            "controls": self.controls,
+            "control": self._control_json(),
+            "controls": dict(self.details),
         }
+
+    def _control_json(self) -> dict[str, str] | None:
+        if self.control is None:
+            return {"randomized weights": "not measured"} if self.rule.controlled else None
+        return {
+            "randomized weights": str(self.control.estimate),
+            "trained minus randomized": str(self.control.gain),
+        }
+
+
+def claim(
+    number: int,
+    estimate: Estimate,
+    *,
+    about: str = "",
+    required: Sequence[tuple[Estimate, float]] = (),
+    control: Control | None = None,
+    paper: str = "",
+    details: Mapping[str, str] | None = None,
+) -> Claim:
+    """Decide a claim by its rule.
+
+    Args:
+        number: number of the claim.
+        estimate: estimate of the rule's statistic.
+        about: what it was tested on.
+        required: further estimates and the levels that they must exceed, too.
+        control: the same statistic with randomized weights, where training is what the claim is about.
+        paper: the paper's value of the statistic.
+        details: further values, by name.
+    """
+    verdict = decide(RULES[number], estimate, required=required, control=control)
+    return Claim(number, about, estimate, verdict, paper, control, dict(details or {}))
+
+
+def _finite(value: float) -> float | None:
+    return float(value) if isfinite(value) else None

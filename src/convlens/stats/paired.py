@@ -1,10 +1,10 @@
 """Paired comparison of two networks on the same images (paper, Table 2 and section 5.1)."""
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Bool
+from scipy.stats import binomtest
 from torch import Tensor
 
 from convlens.errors import InputError
@@ -60,14 +60,5 @@ def paired_difference(
         100 * (only_first - only_second) / images,
         100 * float(low),
         100 * float(high),
-        sign_test(min(only_first, only_second), only_first + only_second),
+        float(binomtest(only_first, only_first + only_second).pvalue) if only_first + only_second else 1.0,
     )
-
-
-def sign_test(fewer: int, total: int) -> float:
-    """Return the two-sided p-value of a sign test with ``fewer`` of ``total`` differences on the rarer side."""
-    tail = sum(
-        math.exp(math.lgamma(total + 1) - math.lgamma(i + 1) - math.lgamma(total - i + 1) - total * math.log(2))
-        for i in range(fewer + 1)
-    )
-    return min(1.0, 2 * tail)

@@ -5,18 +5,13 @@ from math import sqrt
 
 import numpy as np
 from jaxtyping import Bool
+from scipy.special import stdtrit
 
 from convlens.errors import InputError
-from convlens.stats.claims import Estimate
+from convlens.stats.estimates import LEVEL, Estimate
 
 WrongBySeed = Mapping[int, Bool[np.ndarray, " images"]]
 """For each seed that a network was trained with, which images it classified wrongly."""
-
-QUANTILES = {
-    1: 12.706, 2: 4.303, 3: 3.182, 4: 2.776, 5: 2.571, 6: 2.447, 7: 2.365, 8: 2.306, 9: 2.262, 10: 2.228, 12: 2.179,
-    15: 2.131, 20: 2.086, 30: 2.042, 60: 2.000, 120: 1.980, float("inf"): 1.960,
-}  # fmt: skip
-"""The 97.5 % quantile of Student's t by degrees of freedom."""
 
 
 def contrast(terms: Mapping[str, float], wrong: Mapping[str, WrongBySeed]) -> Estimate:
@@ -31,8 +26,8 @@ def contrast(terms: Mapping[str, float], wrong: Mapping[str, WrongBySeed]) -> Es
         wrong: which images were wrong, of the networks in ``terms`` and of others that are trained alike.
 
     Returns:
-        The sum in percent points. Its count is the number of images; if no network has two seeds it is 1, with which
-        nothing is decided, and the interval covers images alone.
+        The sum in percent points. Its count is the smallest number of seeds of a network in the sum; if no network has
+        two seeds it is 1 and the interval covers images alone.
 
     Raises:
         InputError: the networks were tested on different numbers of images, or on none.
@@ -47,8 +42,13 @@ def contrast(terms: Mapping[str, float], wrong: Mapping[str, WrongBySeed]) -> Es
     image_variance = float(total.var(ddof=1)) / images if images > 1 else 0.0
     variance, freedom = seed_variance(wrong)
     sum_variance = variance * sum(weight**2 / len(wrong[name]) for name, weight in terms.items() if weight)
-    half_width = sqrt(t_quantile(images - 1) ** 2 * image_variance + t_quantile(freedom) ** 2 * sum_variance)
-    return Estimate(value, value - half_width, value + half_width, images if freedom else 1)
+    by_seed = float(stdtrit(freedom, 1 - LEVEL / 2)) if freedom else 0.0
+    by_image = float(stdtrit(images - 1, 1 - LEVEL / 2)) if images > 1 else 0.0
+    half_width = sqrt(by_image**2 * image_variance + by_seed**2 * sum_variance)
+    seeds = min(len(wrong[name]) for name, weight in terms.items() if weight) if freedom else 1
+    # Squared half-widths are added, so the standard error is that of Student's t with the degrees of the seeds.
+    error, deviation = (half_width / (by_seed or by_image) if half_width else 0.0), sqrt(variance)
+    return Estimate(value, value - half_width, value + half_width, seeds, error, deviation, freedom or images - 1)
 
 
 def seed_variance(wrong: Mapping[str, WrongBySeed]) -> tuple[float, int]:
@@ -57,9 +57,3 @@ def seed_variance(wrong: Mapping[str, WrongBySeed]) -> tuple[float, int]:
     freedom = sum(len(values) - 1 for values in errors)
     squares = sum(float(((values - values.mean()) ** 2).sum()) for values in errors)
     return (squares / freedom if freedom else 0.0), freedom
-
-
-def t_quantile(freedom: int) -> float:
-    """Return the 97.5 % quantile of Student's t, interpolated linearly in 1 / degrees of freedom."""
-    known = sorted(QUANTILES, reverse=True)
-    return float(np.interp(1 / max(freedom, 1), [1 / d for d in known], [QUANTILES[d] for d in known]))

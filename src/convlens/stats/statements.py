@@ -22,19 +22,39 @@ class Statement:
 STATEMENTS: Mapping[int, Statement] = {
     1: Statement(
         "projections show what truly excites the map", "section 4.2, Fig 7",
-        "the map's activity falls no more where its projection is strong than where another map's is",
+        "the map's activation drops no more where its projection is strong than where another map's is",
     ),
     2: Statement(
-        "covering the visualised structure strongly cuts the map's activity", "section 4.2, Fig 7",
-        "the cut is no larger where the projection is strong than where it is weak, or where another map's is strong",
+        "occluding the projected structure strongly reduces the map's activation", "section 4.2, Fig 7",
+        "the drop is no larger where the projection is strong than where it is weak, or where another map's is strong",
     ),
     3: Statement(
         "the deconvnet is clearer than the gradient", "ECCV, footnote 1",
-        "its pictures are less sparse or their edges less coherent",
+        "its projections are less sparse, their edges less coherent, or they predict the drop less well",
+    ),
+    4: Statement(
+        "projections are specific to the image, because of the switches of max pooling", "section 2.1",
+        "with the switches of another image the projection is the same",
     ),
     5: Statement(
         "the nine projections of a map are of one kind", "section 4, Fig 2",
         "two projections of one map are no more alike than two of different maps",
+    ),
+    6: Statement(
+        "the projections of a map vary less than the image patches that excite it", "section 4, Fig 2",
+        "the projections are no more alike than the patches",
+    ),
+    7: Statement(
+        "higher layers are more specific to classes", "section 4, Fig 2",
+        "the strongest images of a map are no purer in class in higher layers",
+    ),
+    8: Statement(
+        "lower layers converge within a few epochs, upper layers late", "section 4, Fig 4",
+        "upper layers reach their final state no later than lower ones",
+    ),
+    9: Statement(
+        "sudden jumps of a projection during training come from a change of the strongest image", "section 4, Fig 4",
+        "projections would change as much between the same epochs if the strongest image stayed",
     ),
     10: Statement(
         "small transformations change the first layer dramatically and the top layer little", "section 4.1, Fig 5",
@@ -94,11 +114,11 @@ STATEMENTS: Mapping[int, Statement] = {
     ),
     24: Statement(
         "pretrained features beat training on the small set alone by far, with few images", "section 5.2, Fig 9",
-        "they are no better than the control",
+        "they are less than 10 points better than the control",
     ),
     25: Statement(
         "features get steadily more discriminative with depth", "section 5.3, Table 7",
-        "classes are told apart no better from higher layers",
+        "the score falls from some layer to the next one",
     ),
     26: Statement(
         "one class for each image does not fit PASCAL VOC, whose images show several", "section 5.2, Table 6",

@@ -21,7 +21,8 @@ from convlens.nets import renormalize_filters
 from convlens.systems.backbone import freeze, parameter_groups
 from convlens.systems.batch_share import batch_share
 from convlens.systems.mid_epoch_state import MidEpochState
-from convlens.systems.whole_batch import WholeBatch, warn_of_undivided
+from convlens.systems.random_draws import whole_batch
+from convlens.systems.whole_batch import WholeBatch
 
 
 class _TestBatch(NamedTuple):
@@ -142,8 +143,8 @@ class Classifier(L.LightningModule):
             return self._step(batch, batch_idx, "train")[0] * share.weight
         batch = [part[: share.rows] for part in batch]
         if self._whole_batch is None:
-            self._whole_batch = WholeBatch(share)
-            warn_of_undivided(share, self.net, batch[0].contiguous(memory_format=self.layout))
+            images = batch[0].contiguous(memory_format=self.layout)
+            self._whole_batch = whole_batch(share, self.net, images)
         self._whole_batch.share = share
         with self._whole_batch:
             return self._step(batch, batch_idx, "train", share.own)[0] * share.weight

@@ -1,7 +1,6 @@
 """Training steps of several processes with the dropout and the batch normalization of the whole batch."""
 
-import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -12,7 +11,6 @@ from torch.overrides import TorchFunctionMode
 
 from convlens.systems.batch_share import BatchShare
 
-log = logging.getLogger(__name__)
 _FACTORS = (F.dropout, F.dropout1d, F.dropout2d, F.dropout3d, torch.dropout, torch.feature_dropout)
 """Functions that multiply each value by a random number."""
 _POINTWISE = (F.alpha_dropout, F.feature_alpha_dropout, torch.bernoulli)
@@ -25,7 +23,7 @@ _SIZED = (torch.rand, torch.randn)
 """Functions that return a tensor of random numbers, given its size."""
 
 
-class _Place(NamedTuple):
+class Place(NamedTuple):
     """Place of the images in a tensor: their axis, and the number of its positions that each of them has."""
 
     axis: int
@@ -37,16 +35,17 @@ class WholeBatch(TorchFunctionMode):
 
     All processes must have the same random state when they enter it, and have it when they leave. Images are on the
     first axis, or on the second if only that has their number; the first may have several positions for each. Random
-    numbers of a tensor without images are the same in all processes. Batch normalization takes mean and variance of the
-    whole batch.
+    numbers of a tensor without images, such as weights, are the same in all processes. Batch normalization takes mean
+    and variance of the whole batch.
 
     Attributes:
         share: the process's share of the batch.
+        fixed: shapes of tensors without images, each with the numbers of own images at which images have it, too.
     """
 
-    def __init__(self, share: BatchShare) -> None:
+    def __init__(self, share: BatchShare, fixed: Mapping[tuple[int, ...], Collection[int]] | None = None) -> None:
         super().__init__()
-        self.share = share
+        self.share, self.fixed = share, fixed or {}
 
     def __torch_function__(
         self,
@@ -63,22 +62,25 @@ class WholeBatch(TorchFunctionMode):
             size = options.pop("size", None) or (args[0] if isinstance(args[0], Sequence) else args)
             place = self.place(size)
             return func(size, **options) if place is None else self._sized(func, size, place, options)
-        if args and func in (*_FACTORS, *_POINTWISE, *_LIKE, *_FILLS):
+        draws = args and func in (*_FACTORS, *_POINTWISE, *_LIKE, *_FILLS)
+        if draws and not isinstance(args[0], nn.Parameter):
             place = self.place(args[0].shape)
             if place is not None:
                 return self._divided(func, place, *args, **options)
         return func(*args, **options)
 
-    def place(self, shape: Sequence[int]) -> _Place | None:
+    def place(self, shape: Sequence[int]) -> Place | None:
         """Return where the images are in a tensor of this shape; None if it has no axis of them."""
         rows = self.share.rows
+        if rows not in self.fixed.get(tuple(shape), [rows]):
+            return None
         if len(shape) < 2:  # a single number, or one for each channel, is no image's
-            return _Place(0, 1) if len(shape) and shape[0] == rows > 1 else None
+            return Place(0, 1) if len(shape) and shape[0] == rows > 1 else None
         if shape[0] != rows == shape[1]:
-            return _Place(1, 1)
-        return None if shape[0] % rows or not shape[0] else _Place(0, shape[0] // rows)
+            return Place(1, 1)
+        return None if shape[0] % rows or not shape[0] else Place(0, shape[0] // rows)
 
-    def _divided(self, func: Callable[..., Any], place: _Place, x: Tensor, *args: Any, **options: Any) -> Tensor:
+    def _divided(self, func: Callable[..., Any], place: Place, x: Tensor, *args: Any, **options: Any) -> Tensor:
         """Return a function's values for the own images, with the random numbers of the whole batch."""
         inplace = options.pop("inplace", False) or func in _FILLS
         if func in (*_FACTORS, *_POINTWISE):
@@ -93,7 +95,7 @@ class WholeBatch(TorchFunctionMode):
         values = self._own(self._draw(func, whole, *args, **options), place)
         return x.copy_(values) if inplace else values
 
-    def _sized(self, func: Callable[..., Any], size: Sequence[int], place: _Place, options: dict[str, Any]) -> Tensor:
+    def _sized(self, func: Callable[..., Any], size: Sequence[int], place: Place, options: dict[str, Any]) -> Tensor:
         return self._own(self._draw(func, self._size(size, place), **options), place)
 
     def _draw(self, func: Callable[..., Any], *args: Any, **options: Any) -> Tensor:
@@ -101,7 +103,7 @@ class WholeBatch(TorchFunctionMode):
         values: Tensor = func(*args, **options)
         return values
 
-    def _size(self, shape: Sequence[int], place: _Place) -> list[int]:
+    def _size(self, shape: Sequence[int], place: Place) -> list[int]:
         """Return the size that a tensor of the own images has for the whole batch."""
         return [*shape[: place.axis], self.share.total * place.each, *shape[place.axis + 1 :]]
 
@@ -111,7 +113,7 @@ class WholeBatch(TorchFunctionMode):
         index = torch.arange(share.rows, device=x.device) * share.world_size + share.rank
         return index.clamp(max=share.total - 1)
 
-    def _own(self, whole: Tensor, place: _Place) -> Tensor:
+    def _own(self, whole: Tensor, place: Place) -> Tensor:
         """Return the own images' part of a tensor of the whole batch."""
         parts = whole.unflatten(place.axis, (-1, place.each)).index_select(place.axis, self._index(whole))
         return parts.flatten(place.axis, place.axis + 1)
@@ -148,61 +150,6 @@ class WholeBatch(TorchFunctionMode):
         return (normalized if bias is None else normalized + bias.view(shape)).to(x.dtype)
 
 
-class _Undivided(WholeBatch):
-    """Mode that also finds the functions that draw random numbers for images in another way."""
-
-    def __init__(self, share: BatchShare) -> None:
-        super().__init__(share)
-        self.found: set[str] = set()
-        self._divided_now = False
-
-    def __torch_function__(
-        self,
-        func: Callable[..., Any],
-        types: object,
-        args: Sequence[Any] = (),
-        kwargs: Mapping[str, Any] | None = None,
-    ) -> Any:
-        """Call a function and look whether it drew random numbers for images."""
-        self._divided_now, before = False, _random_states()
-        results = super().__torch_function__(func, types, args, kwargs)
-        if not self._divided_now and before != _random_states():
-            values = (*args, *(results if isinstance(results, tuple) else [results]))
-            if any(isinstance(value, Tensor) and self.place(value.shape) for value in values):
-                self.found.add(func.__name__)
-        return results
-
-    def _draw(self, func: Callable[..., Any], *args: Any, **options: Any) -> Tensor:
-        self._divided_now = True
-        return super()._draw(func, *args, **options)
-
-
-def warn_of_undivided(share: BatchShare, net: nn.Module, images: Tensor) -> None:
-    """Log the names of functions whose random numbers for images depend on the number of processes.
-
-    Args:
-        share: the process's share of the batch; the first process logs.
-        net: the network; its buffers and the random state are afterwards as before.
-        images: the process's images.
-    """
-    buffers = [(buffer, buffer.clone()) for buffer in net.buffers()]
-    devices = [images.device] if images.device.type == "cuda" else []
-    functions = _Undivided(share)
-    with torch.random.fork_rng(devices), torch.no_grad(), torch.compiler.set_stance("force_eager"), functions:
-        net(images)
-    for buffer, before in buffers:
-        buffer.copy_(before)
-    if functions.found and share.rank == 0:
-        names = ", ".join(sorted(functions.found))
-        log.warning("the random numbers of %s depend on the number of devices: another one gives other results", names)
-
-
-def _random_states() -> list[bytes]:
-    """Return the states of the random number generators of the CPU and, if there is one, the GPU."""
-    states = [torch.get_rng_state(), *([torch.cuda.get_rng_state()] if torch.cuda.is_available() else [])]
-    return [state.numpy().tobytes() for state in states]
-
-
 class _SumOverProcesses(torch.autograd.Function):
     """The sum of a tensor over all processes; its gradient is the sum of those of all processes."""
 
@@ -219,11 +166,11 @@ class _SumOverProcesses(torch.autograd.Function):
         return total
 
 
-def _whole(x: Tensor, size: Sequence[int], place: _Place) -> Tensor:
+def _whole(x: Tensor, size: Sequence[int], place: Place) -> Tensor:
     """Return an empty tensor whose axes lie in memory as those of ``x``: torch draws random numbers in that order."""
     if torch.compiler.is_compiling():  # compiled code draws by position
         return x.new_empty(size)
-    strides = [x.stride(axis) for axis in range(x.dim())]
+    strides = list(torch.empty_like(x, device="meta").stride())  # where torch puts the values of an expanded tensor
     if x.shape[place.axis] == 1:
         strides[place.axis] = max(strides)  # that of an axis of one position says nothing
     order = sorted(range(x.dim()), key=lambda axis: -strides[axis])

@@ -30,9 +30,10 @@ from convlens.runs.group_table import (
 )
 from convlens.runs.groups import Group, by_training, find_groups
 from convlens.runs.record import command_line
+from convlens.runs.table_2 import table_2
 from convlens.runs.task_loggers import loggers_of
 from convlens.stats.claims import Claim
-from convlens.stats.paper_tables import ABLATION_ORDER
+from convlens.stats.paper_tables import ABLATION_ORDER, kind_of
 from convlens.stats.results import AnalysisResult, Figure, Table
 
 log = logging.getLogger(__name__)
@@ -97,10 +98,13 @@ def collect(sweep: Path, command: str = "", *, wait: bool = True) -> list[dict[s
         write_tables(folder, "table", rows)
         figures: list[Figure] = []
         claims: list[Claim] = []
+        tables: list[Table] = []
         for part, about in zip(parts, training_names(parts), strict=True):
+            runs = {kind_of(group.model, group.ablation): group.runs for group in part}
+            tables += [found for found in [table_2(runs, about)] if found is not None]
             figures.append(_draw(part, about, folder, len(figures)))
             claims += ablation_claims(ablation_errors(part), about)
-        result = collect_result(rows, groups, others, figures, claims)
+        result = collect_result(rows, groups, others, figures, claims, tables)
         result.write(folder, command or f"convlens task=collect sweep={sweep}")
         (folder / UNFINISHED).unlink()
     log.info("%d rows of %d runs: %s", len(rows), sum(len(group.runs) for group in groups), folder / "table.md")
@@ -114,10 +118,10 @@ def _make_room(folder: Path) -> None:
         InputError: the folder holds a file that would be overwritten and is not of an earlier table.
     """
     earlier = read_json(folder / "result.json")
-    figures = {Path(str(figure["file"])).name for figure in earlier.get("figures", ())}
-    known = (
-        {"result.json", "table.csv", "table.md", "collected.json"} if earlier.get("analysis") == "collect" else set()
-    )
+    figures, known = set(), set()
+    if earlier.get("analysis") == "collect":
+        figures = {Path(str(figure["file"])).name for figure in earlier["figures"]}
+        known = {"result.json", "table.csv", "table.md", "collected.json"}
     if not (folder / UNFINISHED).exists():  # else what is there was left by a command that was killed
         check_table(folder, figures | known)
     (folder / UNFINISHED).touch()
@@ -145,8 +149,9 @@ def collect_result(
     others: Mapping[str, int],
     figures: Sequence[Figure],
     claims: Sequence[Claim],
+    tables: Sequence[Table] = (),
 ) -> AnalysisResult:
-    """Return the result for the report."""
+    """Return the result for the report; ``tables`` follow on that of all groups."""
     seeds = sorted({len(group.runs) for group in groups})
     count = sum(len(group.runs) for group in groups)
     text = (
@@ -164,6 +169,6 @@ def collect_result(
         "Tables 2 and 3",
         text,
         figures=figures,
-        tables=[Table("error, %", HEADINGS, [report_row(row) for row in rows])],
+        tables=[Table("error, %", HEADINGS, [report_row(row) for row in rows]), *tables],
         claims=claims,
     )

@@ -23,6 +23,7 @@ from convlens.figures.png import save_png
 from convlens.ops.default_layers import sort_layers, top_conv_and_fc_layers
 from convlens.ops.layer_access import check_outputs
 from convlens.runs.analysis import run_analysis
+from convlens.runs.control_network import ControlKind, control_networks, count_controls
 from convlens.runs.image_selection import class_index
 from convlens.runs.subject import LoadedNetwork
 from convlens.runs.typed_settings import AtLeast, Between, Count, Pixel
@@ -41,6 +42,7 @@ class Settings:
     random_regions: Annotated[int, Between(1, 1000)]
     occluder: OccluderKind | Pixel
     num_examples: Count
+    control: ControlKind
 
 
 def run(cfg: DictConfig, overrides: list[str], settings: Settings) -> int:
@@ -70,8 +72,13 @@ def analyse(network: LoadedNetwork, folder: Path, settings: Settings) -> tuple[A
         seed = selected[number][0]
         return occluder_value(settings.occluder, images[number], mean=data.mean, std=data.std, seed=seed)
 
-    with tqdm(desc="covered images", unit="image", total=len(masks) * len(masks[0]), disable=None) as bar:
+    total = len(masks) * len(masks[0]) * (1 + count_controls(network, settings.control))
+    with tqdm(desc="covered images", unit="image", total=total, disable=None) as bar:
         signs = sign_changes(net, images, masks, layers, occluder, bar.update)
+        controls = {
+            name: sign_changes(other, images, masks, layers, occluder, bar.update)
+            for name, other in control_networks(network, settings.control, settings.split)
+        }
     image_ids = [data.image_id(settings.split, index) for index, _ in selected]
     save_signs(signs, masks, image_ids, folder / "signs.npz")
     if settings.num_examples:
@@ -80,7 +87,7 @@ def analyse(network: LoadedNetwork, folder: Path, settings: Settings) -> tuple[A
             for i in range(min(settings.num_examples, len(images)))
         ]
         save_png(_sheet(network, settings.parts, covered), folder / FIGURE)
-    result = correspondence_result(signs, settings.parts, has_figure=settings.num_examples > 0)
+    result = correspondence_result(signs, settings.parts, has_figure=settings.num_examples > 0, controls=controls)
     answer = [
         f"{len(images)} images, {len(settings.parts)} parts, {settings.random_regions} random regions for each part"
     ]

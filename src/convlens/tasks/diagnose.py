@@ -1,21 +1,29 @@
 """``task=diagnose``: state of the first layers of one network or of several side by side (section 4.1, Fig 6)."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Literal
 
 import torch
 from omegaconf import DictConfig
+from torch import nn
 
 from convlens.analysis.diagnosis.diagnose import Diagnosis, diagnose
-from convlens.analysis.diagnosis.result import DiagnosedNetwork, diagnosis_result
-from convlens.callbacks.filters import convolutions, first_conv
+from convlens.analysis.diagnosis.result import diagnosis_result
+from convlens.analysis.diagnosis.run_groups import DiagnosedNetwork
+from convlens.callbacks.filters import convolutions
 from convlens.errors import InputError
 from convlens.io.json_files import read_json
 from convlens.runs.analysis import write_and_log
-from convlens.runs.run_config import read_config, settings_of
-from convlens.runs.subject import LoadedNetwork, load_network, open_run
+from convlens.runs.control_network import control_networks
+from convlens.runs.groups import without_seed
+from convlens.runs.run_config import read_config
+from convlens.runs.run_directory import open_run
+from convlens.runs.setting_differences import hashable
+from convlens.runs.subject import LoadedNetwork, load_network
 from convlens.runs.typed_settings import Count, Positive
 
 
@@ -27,6 +35,7 @@ class Settings:
     split: str
     images: Positive | None
     shift_images: Count
+    control: Literal["random", "none"]
 
 
 def run(cfg: DictConfig, overrides: list[str], settings: Settings) -> int:
@@ -38,11 +47,7 @@ def run(cfg: DictConfig, overrides: list[str], settings: Settings) -> int:
         for name, directory in zip(*_named_directories(cfg, settings), strict=True):
             own = cfg.copy()
             own.run = directory
-            network = load_network(own, overrides)
-            _, conv = first_conv(network.net)
-            weights = conv.weight.detach().cpu().float().numpy()
-            found = _diagnosis(network, settings)
-            networks.append(DiagnosedNetwork(name or network.name, weights, found, *_error_and_clipping(directory)))
+            networks.append(_diagnosed(load_network(own, overrides), name, directory, settings))
         folder = run_dir / "results" / "filters"
         write_and_log(diagnosis_result(networks, folder), folder, overrides, _answer(networks))
     return 0
@@ -70,7 +75,27 @@ def short_names(directories: Sequence[str]) -> list[str]:
     return names
 
 
-def _diagnosis(network: LoadedNetwork, settings: Settings) -> Diagnosis:
+def _diagnosed(network: LoadedNetwork, name: str | None, directory: str | None, settings: Settings) -> DiagnosedNetwork:
+    """Diagnose a network and its copy with randomized weights, and read what its run recorded."""
+    examine = _examination(network, settings)
+    controls = [examine(net) for _, net in control_networks(network, settings.control, settings.split)]
+    metrics = read_json(Path(directory) / "metrics.json") if directory else {}
+    error = metrics.get("test/top1_error", metrics.get("test/error"))
+    config = (read_config(Path(directory), edited=True) if directory else None) or {}
+    seed = config.get("seed")
+    return DiagnosedNetwork(
+        name or network.name,
+        examine(network.net),
+        network.name,
+        float(error) if isinstance(error, int | float) else math.nan,
+        seed if isinstance(seed, int) else None,
+        {key: hashable(value) for key, value in without_seed(config).items()},
+        controls[-1] if controls else None,
+    )
+
+
+def _examination(network: LoadedNetwork, settings: Settings) -> Callable[[nn.Module], Diagnosis]:
+    """Return a function that diagnoses the network, or a copy of it, on its images."""
     data = network.data
     batches = [images for images, _ in data.plain_dataloader(settings.split, settings.images)]
     if not batches:
@@ -82,24 +107,14 @@ def _diagnosis(network: LoadedNetwork, settings: Settings) -> Diagnosis:
     if data.stored_size >= data.image_size + 6:
         dataset = data.dataset(settings.split)
         larger = [image.float() for image in dataset.read_pixels(range(min(settings.shift_images, len(dataset))))]
-    return diagnose(
-        network.net,
-        torch.cat(batches),
+    return partial(
+        diagnose,
+        images=torch.cat(batches),
         larger=larger,
         preprocess=network.preprocess,
         layers=names if names[0] == "conv1" else names[:2],
         names=(names[0], names[1]),
     )
-
-
-def _error_and_clipping(directory: str | None) -> tuple[float, bool | None]:
-    """Return a run's test error in percent (NaN if unknown), and whether its filters were clipped (None if unknown)."""
-    if directory is None:
-        return math.nan, None
-    metrics, config = read_json(Path(directory) / "metrics.json"), read_config(Path(directory), edited=True)
-    error = metrics.get("test/top1_error", metrics.get("test/error"))
-    clipped = None if config is None else "system.max_filter_rms" in settings_of(config)
-    return float(error) if isinstance(error, int | float) else math.nan, clipped
 
 
 def _answer(networks: Sequence[DiagnosedNetwork]) -> list[str]:

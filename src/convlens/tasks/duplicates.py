@@ -27,11 +27,14 @@ from convlens.errors import InputError
 from convlens.figures.map_rows import rows_sheet
 from convlens.figures.png import save_png
 from convlens.io.atomic import write_bytes
+from convlens.io.claims import remove_own
+from convlens.io.names import name_bytes
 from convlens.io.tables import Cell
 from convlens.runs.analysis import write_and_log
 from convlens.runs.compose import compose_job
 from convlens.runs.conf_files import options
-from convlens.runs.subject import instantiate, open_run, require_images
+from convlens.runs.run_directory import open_run
+from convlens.runs.subject import instantiate, require_images
 from convlens.runs.trust import trusted_config
 from convlens.runs.typed_settings import Between, Count, Positive
 from convlens.stats.results import AnalysisResult, Figure, Number, Table
@@ -75,7 +78,7 @@ def run(cfg: DictConfig, overrides: list[str], settings: Settings) -> int:
         folder = run_dir / "results" / "duplicates"
         dropped = images_to_drop(pairs, within=others is None)
         for earlier in ("pairs.png", "exclude_other.txt"):
-            (folder / earlier).unlink(missing_ok=True)
+            remove_own(folder / earlier)
         write_lists(folder, images, others, pairs, dropped)
         if shown := pairs[: settings.max_pairs_shown]:
             save_png(pairs_sheet(images, others or images, shown, len(pairs)), folder / "pairs.png")
@@ -96,7 +99,7 @@ def data_sets(cfg: DictConfig, overrides: Sequence[str], settings: Settings) -> 
     if cfg.run is not None:
         if against is not None or root is not None:
             raise InputError(f"run={cfg.run} and task.against are both given: give one of them")
-        run_data = trusted_config(Path(cfg.run), cfg.trust).data
+        run_data = trusted_config(Path(cfg.run), cfg.trust, cfg.cache_dir).data
         if "data" not in {override.lstrip("+~").partition("=")[0] for override in overrides}:
             return require_images(instantiate(run_data)), None
         if "resize_mode" in run_data:
@@ -131,12 +134,12 @@ def write_lists(
         image, other = pair.image, pair.other
         cells = [images.names[image], images.classes[image], second.names[other], second.classes[other]]
         table.writerow([*cells, f"{pair.small:.5f}", f"{pair.large:.5f}"])
-    write_bytes(folder / "duplicates.csv", text.getvalue().encode())
+    write_bytes(folder / "duplicates.csv", name_bytes(text.getvalue()))
     lists = {"exclude.txt": [images.names[index] for index in dropped]}
     if others:
         lists["exclude_other.txt"] = [others.names[index] for index in sorted({pair.other for pair in pairs})]
     for file, names in lists.items():
-        write_bytes(folder / file, "".join(f"{name}\n" for name in names).encode())
+        write_bytes(folder / file, name_bytes("".join(f"{name}\n" for name in names)))
 
 
 def pairs_sheet(images: ImageSet, others: ImageSet, pairs: Sequence[DuplicatePair], count: int) -> Image.Image:

@@ -1,27 +1,33 @@
 """``task=invariance``: features and outputs under translation, scaling and rotation of the image (Fig 5)."""
 
+import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import ceil
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import torch
 from omegaconf import DictConfig
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn import functional as F
 from tqdm import tqdm
 
 from convlens.analysis.invariance.curves import Distance, Invariance, invariance
 from convlens.analysis.invariance.result import draw_images, draw_means, invariance_result, save_curves
-from convlens.analysis.invariance.transforms import Border, TransformKind, transform_values
+from convlens.analysis.invariance.transforms import MAX_TRANSLATION, Border, TransformKind, transform_values
 from convlens.data import ImageData
 from convlens.errors import InputError
 from convlens.ops.default_layers import conv_and_fc_layers, sort_layers
 from convlens.runs.analysis import run_analysis
+from convlens.runs.control_network import ControlKind, control_networks, count_controls
 from convlens.runs.image_selection import ImageSelection, SelectedImage, class_namer, select_images
 from convlens.runs.subject import LoadedNetwork
 from convlens.runs.typed_settings import Between, Count
 from convlens.stats.results import AnalysisResult, Figure
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -31,10 +37,11 @@ class Settings(ImageSelection):
     transforms: Sequence[TransformKind]
     steps: Annotated[int, Between(3, 10_000)]
     layers: Sequence[str] | None
-    border: Border
+    border: Border | Literal["paper"]
     distance: Distance
     symmetric: Sequence[str] | None
     num_examples: Count
+    control: ControlKind
 
 
 def run(cfg: DictConfig, overrides: list[str], settings: Settings) -> int:
@@ -52,26 +59,36 @@ def analyse(network: LoadedNetwork, folder: Path, settings: Settings) -> tuple[A
     symmetric = _symmetric_classes(data, settings.symmetric)
     layers = sort_layers(network.net, settings.layers or conv_and_fc_layers(network.net, side))
     selected = select_images(network, settings)
-    sources = source_pixels(data, settings.split, selected, settings.border)
+    sources = {
+        kind: source_pixels(data, settings.split, selected, kind, settings.border) for kind in settings.transforms
+    }
     targets = [item.target for item in selected]
     values = {kind: transform_values(kind, side, settings.steps) for kind in settings.transforms}
     num_transforms = sum(map(len, values.values()))
     started = time.monotonic()
-    by_kind: dict[str, Invariance] = {}
-    with tqdm(desc="transformed images", unit="image", total=len(selected) * num_transforms, disable=None) as bar:
-        for kind in values:
-            by_kind[kind] = invariance(
-                network.net,
-                sources,
-                targets,
-                layers,
-                kind,
-                values[kind],
-                border=settings.border,
-                size=side,
-                preprocess=network.preprocess,
-                on_progress=bar.update,
-            )
+    num_networks = 1 + count_controls(network, settings.control)
+    total = len(selected) * num_transforms * num_networks
+    with tqdm(desc="transformed images", unit="image", total=total, disable=None) as bar:
+
+        def measure(net: nn.Module) -> dict[str, Invariance]:
+            return {
+                kind: invariance(
+                    net,
+                    sources[kind][0],
+                    targets,
+                    layers,
+                    kind,
+                    values[kind],
+                    border=sources[kind][1],
+                    size=side,
+                    preprocess=network.preprocess,
+                    on_progress=bar.update,
+                )
+                for kind in values
+            }
+
+        by_kind = measure(network.net)
+        controls = {name: measure(net) for name, net in control_networks(network, settings.control, settings.split)}
     seconds = time.monotonic() - started
     image_ids = [data.image_id(settings.split, item.index) for item in selected]
     for curves in by_kind.values():
@@ -82,17 +99,47 @@ def analyse(network: LoadedNetwork, folder: Path, settings: Settings) -> tuple[A
         border=settings.border,
         side=side,
         symmetric=None if symmetric is None else [item.label in symmetric for item in selected],
+        controls=controls,
         figures=_draw(network, settings, by_kind, sources, targets, folder),
     )
     counts = f"{len(selected)} images, {num_transforms} transformations of each, {len(layers)} layers"
     return result, [f"{counts}, {seconds:.0f} s"]
 
 
-def source_pixels(data: ImageData, split: str, selected: Sequence[SelectedImage], border: Border) -> list[Tensor]:
-    """Return pixels in [0, 255] of the images: the center crops, or the whole stored images for ``source``."""
-    if border == "source":
-        return [image.float() for image in data.dataset(split).read_pixels([item.index for item in selected])]
-    return [image.float() for image in data.to_display(torch.stack([item.image for item in selected]))]
+def source_pixels(
+    data: ImageData,
+    split: str,
+    selected: Sequence[SelectedImage],
+    kind: TransformKind,
+    border: Border | Literal["paper"],
+) -> tuple[list[Tensor], Border]:
+    """Return pixels in [0, 255] of the images to be transformed, and the border with which they are.
+
+    Args:
+        data: the images.
+        split: their split.
+        selected: the images.
+        kind: the transformation.
+        border: ``source`` takes the whole stored images, others the center crops. ``paper`` is ``source`` for
+            translations, of images that are enlarged if the largest one would leave them, and ``black`` for others.
+    """
+    if border == "paper":
+        border = "source" if kind == "translation" else "black"
+        needed = data.image_size + 2 * round(MAX_TRANSLATION * data.image_size)
+    else:
+        needed = 0
+    if border != "source":
+        return [image.float() for image in data.to_display(torch.stack([item.image for item in selected]))], border
+    stored = [image.float() for image in data.dataset(split).read_pixels([item.index for item in selected])]
+    if (side := min(stored[0].shape[1:])) < needed:
+        log.info(
+            "translation: images of %d px are enlarged to %d px, so that none leaves its image; data.stored_size=%d "
+            "reads them at that size",
+            *(side, needed, needed),
+        )
+        size = [ceil(length * needed / side) for length in stored[0].shape[1:]]
+        stored = [F.interpolate(image[None], size, mode="bilinear", antialias=True)[0] for image in stored]
+    return stored, border
 
 
 def _symmetric_classes(data: ImageData, names: Sequence[str] | None) -> set[int] | None:
@@ -108,7 +155,7 @@ def _draw(
     network: LoadedNetwork,
     settings: Settings,
     by_kind: dict[str, Invariance],
-    sources: Sequence[Tensor],
+    sources: Mapping[TransformKind, tuple[list[Tensor], Border]],
     targets: Sequence[int],
     folder: Path,
 ) -> list[Figure]:
@@ -117,7 +164,9 @@ def _draw(
     if settings.num_examples:
         class_name = class_namer(network, settings.class_map)
         names = [class_name(target) for target in targets[: settings.num_examples]]
-        few, side = sources[: len(names)], network.data.image_size
-        sheet = draw_images(by_kind, few, names, settings.distance, settings.border, side, network.name, folder)
+        few: dict[str, tuple[Sequence[Tensor], Border]] = {
+            kind: (images[: len(names)], border) for kind, (images, border) in sources.items()
+        }
+        sheet = draw_images(by_kind, few, names, settings.distance, network.data.image_size, network.name, folder)
         figures.insert(0, sheet)
     return figures

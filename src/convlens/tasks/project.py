@@ -11,6 +11,7 @@ from omegaconf import DictConfig
 from convlens.analysis.galleries.draw_galleries import draw_galleries, gallery_plan
 from convlens.analysis.galleries.gallery_result import gallery_result, rounded_seconds
 from convlens.analysis.galleries.job import GalleryFiles, GalleryJob
+from convlens.analysis.galleries.shared_work import Worker
 from convlens.analysis.galleries.sheets import TABLE_COLUMNS
 from convlens.analysis.galleries.top_k_metric import MOST
 from convlens.callbacks.log_media import log_image, log_table
@@ -21,9 +22,11 @@ from convlens.io.hashing import digest_json
 from convlens.io.json_files import read_json
 from convlens.ops.default_layers import default_layers
 from convlens.runs.analysis import log_answer
+from convlens.runs.control_network import ControlKind, control_networks
 from convlens.runs.launch import Processes
 from convlens.runs.record import command_line
-from convlens.runs.subject import LoadedNetwork, load_network, open_run
+from convlens.runs.run_directory import open_run
+from convlens.runs.subject import LoadedNetwork, load_network
 from convlens.runs.task_loggers import loggers_of
 from convlens.runs.typed_settings import Between, Count, Positive
 
@@ -51,6 +54,7 @@ class Settings:
     k: Annotated[int, Between(1, MOST)]
     detailed: Count
     controls: Count | None
+    control: ControlKind
     max_images: Positive | None
     keep: bool
     rules: Rules
@@ -77,10 +81,8 @@ def run(cfg: DictConfig, overrides: list[str], settings: Settings) -> int:
             job,
             folder / "best",
             title=f"{network.name}, {job.split} images",
-            progress=True,
-            rank=processes.rank,
-            world_size=processes.world_size,
-            barrier=processes.barrier,
+            worker=Worker(processes.rank, processes.world_size, processes.barrier, progress=True),
+            controls=control_networks(network, settings.control, settings.split),
         )
         if files is None:
             return 0
@@ -104,6 +106,7 @@ def gallery_job(network: LoadedNetwork, settings: Settings) -> GalleryJob:
         rules=ProjectOptions(rule=rules.rule, signal=rules.signal, unpool=rules.unpool, lrn=rules.lrn),
         detailed=settings.detailed,
         controls=settings.controls,
+        control=settings.control,
         max_images=settings.max_images,
         keep=settings.keep,
     )

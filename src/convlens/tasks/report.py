@@ -11,7 +11,9 @@ from omegaconf import DictConfig
 from convlens.errors import InputError
 from convlens.io.locks import directory_lock
 from convlens.report import report_runs, write_report
+from convlens.report.claims_board import log_board
 from convlens.runs.foreign_results import check_report
+from convlens.runs.task_loggers import loggers_of
 
 log = logging.getLogger(__name__)
 
@@ -40,5 +42,7 @@ def run(cfg: DictConfig, overrides: list[str], settings: Settings) -> int:
             path = write_report(Path(cfg.run))
     else:
         raise InputError("task=report: give run=DIR (a run or a study), or task.run_dirs=[DIR,DIR] to compare runs")
+    with loggers_of(cfg) as loggers:
+        log_board(path.parent, loggers)
     log.info("report: %s", path.resolve())
     return 0

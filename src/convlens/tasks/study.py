@@ -4,7 +4,8 @@ import logging
 import time
 import traceback
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 
 from omegaconf import DictConfig
@@ -14,6 +15,7 @@ from convlens.io.file_states import changed_files
 from convlens.io.json_files import read_json, write_json
 from convlens.io.locks import directory_lock
 from convlens.report import write_report
+from convlens.report.claims_board import log_board
 from convlens.runs.compose import compose_job
 from convlens.runs.config_check import check_root
 from convlens.runs.damage import damaged_files
@@ -21,6 +23,8 @@ from convlens.runs.dispatch import dispatch
 from convlens.runs.naming import key_of, quotable
 from convlens.runs.record import command_line
 from convlens.runs.replacement import STUDY
+from convlens.runs.task_loggers import loggers_of
+from convlens.runs.typed_settings import Count
 from convlens.runs.value_bounds import Override
 
 log = logging.getLogger(__name__)
@@ -36,14 +40,29 @@ class PartSettings:
     Attributes:
         name: of the part, in the log and the report.
         run: the directory of its run, below that of the study; several parts may share one.
-        overrides: in addition to the study's; ``{name}`` is the directory of the parts whose ``run`` is that name.
-        result: the folder below ``results`` that it writes; None for a training.
+        overrides: in addition to the study's; ``{name}`` is the directory of the parts whose ``run`` is that name, or
+            their directories, divided by commas, if the part is done for each seed; ``{name:file}`` is a file in it.
+        result: the folder below ``results`` that it writes, or a pattern such as ``transfer_*``; None for a training.
+        each_seed: whether the part is done once for each of the study's seeds.
+        without: first words of keys, such as ``data``: the study's overrides of these are not for this part.
     """
 
     name: str
     run: str
     overrides: Sequence[Override]
     result: str | None = None
+    each_seed: bool = False
+    without: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class Directories:
+    """The directories of a part, one for each seed, as overrides name them."""
+
+    paths: Sequence[Path]
+
+    def __format__(self, file: str) -> str:
+        return ",".join(quotable(path / file) for path in self.paths)
 
 
 @dataclass(frozen=True)
@@ -53,6 +72,7 @@ class Settings:
     scale: Sequence[Override]
     title: str
     parts: Sequence[PartSettings]
+    seeds: Sequence[Count] = ()
 
 
 def run(cfg: DictConfig, overrides: list[str], settings: Settings) -> int:
@@ -66,15 +86,19 @@ def run(cfg: DictConfig, overrides: list[str], settings: Settings) -> int:
     """
     if not settings.parts:
         raise InputError("task.parts is empty: give at least one, such as {name: a, run: a, overrides: [task=train]}")
-    shared = shared_overrides(overrides, settings.scale)
+    shared = shared_overrides(overrides, settings.scale, settings.parts)
     _check_shared(cfg.run_dir, shared)
     with directory_lock(Path(cfg.run_dir), "study"):
         return _do_parts(cfg, overrides, shared, settings)
 
 
 def _do_parts(cfg: DictConfig, overrides: Sequence[str], shared: Sequence[str], settings: Settings) -> int:
-    folder, parts = Path(cfg.run_dir), settings.parts
-    directories = {part.run: quotable(folder / part.run) for part in parts}
+    folder, repeated = Path(cfg.run_dir), [repetitions(part, settings.seeds) for part in settings.parts]
+    parts = list(chain.from_iterable(repeated))
+    directories = {
+        part.run: Directories([folder / one.run for one in own])
+        for part, own in zip(settings.parts, repeated, strict=True)
+    }
     before: dict[str, Entry] = {str(part["name"]): part for part in read_json(folder / STUDY).get("parts", [])}
     done: list[Entry] = []
 
@@ -87,15 +111,35 @@ def _do_parts(cfg: DictConfig, overrides: Sequence[str], shared: Sequence[str], 
     note(0)
     for number, part in enumerate(parts, 1):
         log.info("[%d/%d] %s", number, len(parts), part.name)
-        own = [*shared, *(override.format_map(directories) for override in part.overrides)]
+        given = [override for override in shared if key_of(override).partition(".")[0] not in part.without]
+        own = [*given, *(override.format_map(directories) for override in part.overrides)]
         done.append(do_part(folder, part, own, before.get(part.name, {}), force=cfg.force))
         note(number)
-    return _finish(folder, done)
+    return _finish(cfg, folder, done)
 
 
-def _finish(folder: Path, done: Sequence[Entry]) -> int:
-    """Write the report and log what failed and what was reused; return the exit code."""
+def repetitions(part: PartSettings, seeds: Sequence[int]) -> list[PartSettings]:
+    """Return a part once for each seed, with a name and a run of its own, if it is done for each seed; else itself.
+
+    Raises:
+        InputError: it is done for each seed, and there is none.
+    """
+    if not part.each_seed:
+        return [part]
+    if not seeds:
+        raise InputError(f"task.seeds is empty: give seeds of {part.name!r}, such as [0,1,2]")
+    name, run = part.name, part.run
+    return [
+        replace(part, name=f"{name}, seed {seed}", run=f"{run}-{seed}", overrides=[*part.overrides, f"seed={seed}"])
+        for seed in seeds
+    ]
+
+
+def _finish(cfg: DictConfig, folder: Path, done: Sequence[Entry]) -> int:
+    """Write the report, log its board of claims, and what failed and what was reused; return the exit code."""
     path = write_report(folder)
+    with loggers_of(cfg) as loggers:
+        log_board(folder, loggers)
     failed = [str(part["name"]) for part in done if part["status"] == "failed"]
     if failed:
         log.error("%d of %d parts failed: %s", len(failed), len(done), ", ".join(failed))
@@ -105,16 +149,20 @@ def _finish(folder: Path, done: Sequence[Entry]) -> int:
     return 1 if failed else 0
 
 
-def shared_overrides(overrides: Sequence[str], scale: Sequence[str]) -> list[str]:
+def shared_overrides(overrides: Sequence[str], scale: Sequence[str], parts: Sequence[PartSettings]) -> list[str]:
     """Return the overrides of every part: those of the command, and the study's scale unless an experiment has its own.
 
     Raises:
-        InputError: the command chooses a model.
+        InputError: the command chooses a model, and so do the parts.
     """
     typed = [override for override in overrides if not override.startswith(("task", "run_dir=", "job_name="))]
     keys = {key_of(override) for override in typed}
-    if "model" in keys:
-        raise InputError("task=study trains alexnet and zfnet itself: leave out model=, or use task=train")
+    chosen = [
+        override.removeprefix("model=") for part in parts for override in part.overrides if key_of(override) == "model"
+    ]
+    if "model" in keys and chosen:
+        names = " and ".join(dict.fromkeys(chosen))
+        raise InputError(f"task=study trains {names} itself: leave out model=, or use task=train")
     return ([] if "experiment" in keys else [o for o in scale if key_of(o) not in keys]) + typed
 
 
@@ -162,13 +210,17 @@ def do_part(
 
 def is_reusable(run_dir: Path, part: PartSettings, command: str, before: Mapping[str, object]) -> bool:
     """Return whether the same command finished a part before, and its result is whole and newer than the weights."""
-    marker = run_dir / "results" / part.result / "result.json" if part.result else run_dir / "metrics.json"
-    if before.get("command") != command or before["status"] == "failed":
+    if before.get("command") != command or before["status"] == "failed" or damaged_files(run_dir):
         return False
+    pattern = f"results/{part.result}/result.json" if part.result else "metrics.json"
+    return any(_is_whole(marker, command, run_dir / "checkpoints/best.ckpt") for marker in run_dir.glob(pattern))
+
+
+def _is_whole(marker: Path, command: str, best: Path) -> bool:
+    """Return whether a result is that of a command, as it was written, and newer than the weights."""
     result = read_json(marker)
     if not result or result.get("command", command) != command:  # another command wrote the result since
         return False
-    if changed_files(marker.parent, result.get("states")) or damaged_files(run_dir):
+    if changed_files(marker.parent, result.get("states")):
         return False
-    best = run_dir / "checkpoints" / "best.ckpt"
     return not best.exists() or marker.stat().st_mtime >= best.stat().st_mtime

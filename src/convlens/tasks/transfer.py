@@ -25,7 +25,8 @@ from convlens.runs.baselines import read_baseline
 from convlens.runs.foreign_results import check_results
 from convlens.runs.launch import Processes
 from convlens.runs.record import command_line
-from convlens.runs.subject import RANDOM_WEIGHTS, LoadedNetwork, load_network, open_run
+from convlens.runs.run_directory import open_run
+from convlens.runs.subject import RANDOM_WEIGHTS, LoadedNetwork, load_network
 from convlens.runs.transfer_dataset import feature_source, split_digests, spread_images, transfer_dataset
 from convlens.runs.typed_settings import Above, AtLeast, Count, Positive
 from convlens.stats.results import AnalysisResult
@@ -38,7 +39,8 @@ from convlens.transfer.grid import ProbeConfig, fit_grid
 from convlens.transfer.probe_result import GridPoint
 from convlens.transfer.probes.normalize import Normalization
 from convlens.transfer.probes.regularization import Regularization
-from convlens.transfer.score_table import Baseline, ScoreTable, format_scores, size_name
+from convlens.transfer.score_table import Baseline, ScoreTable
+from convlens.transfer.submission import submit
 from convlens.transfer.targets import MultilabelPolicy
 from convlens.transfer.transfer_result import TransferReport
 
@@ -130,15 +132,15 @@ def run(cfg: DictConfig, overrides: list[str], settings: Settings) -> int:
         processes.stop_together(),
     ):
         job = prepare(cfg, load_network(cfg, overrides), settings, processes, run_dir)
-        caches = {}
+        caches, stores = {}, []
         for weights, net in networks(job).items():
-            store = extract(job, weights, net)
+            stores.append(extract(job, weights, net))
             if processes.rank == 0:  # one process fits
-                caches[weights] = fit(job, weights, store)
+                caches[weights] = fit(job, weights, stores[-1])
         if processes.rank > 0:
             return 0
-        result, answer = write_result(job, caches, command_line(overrides))
-    log_answer(result, [answer], job.folder)
+        result, answers = write_result(job, caches, stores[0], command_line(overrides))
+    log_answer(result, answers, job.folder)
     return 0
 
 
@@ -160,8 +162,7 @@ def prepare(cfg: DictConfig, network: LoadedNetwork, settings: Settings, process
     grid = product(layers, settings.folds, sizes, settings.probes)
     points = [GridPoint(layer, probe, size, fold) for layer, fold, size, probe in grid]
     folder = run_dir / "results" / f"transfer_{slug(protocol.title)}"
-    if not (folder / "cells").exists():
-        check_results(run_dir, f"results/{folder.name}")
+    check_results(run_dir, f"results/{folder.name}")
     return Job(settings, network, dataset, baselines, points, processes, Path(cfg.cache_dir), folder, bool(cfg.force))
 
 
@@ -236,20 +237,22 @@ def fit(job: Job, weights: str, store: FeatureStore) -> FitCache:
     return cache
 
 
-def write_result(job: Job, caches: Mapping[str, FitCache], command: str) -> tuple[AnalysisResult, str]:
-    """Write splits, figures, table and ``result.json``; return the result and the answer in words."""
-    settings, network = job.settings, job.network
+def write_result(
+    job: Job, caches: Mapping[str, FitCache], store: FeatureStore, command: str
+) -> tuple[AnalysisResult, list[str]]:
+    """Write everything; ``store`` has the features of the network itself, whose fits are the first of the caches."""
+    settings, network, dataset = job.settings, job.network, job.dataset
     sizes = list(dict.fromkeys(point.images_per_class for point in job.points))
     write_splits(network.data.protocol, job.folder / "splits", sizes, max(settings.folds) + 1)
     with directory_lock(job.folder, wait=True):
         remove_partials(job.folder, ".*.partial")  # not those of fits, which processes of other machines may write
         table = ScoreTable(caches, [name for name, _ in network.net.named_modules()])
-        report = TransferReport(network.name, job.untrained, job.dataset, table, job.baselines, settings.regularization)
+        report = TransferReport(network.name, job.untrained, dataset, table, job.baselines, settings.regularization)
         result = report.build(job.folder, settings.num_examples)
+        answers = [report.answer]
+        known = not store.missing([table.chosen().layer])  # else of an earlier command, whose features were removed
+        if dataset.submission is not None and table.size is None and known:
+            submit(job.folder / "submission", store.read, table, dataset, job.probe_config)
+            answers.insert(0, f"submission of the {dataset.submission.part} images: {job.folder / 'submission'}")
         result.write(job.folder, command)
-    best = table.best()
-    answer = (
-        f"best layer of {network.name} for {job.dataset.title}: {best.layer} with {best.probe}, "
-        f"{size_name(best.images_per_class)}: {report.measure} {format_scores(table.scores(*best))} %"
-    )
-    return result, answer
+    return result, answers

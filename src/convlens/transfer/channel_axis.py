@@ -120,7 +120,8 @@ def tracing_channel_axes(net: nn.Module, layers: Sequence[str]) -> Iterator[dict
 
         return hook
 
-    handles = [find_layer(net, name).register_forward_hook(record(name)) for name in axes]
+    modules = {name: find_layer(net, name) for name in axes}
+    handles = [module.register_forward_hook(record(name)) for name, module in modules.items()]
     try:
         with mode:
             yield axes

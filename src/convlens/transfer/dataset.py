@@ -14,6 +14,23 @@ SplitRows = Callable[[int | None, int], tuple[Int64[Tensor, " n"], Int64[Tensor,
 
 
 @dataclass(frozen=True)
+class Submission:
+    """What an evaluation server asks for: scores of all classes for all images of a list.
+
+    Attributes:
+        part: name of the list, such as ``test``.
+        train: rows of the images to fit to.
+        rows: rows of the images of the list.
+        images: their identifiers.
+    """
+
+    part: str
+    train: Int64[Tensor, " n"]
+    rows: Int64[Tensor, " m"]
+    images: Sequence[str]
+
+
+@dataclass(frozen=True)
 class TransferDataset:
     """A data set for probes.
 
@@ -23,6 +40,7 @@ class TransferDataset:
         targets: classes of all images.
         split: rows of the training and test images; the number of images per class is None for all training images.
         pixels: returns images by their rows, for display.
+        submission: what an evaluation server asks for; None if there is none.
     """
 
     title: str
@@ -30,3 +48,4 @@ class TransferDataset:
     targets: Targets
     split: SplitRows
     pixels: Callable[[Sequence[int]], UInt8[ndarray, "n h w 3"]]
+    submission: Submission | None = None

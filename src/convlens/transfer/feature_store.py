@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from convlens.errors import DamagedError, InputError, ResourceError
 from convlens.io.hashing import digest_named_arrays
-from convlens.io.inside import leads_out
+from convlens.io.inside import check_inside
 from convlens.io.json_files import load_json, write_json
 from convlens.io.locks import directory_lock
 from convlens.io.memory_maps import create_memory_map
@@ -82,6 +82,8 @@ class FeatureStore:
             meta = load_json(path)
             recorded, done = meta["about"], {name: int(done) for name, done in meta["done"].items()}
         except DamagedError as error:
+            if not _may_be_record(path):
+                raise InputError(f"{path} is no record of features: choose another folder") from None
             log.warning("%s: the features are extracted again", error)
             self._record_damaged = True
             return
@@ -162,8 +164,7 @@ class FeatureStore:
         """Return a layer's array for writing; create it if no row is done."""
         if layer not in self._open:
             path = self.path(layer)
-            if leads_out(path, self.folder):
-                raise InputError(f"{path} is a link out of {self.folder}: remove it, or choose another folder")
+            check_inside(path, self.folder)
             if self.done(layer) == 0:
                 self._claim(path)
                 self._open[layer] = self._create(path, (self.count, width))
@@ -177,10 +178,18 @@ class FeatureStore:
         Raises:
             InputError: there is such a file.
         """
-        if path.exists() and not (path.stem in self._done or self._record_damaged):
+        if path.exists() and not (path.stem in self._done or (self._record_damaged and self._has_shape(path))):
             raise InputError(f"{path} is no file of features that convlens has written: choose another folder")
         self._done.setdefault(path.stem, 0)
         self._write_record()
+
+    def _has_shape(self, path: Path) -> bool:
+        """Return whether a file is an array of features of all images, whatever its values."""
+        try:
+            array = self._mapped(path.stem, "c")
+        except (OSError, DamagedError):
+            return False
+        return array.dtype == np.float32 and array.ndim == 2 and len(array) == self.count
 
     def _create(self, path: Path, shape: tuple[int, int]) -> np.memmap:
         """Create a layer's array.
@@ -201,10 +210,17 @@ class FeatureStore:
 
     def _mapped(self, layer: str, mode: Literal["c", "r+"]) -> np.memmap:
         path = self.path(layer)
+        check_inside(path, self.folder)
         try:
             return np.lib.format.open_memmap(path, mode=mode)
         except (ValueError, EOFError, SyntaxError) as error:
             raise DamagedError(f"{path} is damaged ({' '.join(str(error).split())})") from None
+
+
+def _may_be_record(path: Path) -> bool:
+    """Return whether a file that is damaged may have been a record of features: empty, or with one of its keys."""
+    content = path.read_bytes()
+    return not content or any(key in content for key in (b'"about"', b'"images"', b'"done"', b'"crc32"'))
 
 
 def _crc_of_rows(rows: np.ndarray, crc: int) -> int:

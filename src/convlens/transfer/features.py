@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from convlens.errors import InputError
+from convlens.ops.callers_code import stacked
 from convlens.ops.input_checks import (
     batch_images,
     check_activations,
@@ -19,7 +20,6 @@ from convlens.ops.input_checks import (
     check_layers,
     check_loader,
     check_network,
-    stacked,
 )
 from convlens.ops.layer_access import check_outputs, evaluating, forward_to, like_parameters
 from convlens.transfer.channel_axis import tracing_channel_axes
@@ -123,7 +123,7 @@ def extract_features(
     Raises:
         InputError: there is no image or no layer, or a layer cannot be read.
     """
-    names = list(dict.fromkeys(check_layers(layers)))
+    names = check_layers(layers)
     check_loader(loader)
     images = (check_images(batch_images(batch, (4, 5)), "batch", (4, 5)) for batch in stacked(loader))
     found = list(feature_batches(net, images, names, pool_size=pool_size, pooling=pooling))

@@ -11,10 +11,14 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from convlens.errors import InputError
+from convlens.ops.callers_code import check_function, one_line
+from convlens.ops.input_checks import check_choice, check_count, shown
 from convlens.transfer.dataset import SplitRows
 from convlens.transfer.probe_result import GridPoint, ProbeResult
+from convlens.transfer.probes.checks import check_matrix, check_regularization
 from convlens.transfer.probes.design import DesignMatrix
 from convlens.transfer.probes.fit import LinearProbe, fit_probe
+from convlens.transfer.probes.losses import LOSSES
 from convlens.transfer.probes.normalize import NORMALIZATIONS, NormalizedFeatures
 from convlens.transfer.probes.regularization import Regularization
 from convlens.transfer.targets import Targets
@@ -45,7 +49,7 @@ class ProbeConfig:
         cv_folds: number of parts of the training images in that search; at least 2.
 
     Raises:
-        InputError: the normalization is unknown, or ``cv_folds`` is below 2.
+        InputError: the normalization is unknown, ``cv_folds`` is below 2, or ``C`` is not above 0.
     """
 
     normalize: str = "l2"
@@ -53,10 +57,9 @@ class ProbeConfig:
     cv_folds: int = 3
 
     def __post_init__(self) -> None:
-        if self.normalize not in NORMALIZATIONS:
-            raise InputError(f"normalize={self.normalize!r}: choose one of {', '.join(NORMALIZATIONS)}")
-        if self.cv_folds < 2:
-            raise InputError(f"cv_folds={self.cv_folds}: give at least 2")
+        check_choice("normalize", self.normalize, NORMALIZATIONS)
+        check_count("cv_folds", self.cv_folds, 2)
+        check_regularization(self.C)
 
     def fixed_C(self, probe: str) -> float | None:
         """Return the given C of a probe; None if it is searched."""
@@ -78,11 +81,31 @@ def fit_grid(
         split: returns the training and test images for a number of training images per class and a fold.
         points: fits to do, in any order; results come layer by layer, fold by fold.
         config: settings of the fits.
+
+    Raises:
+        InputError: an argument is of another kind, or a probe is unknown.
     """
+    for name, value, kind in (("targets", targets, Targets), ("config", config, ProbeConfig)):
+        if not isinstance(value, kind):
+            raise InputError(f"{name}={shown(value)}: give {kind.__name__}")
+    read, split = check_function("read", read), check_function("split", split)
+    points = _checked_points(points)
     unique = list(dict.fromkeys(points))
     for layer in dict.fromkeys(point.layer for point in unique):
         own = [point for point in unique if point.layer == layer]
-        yield from _LayerGrid(read(layer), targets, split, config, own).results()
+        features = check_matrix(f"read({layer!r})", read(layer))
+        yield from _LayerGrid(features, targets, split, config, own).results()
+
+
+def _checked_points(points: object) -> list[GridPoint]:
+    """Return the points of a grid as a list."""
+    with one_line(f"points={shown(points)} are no list"):
+        found = list(points)  # type: ignore[call-overload]
+    for point in found:
+        if not isinstance(point, GridPoint):
+            raise InputError(f"points have {shown(point)}: give GridPoints")
+        check_choice("probe", point.probe, LOSSES)
+    return found
 
 
 class _CvPart(NamedTuple):
@@ -138,12 +161,13 @@ class _LayerGrid:
             parts: list[_CvPart] | None = None
             for point in (point for point in points if point.images_per_class == size):
                 start = time.monotonic()
-                cv_scores: dict[float, float] = {}
                 C = self.config.fixed_C(point.probe)
+                parts = self._cv_parts(normalized, rows) if parts is None else parts
                 if C is None:
-                    parts = self._cv_parts(normalized, rows) if parts is None else parts
                     start_C = START_C[point.probe] / _mean_squared_norm(design, point.probe)
                     C, cv_scores = self._search_C(start_C, point.probe, parts)
+                else:  # a single part is enough to choose among layers and probes
+                    cv_scores = {C: self._cv_score(point.probe, C, parts[0])} if parts else {}
                 probe = fit_probe(point.probe, design, self.targets.for_probe(point.probe, rows), C)
                 metrics = self.targets.metrics(point.probe, probe.scores(inputs), test)
                 yield ProbeResult(point, C, cv_scores, metrics, len(rows), test, time.monotonic() - start)
@@ -174,18 +198,12 @@ class _LayerGrid:
         """Return C with the best mean score of the parts, moving up or down from the start while it improves."""
         if not parts:
             return start, {}
-        last: list[LinearProbe | None] = [None] * len(parts)
+        last: dict[int, LinearProbe] = {}
         cv_scores: dict[float, float] = {}
 
         def score(C: float) -> float:
             if C not in cv_scores:
-                scores = []
-                for number, part in enumerate(parts):
-                    targets = self.targets.for_probe(probe, part.train)
-                    fitted = fit_probe(probe, part.design, targets, C, start=last[number], tolerance=SEARCH_TOLERANCE)
-                    last[number] = fitted
-                    scores.append(self.targets.metrics(probe, fitted.scores(part.inputs), part.held_out).score)
-                cv_scores[C] = sum(scores) / len(scores)
+                cv_scores[C] = sum(self._cv_score(probe, C, part, last) for part in parts) / len(parts)
             return cv_scores[C]
 
         best = start
@@ -194,6 +212,14 @@ class _LayerGrid:
             while BOUNDS[0] <= best * factor / start <= BOUNDS[1] and score(best * factor) > score(best) + MIN_GAIN:
                 best *= factor
         return best, cv_scores
+
+    def _cv_score(self, probe: str, C: float, part: _CvPart, last: dict[int, LinearProbe] | None = None) -> float:
+        """Return the score of a part's held-out images; ``last`` keeps each part's fit as the start of its next one."""
+        last = {} if last is None else last
+        targets = self.targets.for_probe(probe, part.train)
+        start = last.get(id(part))
+        last[id(part)] = fit_probe(probe, part.design, targets, C, start=start, tolerance=SEARCH_TOLERANCE)
+        return self.targets.metrics(probe, last[id(part)].scores(part.inputs), part.held_out).score
 
 
 def _mean_squared_norm(design: DesignMatrix, probe: str) -> float:

@@ -1,7 +1,8 @@
-"""The result of one fit of the grid: a probe's test scores and how its C was chosen."""
+"""The result of one fit of the grid: a probe's test scores, and how its C was chosen on the training images."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import nan
 from typing import NamedTuple
 
 from jaxtyping import Int64
@@ -34,7 +35,8 @@ class ProbeResult:
     Attributes:
         point: layer, probe, images per class and fold.
         C: regularization constant of the fit.
-        cv_scores: cross-validated score in percent of each C that was tried; empty if C was given.
+        cv_scores: score in percent, cross-validated on the training images, of each C that was tried; of a C that was
+            given, that of the first part. Empty if each class has a single training image.
         metrics: scores of the test images.
         num_train: number of training images.
         test: rows of the test images.
@@ -50,3 +52,8 @@ class ProbeResult:
     seconds: float
 
     __repr__ = summary
+
+    @property
+    def cv_score(self) -> float:
+        """Score of the training images that were held out of a fit with this C, in percent; NaN if there were none."""
+        return self.cv_scores.get(self.C, nan)

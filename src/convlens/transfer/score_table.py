@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Float
 
 from convlens.io.atomic import write_bytes
+from convlens.io.names import document_bytes
 from convlens.ops.tensor_repr import summary
 from convlens.transfer.fit_cache import FitCache
 from convlens.transfer.probe_result import ProbeResult
@@ -39,10 +40,12 @@ class Baseline:
         scores: mean accuracy of the classes (mean average precision for images of several classes) of each run, such
             as one run for each fold.
         per_class: the same for each class, averaged over the runs.
+        from_scratch: whether the networks saw no other images: their training began with random weights.
     """
 
     scores: Mapping[int | None, Float[np.ndarray, " runs"]]
     per_class: Mapping[int | None, Float[np.ndarray, " classes"]]
+    from_scratch: bool = True
 
     __repr__ = summary
 
@@ -81,6 +84,10 @@ class ScoreTable:
         """Return whether an entry has any fold."""
         return TableKey(weights, layer, probe, images_per_class) in self.results
 
+    def has_probe(self, probe: str, images_per_class: int | None) -> bool:
+        """Return whether the network itself has any fit of a probe with a number of images per class."""
+        return any(self.has(self.weights[0], layer, probe, images_per_class) for layer in self.layers)
+
     def scores(self, weights: str, layer: str, probe: str, images_per_class: int | None) -> Float[np.ndarray, " folds"]:
         """Return the score of each fold in percent."""
         key = TableKey(weights, layer, probe, images_per_class)
@@ -107,10 +114,35 @@ class ScoreTable:
         own = [key.images_per_class for key in self.results if key.weights == self.weights[0]]
         return max(self.sizes, key=lambda size: (own.count(size), self.sizes.index(size)))
 
-    def best(self) -> TableKey:
-        """Return the network's best layer and probe with `size` images per class."""
-        own = [key for key in self.results if key.weights == self.weights[0] and key.images_per_class == self.size]
-        return max(own, key=lambda key: self.mean(*key))
+    def cv_score(self, key: TableKey) -> float:
+        """Return the mean over folds of the scores on held-out training images; NaN if a fold has none."""
+        return float(np.mean([result.cv_score for result in self.results[key]]))
+
+    def chosen(self, *probes: str) -> TableKey:
+        """Return the network's layer and probe that are best on training images, with `size` images per class.
+
+        The test images have no part in the choice, so that their scores of the chosen layer and probe are not those of
+        a winner. Of equal ones, and where every class has a single training image, so that nothing can be held out, it
+        is the deepest layer, with softmax if there is one, as in the paper.
+
+        Args:
+            probes: names of the probes to choose among; all if none is given.
+        """
+        own = [
+            key
+            for key in self.results
+            if key.weights == self.weights[0] and key.images_per_class == self.size and key.probe in (probes or LOSSES)
+        ]
+        known = [key for key in own if np.isfinite(self.cv_score(key))]
+        return max(
+            known or own,
+            key=lambda key: (self.cv_score(key) if known else 0, self.layers.index(key.layer), key.probe == "softmax"),
+        )
+
+    def how_chosen(self, key: TableKey) -> str:
+        """Return in words how `chosen` came to an entry."""
+        score = self.cv_score(key)
+        return f"chosen by {score:.1f} % on held-out training images" if np.isfinite(score) else "the deepest layer"
 
 
 def size_name(size: int | None) -> str:
@@ -139,4 +171,4 @@ def write_csv(table: ScoreTable, path: Path) -> None:
             size = "all" if point.images_per_class is None else point.images_per_class
             numbers = f"{result.metrics.score:.4f},{result.C:g},{result.num_train},{len(result.test)},{result.seconds}"
             lines.append(f"{key.weights},{point.layer},{point.probe},{size},{point.fold},{numbers}")
-    write_bytes(path, ("\n".join(lines) + "\n").encode())
+    write_bytes(path, document_bytes("\n".join(lines) + "\n"))

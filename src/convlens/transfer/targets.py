@@ -9,7 +9,9 @@ from torch import Tensor
 from convlens.errors import InputError
 from convlens.metrics.average_precision import POINTS, mean_average_precision
 from convlens.metrics.class_accuracy import mean_class_accuracy
+from convlens.ops.input_checks import check_choice, check_count
 from convlens.ops.tensor_repr import summary
+from convlens.transfer.probes.checks import check_whole
 from convlens.transfer.probes.fit import class_targets
 
 MultilabelPolicy = Literal["largest", "shares", "repeat"]
@@ -47,7 +49,7 @@ class Targets:
         average_precision: rule of average precision, ``all`` points or ``eleven`` (VOC 2007).
 
     Raises:
-        InputError: there are fewer than two classes, or a choice is unknown.
+        InputError: there are fewer than two classes, a choice is unknown, or labels are no integers.
     """
 
     labels: Int64[Tensor, " n"]
@@ -59,11 +61,16 @@ class Targets:
     __repr__ = summary
 
     def __post_init__(self) -> None:
-        if self.num_classes < 2:
+        check_whole("labels", self.labels, 1)
+        if check_count("num_classes", self.num_classes) < 2:
             raise InputError(f"num_classes={self.num_classes}: a classifier needs at least two classes")
-        for name, choices in (("multilabel_policy", POLICIES), ("average_precision", POINTS)):
-            if (value := getattr(self, name)) not in choices:
-                raise InputError(f"{name}={value!r}: choose one of {', '.join(choices)}")
+        if self.multilabel is not None:
+            check_whole("multilabel", self.multilabel, 2)
+            shape, right = list(self.multilabel.shape), [len(self.labels), self.num_classes]
+            if shape != right:
+                raise InputError(f"multilabel has the shape {shape}: give {right}, a row for each image")
+        check_choice("multilabel_policy", self.multilabel_policy, POLICIES)
+        check_choice("average_precision", self.average_precision, POINTS)
 
     def for_probe(self, probe: str, rows: Int64[Tensor, " k"]) -> Float[Tensor, "k classes"]:
         """Return a probe's targets for some images; see `fit_probe`."""

@@ -5,27 +5,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Int64
 
-from convlens.io.tables import Cell
+from convlens.io.claims import remove_own
+from convlens.io.json_files import read_json
 from convlens.stats.claims import Claim
-from convlens.stats.paper_transfer import PAPER_ROWS, paper_classes, paper_row, paper_score
-from convlens.stats.results import AnalysisResult, Number, Table
-from convlens.transfer.claims import MIN_POSITIVES, depth_claim, heads_claim, pretraining_claim
+from convlens.stats.paper_transfer import fixed_baseline
+from convlens.stats.results import AnalysisResult, Number
+from convlens.transfer.claims import Goal, depth_claim, heads_claim, pretraining_claim
 from convlens.transfer.dataset import TransferDataset
 from convlens.transfer.plots import class_figures, curve_figures
 from convlens.transfer.probes.regularization import Regularization, describe_regularization
-from convlens.transfer.score_table import (
-    Baseline,
-    ScoreTable,
-    format_scores,
-    size_name,
-    standard_deviation,
-    write_csv,
-)
-
-MAX_CLASSES, EXTREME_CLASSES = 24, 10
-"""With more classes than the first, a table shows only so many of the best and of the worst."""
+from convlens.transfer.score_table import Baseline, ScoreTable, format_scores, size_name, standard_deviation, write_csv
+from convlens.transfer.tables import class_table, layer_table, positives
 
 
 @dataclass(frozen=True)
@@ -54,6 +45,16 @@ class TransferReport:
         several = self.dataset.targets.multilabel is not None
         return "mean average precision" if several else "mean accuracy of the classes"
 
+    @property
+    def answer(self) -> str:
+        """The score of the chosen layer and probe in words."""
+        table = self.table
+        chosen = table.chosen()
+        return (
+            f"{self.network} on {self.dataset.title}: {chosen.layer} with {chosen.probe} ({table.how_chosen(chosen)}), "
+            f"{size_name(chosen.images_per_class)}: {self.measure} {format_scores(table.scores(*chosen))} %"
+        )
+
     def build(self, folder: Path, num_examples: int) -> AnalysisResult:
         """Write the figures and the table as csv, and return the result.
 
@@ -62,16 +63,16 @@ class TransferReport:
             num_examples: number of classes with example images, see `class_figures`.
         """
         table, dataset = self.table, self.dataset
-        for earlier in folder.glob("*.png"):
-            earlier.unlink()
+        for figure in read_json(folder / "result.json").get("figures", ()):
+            remove_own(folder / Path(str(figure["file"])).name)
         title = f"{self.network} on {dataset.title}"
         figures = [
-            *curve_figures(table, self.baselines, folder, measure=self.measure, title=title),
+            *curve_figures(table, self.baselines, folder, measure=self.measure, data=dataset.title, title=title),
             *class_figures(table, dataset, folder, num_examples),
         ]
         write_csv(table, folder / "table.csv")
-        best = table.best()
-        top = table.scores(*best)
+        chosen = table.chosen()
+        top = table.scores(*chosen)
         network = f"{self.network} with random weights" if self.untrained else self.network
         return AnalysisResult(
             analysis=folder.name,
@@ -80,11 +81,12 @@ class TransferReport:
             text=(
                 f"Linear classifiers on the fixed features of each layer of {network}, for {dataset.title}: "
                 f"{self.measure}, mean and standard deviation over folds. "
-                f"{describe_regularization(self.regularization, table.probes)}."
+                f"{describe_regularization(self.regularization, table.probes)}. Of the layers and probes, "
+                f"{chosen.layer} with {chosen.probe} is {table.how_chosen(chosen)}; no test image has a part in that."
             ),
             numbers=[
                 Number(
-                    f"best: {best.layer}, {best.probe}, {size_name(best.images_per_class)}",
+                    f"{chosen.layer}, {chosen.probe}, {size_name(chosen.images_per_class)}",
                     float(top.mean()),
                     "%",
                     standard_deviation(top),
@@ -92,98 +94,59 @@ class TransferReport:
                 Number("classes", len(dataset.class_names)),
             ],
             figures=figures,
-            tables=[layer_table(self), class_table(self)],
+            tables=[layer_table(table, dataset.title, self.measure, self.baselines), class_table(table, dataset)],
             claims=transfer_claims(self),
         )
 
 
-def layer_table(report: TransferReport) -> Table:
-    """Return a row for each layer, baseline and row of the paper, with a column for each probe and number of images."""
-    table, title = report.table, report.dataset.title
-    columns = [(probe, size) for probe in table.probes for size in table.sizes]
-    rows: list[list[Cell]] = []
-    for weights in table.weights:
-        own = weights == table.weights[0]
-        for layer in table.layers:
-            name = layer if own else f"{layer}, {weights}"
-            rows.append([name, *(format_scores(table.scores(weights, layer, *column)) for column in columns)])
-            printed = [paper_score(title, layer, *column) for column in columns]
-            if own and any(printed):
-                rows.append([f"{layer}, paper", *printed])
-    for name, baseline in report.baselines.items():
-        rows.append([name, *(format_scores(baseline.scores.get(size, np.empty(0))) for _, size in columns)])
-    for kind in PAPER_ROWS:
-        if any(printed := [paper_row(title, kind, *column) for column in columns]):
-            rows.append([f"{kind}, paper", *printed])
-    names = [f"{probe}, {size_name(size)}" for probe, size in columns]
-    return Table(f"{report.measure}, %", ["layer", *names], rows)
-
-
-def class_table(report: TransferReport) -> Table:
-    """Return the score of each class for the best layer of each probe, with the most common number of images."""
-    table, dataset = report.table, report.dataset
-    names, size, weights = dataset.class_names, table.size, table.weights[0]
-    best = {
-        probe: max(table.layers, key=lambda layer: table.mean(weights, layer, probe, size)) for probe in table.probes
-    }
-    columns = {
-        f"{layer}, {probe}": table.by_class(weights, layer, probe, size)
-        for probe, layer in best.items()
-        if table.has(weights, layer, probe, size)
-    }
-    first = next(iter(columns.values()))
-    if (paper := paper_classes(dataset.title, names)) is not None:
-        columns["softmax, paper"] = paper
-    known = np.flatnonzero(np.isfinite(first))
-    order = known[np.argsort(-first[known], kind="stable")]
-    every = len(order) <= MAX_CLASSES
-    selected = order if every else np.concatenate([order[:EXTREME_CLASSES], order[-EXTREME_CLASSES:]])
-    rows: list[list[Cell]] = [[names[k], *(f"{values[k]:.1f}" for values in columns.values())] for k in selected]
-    if dataset.targets.multilabel is not None and (enough := positives(report) >= MIN_POSITIVES).any():
-        means = [f"{np.nanmean(values[enough]):.1f}" for values in columns.values()]
-        rows.append([f"mean of the {enough.sum()} classes with {MIN_POSITIVES} test images or more", *means])
-    title = "by class, %" if every else "the ten best and the ten worst classes, %"
-    return Table(f"{title} ({size_name(size)})", ["class", *columns], rows)
-
-
 def transfer_claims(report: TransferReport) -> list[Claim]:
-    """Return claims 24 to 26, as far as there are scores to decide them."""
-    table, title = report.table, report.dataset.title
-    weights, size, probe = table.weights[0], table.size, table.probes[0]
-    about = f"{title}, {size_name(size)}"
-    claims = []
-    known = [layer for layer in table.layers if table.has(weights, layer, probe, size)]
-    if len(known) > 1:
-        scores = {layer: table.by_class(weights, layer, probe, size) for layer in known}
-        claims.append(depth_claim(scores, f"{about}, {probe}"))
-    best = table.best()
-    sizes = [one for one in table.sizes if table.has(weights, best.layer, best.probe, one)]
-    own = {one: table.by_class(weights, best.layer, best.probe, one) for one in sizes}
+    """Return claims 24 to 26, as far as there are scores to decide them; each at most once, none of random weights.
+
+    The layer and the probe of claims 24 and 26 are those that are best on training images (`ScoreTable.chosen`); the
+    layers of claim 25 are all that were fitted, with the first probe, which is the SVM of Table 7 if it was fitted.
+    """
+    if report.untrained:
+        return []
+    claims = [_pretraining_claim(report), _depth_claim(report), _heads_claim(report)]
+    return [claim for claim in claims if claim is not None]
+
+
+def _depth_claim(report: TransferReport) -> Claim | None:
+    table, probe = report.table, report.table.probes[0]
+    by_weights = {}
+    for weights in table.weights:
+        known = [layer for layer in table.layers if table.has(weights, layer, probe, table.size)]
+        by_weights[weights] = {layer: table.by_class(weights, layer, probe, table.size) for layer in known}
+    scores, *controls = by_weights.values()
+    if len(scores) < 2:
+        return None
+    about = f"{report.dataset.title}, {size_name(table.size)}, {probe}"
+    return depth_claim(scores, about, controls[0] if controls else None)
+
+
+def _pretraining_claim(report: TransferReport) -> Claim | None:
+    """Decide claim 24 against the first baseline that was trained on the images alone."""
+    table, chosen = report.table, report.table.chosen()
+    own = {size: table.by_class(*chosen[:3], size) for size in table.sizes if table.has(*chosen[:3], size)}
     for name, baseline in report.baselines.items():
-        if set(own) & set(baseline.per_class):
-            claims.append(pretraining_claim(own, baseline.per_class, name, f"{title}, {best.layer}, {best.probe}"))
-    both = all(table.has(weights, best.layer, head, size) for head in ("sigmoid", "softmax"))
-    if report.dataset.targets.multilabel is not None and both:
-        claims.append(_heads_claim(report, f"{about}, {best.layer}"))
-    return claims
+        if baseline.from_scratch and set(own) & set(baseline.per_class):
+            goal = fixed_baseline(report.dataset.title)
+            about = f"{report.dataset.title}, {chosen.layer}, {chosen.probe} ({table.how_chosen(chosen)})"
+            return pretraining_claim(own, baseline.per_class, name, about, None if goal is None else Goal(*goal))
+    return None
 
 
-def _heads_claim(report: TransferReport, about: str) -> Claim:
+def _heads_claim(report: TransferReport) -> Claim | None:
     table, multilabel = report.table, report.dataset.targets.multilabel
-    assert multilabel is not None
-    best = table.best()
-    sigmoid, softmax = (table.by_class(best.weights, best.layer, head, table.size) for head in ("sigmoid", "softmax"))
+    if multilabel is None or not table.has_probe("softmax", table.size):
+        return None
+    chosen = table.chosen("softmax")  # the best for the softmax, so that the choice is not in favour of the claim
+    if not table.has(*chosen[:2], "sigmoid", table.size):
+        return None
+    sigmoid = table.by_class(*chosen[:2], "sigmoid", table.size)
     present = (multilabel == 1).numpy()
     labels_per_image = np.array(
         [present[present[:, k]].sum(1).mean() if present[:, k].any() else 0 for k in range(len(sigmoid))]
     )
-    return heads_claim(sigmoid, softmax, labels_per_image, about, positives(report))
-
-
-def positives(report: TransferReport) -> Int64[np.ndarray, " classes"]:
-    """Return the number of test images of the first fold that show each class."""
-    multilabel = report.dataset.targets.multilabel
-    assert multilabel is not None
-    fold = min(result.point.fold for folds in report.table.results.values() for result in folds)
-    test = report.dataset.split(report.table.size, fold)[1]
-    return (multilabel[test] == 1).sum(0).numpy()
+    about = f"{report.dataset.title}, {size_name(table.size)}, {chosen.layer} ({table.how_chosen(chosen)})"
+    return heads_claim(sigmoid, table.by_class(*chosen), labels_per_image, about, positives(table, report.dataset))

@@ -134,11 +134,11 @@ def test_the_claim_needs_a_lower_layer_that_corresponds_more():
     lower = torch.cat([changes(12, 0.7, 5), changes(12, 0.0, 6)], 1)
     upper = torch.cat([changes(12, 0.2, 7), changes(12, 0.0, 8)], 1)
     parts = ["eye", "nose"]
-    claim = correspondence_claim({"a": lower, "b": upper}, parts, "a", "b", THREE_VALUED)
-    assert (claim.number, claim.verdict, claim.about) == (19, "supports", "a and b, three-valued signs")
-    assert correspondence_claim({"a": upper, "b": lower}, parts, "a", "b", THREE_VALUED).verdict == "refutes"
+    claim = correspondence_claim({"a": lower, "b": upper}, parts, "a", "b")
+    assert (claim.number, claim.verdict, claim.about) == (19, "supports", "a and b")
+    assert correspondence_claim({"a": upper, "b": lower}, parts, "a", "b").verdict == "refutes"
     few = {"a": lower[:5], "b": upper[:5]}
-    assert correspondence_claim(few, parts, "a", "b", THREE_VALUED).verdict == "can't tell"
+    assert correspondence_claim(few, parts, "a", "b").verdict == "can't tell"
     tables = mask_distances(lower, THREE_VALUED)
     own, other = (np.mean([delta(one) for one in half]) for half in (tables[:2], tables[2:]))
     assert delta_ratios(tables, 2, np.ones((1, 12))) == pytest.approx([other / own])

@@ -7,7 +7,9 @@ from torch import Tensor, nn
 from torch.utils.data import TensorDataset
 
 from convlens.analysis.galleries.gallery import Gallery
+from convlens.analysis.galleries.network_statistics import measure_network
 from convlens.analysis.galleries.sanity_checks import (
+    CENTRE,
     OTHER,
     RANDOM,
     control_variants,
@@ -17,6 +19,7 @@ from convlens.analysis.galleries.selected_units import SelectedUnits
 from convlens.analysis.galleries.top_activations import top_activations
 from convlens.analysis.galleries.variants import OWN, ProjectionVariant
 from convlens.deconv import project_fields
+from convlens.ops.depth import layer_depths
 from convlens.ops.receptive_field import receptive_field
 
 SIZE = 24
@@ -83,15 +86,22 @@ def test_a_gallery_by_another_rule_is_controlled_by_the_rest():
     ]  # fmt: skip
 
 
-def test_a_network_with_two_kinds_of_detectors_is_grouped(tmp_path):
+def test_without_a_control_network_there_is_no_row_of_it_and_pools_add_one_without_switches():
+    net = striking()
+    names = [v.name for v in control_variants(net, {}, striped(4), None, randomized=False, pools=True)]
+    assert names == ["gradient", "guided", CENTRE, OTHER]
+    by_gradient = control_variants(net, {"rule": "gradient", "lrn": "adjoint"}, striped(4), None, pools=True)
+    (centre,) = (variant for variant in by_gradient if variant.name == CENTRE)
+    assert centre.options == {"rule": "deconvnet", "lrn": None, "unpool": "centre"}
+    followed_back = control_variants(net, {"lrn": "adjoint"}, striped(4), None, pools=True)
+    assert CENTRE not in [variant.name for variant in followed_back]
+
+
+def test_sharpness_is_compared_by_rule_over_the_same_units(tmp_path):
     made, selected = gallery(tmp_path, striking(), striped())
     found = evaluate_controls(made, selected)
     assert found is not None
     assert found.maps == 3
-    assert found.grouping.value > 0.7
-    assert found.grouping.low <= found.grouping.value <= found.grouping.high
-    difference = found.grouping.value - found.grouping_random.value
-    assert found.grouping_gain.value == pytest.approx(difference)
     for rule in ("deconvnet", "gradient", "guided"):
         assert 0 < found.sparsity[rule].value < 1
         assert 0 < found.coherence[rule].value < 1
@@ -118,11 +128,77 @@ def test_dead_maps_decide_nothing(tmp_path):
     assert evaluate_controls(made, selected) is None
 
 
-def test_a_layer_too_small_for_edges_leaves_that_claim_open(tmp_path):
+def test_a_layer_too_small_for_edges_has_no_coherence(tmp_path):
     torch.manual_seed(0)
     net = nn.Sequential(nn.Conv2d(3, 4, 1), nn.ReLU()).eval()
     made, selected = gallery(tmp_path, net, striped(), layer="1")
     found = evaluate_controls(made, selected)
     assert found is not None
     assert np.isnan(found.coherence["deconvnet"].value)
-    assert found.claim_3 == "can't tell"
+    assert np.isnan(found.coherence_gain.value)
+
+
+# ---- statistics of the network ----------------------------------------------------------------------------------
+
+
+def statistics(folder: Path, net: nn.Module, layer: str = "4"):
+    images = striped()
+    made, selected = gallery(folder, net, images, layer)
+    top = {layer: top_activations(net, [images], [layer], 6, progress=False)[layer]}
+    labels = np.arange(len(images)) % 2
+    return measure_network(made, 3, layer_depths(net, [layer], SIZE), top, labels), selected
+
+
+def test_a_network_with_two_kinds_of_detectors_is_grouped(tmp_path):
+    found, selected = statistics(tmp_path, striking())
+    grouping = found.grouping["4"]
+    assert len(grouping.auc) == 3
+    assert grouping.auc.mean() > 0.7
+    assert not found.switches
+    assert found.strongest.images.shape == (4, 6)  # of all maps, not only of those that are compared
+    detectors = [int(row) for row in range(4) if int(selected.maps[row]) < 2]
+    classes = found.strongest.classes()[detectors]
+    assert all((row == row[0]).mean() > 0.8 for row in classes)  # each direction of stripes is a class
+
+
+def test_switches_are_measured_above_a_pool(tmp_path):
+    torch.manual_seed(0)
+    net = nn.Sequential(
+        nn.Conv2d(3, 6, 5), nn.ReLU(), nn.MaxPool2d(3, 2), nn.Conv2d(6, 4, 3), nn.BatchNorm2d(4), nn.ReLU()
+    ).eval()  # fmt: skip
+    images = striped()
+    top = top_activations(net, [images], ["1", "5"], 6, progress=False)
+    selected = [
+        SelectedUnits.from_top_activations(layer, one, receptive_field(net, layer, (SIZE, SIZE)), torch.arange(4))
+        for layer, one in top.items()
+    ]
+    variants = [ProjectionVariant(OWN, net), *control_variants(net, {}, images, 3, pools=True)]
+    dataset = TensorDataset(images, torch.zeros(len(images), dtype=torch.int64))
+    made = Gallery(dataset, selected, variants, tmp_path, lambda x: ((x + 4) * 32).clamp(0, 255).to(torch.uint8))
+    made.create_files()
+    made.make()
+    depths = layer_depths(net, ["1", "5"], SIZE)
+    found = measure_network(made, 3, depths, top, np.zeros(len(images), int))
+    assert list(found.switches) == ["5"]
+    row, units = made.variants[1].rows(selected[1])[0], selected[1]
+    pictures = [
+        project_fields(net, images[units.images[row, rank]][None], "5", [units.unit(row, rank, 0, False)])[0]
+        for rank in range(6)
+    ]
+    values = []
+    for i in range(6):
+        for j in range(i):
+            shared = [
+                (y, x)
+                for y in range(units.field.size[0])
+                for x in range(units.field.size[1])
+                if all(
+                    0 <= units.boxes[row, rank, 0] + y < SIZE and 0 <= units.boxes[row, rank, 1] + x < SIZE
+                    for rank in (i, j)
+                )
+            ]
+            ys, xs = zip(*shared, strict=True)
+            a, b = (pictures[rank][:, ys, xs].numpy().ravel() for rank in (i, j))
+            values.append(1 - np.corrcoef(a, b)[0, 1])
+    assert found.switches["5"].other_image[0] == pytest.approx(np.mean(values), abs=2e-3)  # projections are halves
+    assert 0 < found.switches["5"].centre.min() <= found.switches["5"].centre.max() < 2

@@ -6,8 +6,14 @@ from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
 from torch import Tensor
 
-from convlens.analysis.galleries.similarity import auc_table, pairs_across, pairs_within, similarity, spectra
-from convlens.errors import InputError
+from convlens.analysis.galleries.similarity import (
+    auc,
+    pairs_across,
+    pairs_within,
+    phase_randomized,
+    similarity,
+    spectra,
+)
 
 
 def literal_similarity(first: Tensor, second: Tensor) -> float:
@@ -45,8 +51,8 @@ def test_a_moved_picture_is_the_same_and_another_is_not():
     pairs = pairs_within(found)  # (0, 1), (0, 2), (1, 2)
     assert pairs[0].item() == pytest.approx(1, abs=1e-5)
     assert pairs[1:].max() < 0.5
-    across = pairs_across(found, spectra(moved[None]))
-    assert across[:2].tolist() == pytest.approx([1, 1], abs=1e-5)
+    across = pairs_across([found[:2], spectra(moved[None])], 0)
+    assert across.tolist() == pytest.approx([1], abs=1e-5)
 
 
 def test_large_pictures_are_shrunk():
@@ -55,21 +61,75 @@ def test_large_pictures_are_shrunk():
     assert spectra(picture).shape == (1, 1, 128, 33)
 
 
-def test_the_table_is_scikit_learns_area():
+def test_pictures_are_paired_with_those_of_all_other_maps():
+    """Pictures of single pixels of their own: a pair with map m has similarity 1 in m's channel alone."""
+    maps = []
+    for number in range(4):
+        pictures = torch.zeros(5, 4, 3, 3)
+        pictures[:, number, 1, 1] = 1
+        maps.append(spectra(pictures))
+    assert pairs_across(maps, 1).abs().max() < 1e-5
+    for other in (0, 2, 3):  # a twin of map 1 under another number is met
+        twins = [maps[1] if number == other else spectrum for number, spectrum in enumerate(maps)]
+        alike = pairs_across(twins, 1) > 0.5
+        assert len(alike) == 10
+        assert 0 < alike.sum() < 10
+    assert torch.equal(pairs_across(maps, 2), pairs_across(maps, 2))
+
+
+def test_the_area_is_scikit_learns():
     rng = np.random.default_rng(0)
-    within = [rng.integers(0, 9, 5) / 8 + 0.1 * (i % 2) for i in range(4)]
-    across = [rng.integers(0, 9, 5) / 8 for _ in range(4)]
-    labels = [1] * 20 + [0] * 20
-    expected = roc_auc_score(labels, np.concatenate([*within, *across]))
-    assert auc_table(within, across).mean() == pytest.approx(expected)
+    within, across = rng.integers(0, 9, 20) / 8 + 0.1, rng.integers(0, 9, 15) / 8
+    expected = roc_auc_score([1] * 20 + [0] * 15, np.concatenate([within, across]))
+    assert auc(within, across) == pytest.approx(expected)
 
 
-def test_the_table_by_hand():
-    table = auc_table([np.array([3.0, 1.0])], [np.array([2.0, 1.0])])
+def test_the_area_by_hand():
     # 3 beats both; 1 loses to 2 and ties with 1.
-    assert table.tolist() == [[(2 + 0.5) / 4]]
+    assert auc(np.array([3.0, 1.0]), np.array([2.0, 1.0])) == (2 + 0.5) / 4
 
 
-def test_a_table_of_nothing_is_refused():
-    with pytest.raises(InputError, match="0 and 1 maps: give the same maps"):
-        auc_table([], [np.ones(1)])
+# ---- random phases ----------------------------------------------------------------------------------------------
+
+
+def literal_randomized(picture: np.ndarray, noise: np.ndarray) -> np.ndarray:
+    """The padded picture's amplitudes with the noise's phases, frequency by frequency, and the corner that remains."""
+    _, height, width = picture.shape
+    result = np.zeros((len(picture), 2 * height, 2 * width))
+    y, x = np.meshgrid(np.arange(2 * height), np.arange(2 * width), indexing="ij")
+    for channel, values in enumerate(picture):
+        for u in range(2 * height):
+            for v in range(2 * width):
+                wave = np.exp(-2j * np.pi * (u * y / (2 * height) + v * x / (2 * width)))
+                value, phase = (values * wave[:height, :width]).sum(), (noise * wave).sum()
+                result[channel] += (value * phase / abs(phase) * wave.conj()).real
+    result = result[:, :height, :width]
+    return result / np.sqrt((result**2).sum())
+
+
+def test_random_phases_are_the_literal_ones():
+    torch.manual_seed(3)
+    pictures = torch.randn(2, 3, 3, 4, dtype=torch.float64)
+    found = phase_randomized(spectra(pictures), torch.Generator().manual_seed(7))
+    noise = torch.randn(2, 1, 6, 8, dtype=torch.float64, generator=torch.Generator().manual_seed(7))
+    for picture, one, spectrum in zip(pictures, noise, found, strict=True):
+        back = torch.fft.irfft2(spectrum, s=(6, 8))[:, :3, :4]
+        np.testing.assert_allclose(back, literal_randomized(picture.numpy(), one[0].numpy()), atol=1e-9)
+
+
+def test_random_phases_keep_colors_and_smoothness_but_not_the_picture():
+    torch.manual_seed(0)
+    y, x = torch.meshgrid(torch.arange(32.0), torch.arange(32.0), indexing="ij")
+    blob = torch.exp(-((y - 16) ** 2 + (x - 16) ** 2) / 50)
+    pictures = torch.stack([blob, -2 * blob, 0.5 * blob])[None].repeat(20, 1, 1, 1)
+    found = phase_randomized(spectra(pictures), torch.Generator().manual_seed(0))
+    back = torch.fft.irfft2(found, s=(64, 64))[..., :32, :32]
+    torch.testing.assert_close(back[:, 1], -2 * back[:, 0], rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(back[:, 2], 0.5 * back[:, 0], rtol=1e-4, atol=1e-5)
+
+    def roughness(images):
+        return (images.diff(dim=-1).square().mean() / images.square().mean()).item()
+
+    assert roughness(back[:, 0]) < 3 * roughness(pictures[:, 0]) < 0.1 * roughness(torch.randn(20, 32, 32))
+    assert pairs_within(spectra(pictures)).min() > 0.999
+    assert pairs_within(found).mean() < 0.8

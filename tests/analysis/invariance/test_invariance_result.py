@@ -51,8 +51,8 @@ def test_arrays_are_named_by_distance_and_layer(by_kind, tmp_path):
 
 def test_figures_of_means_and_of_single_images(by_kind, tmp_path):
     figures = draw_means(by_kind, "relative", "net", tmp_path)
-    sources = [torch.rand(3, 20, 20) * 255]
-    figures.append(draw_images(by_kind, sources, ["cat"], "relative", "black", 20, "net", tmp_path))
+    sources = {kind: ([torch.rand(3, 20, 20) * 255], "black") for kind in by_kind}
+    figures.append(draw_images(by_kind, sources, ["cat"], "relative", 20, "net", tmp_path))
     assert [figure.file for figure in figures] == ["layers.png", "output.png", "images.png"]
     assert figures[0].caption == "distance by layer (relative), mean of all images"
     for figure in figures:

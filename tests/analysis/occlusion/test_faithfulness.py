@@ -10,6 +10,7 @@ from convlens.analysis.occlusion.faithfulness import (
     OTHER,
     faithfulness,
     faithfulness_claims,
+    map_projections,
     peak_unit,
     projection_energies,
 )
@@ -48,7 +49,7 @@ def test_energies_are_those_of_projections():
     torch.manual_seed(0)
     net, image = zfnet(5, input_size=64, width=0.2, init="he").eval(), torch.randn(3, 64, 64)
     unit = peak_unit(net, image, "conv2", 4)
-    found = projection_energies(net, image, "conv2", 4, 7)
+    found = projection_energies(map_projections(net, image, "conv2", 4, 7), image)
     for rule in ("deconvnet", "gradient", "guided"):
         expected = project(net, image[None], "conv2", [unit], rule=rule)[0].abs().sum(0)
         torch.testing.assert_close(found[rule], expected)
@@ -92,7 +93,7 @@ def test_a_network_that_uses_the_object_supports_the_claims_with_enough_images()
     seventeen, others = claims_of(8)
     assert (seventeen.number, seventeen.verdict) == (17, "supports")
     assert [(claim.number, claim.verdict) for claim in others] == [(1, "supports"), (2, "supports"), (18, "refutes")]
-    assert seventeen.controls["AUC of the drop against the object"].startswith("1.000")
+    assert seventeen.details["AUC of the drop against the object"].startswith("1.000")
     few, others = claims_of(3)
     assert few.verdict == "can't tell"
     assert {claim.verdict for claim in others} == {"can't tell"}

@@ -118,7 +118,7 @@ def test_positions_and_defaults_in_proportion_to_the_paper():
         ({"target": None}, "occlude needs a target, a layer, or both"),
         ({"layer": "conv9"}, "unknown layer 'conv9'"),
         ({"layer": "conv1", "map": 99}, "map 99 of conv1 is out of range: give 0 to"),
-        ({"image": torch.zeros(3, 50, 64)}, "cannot read images of shape"),
+        ({"image": torch.zeros(3, 50, 64)}, "built for images of 64 x 64 px and got 50 x 64 px"),
     ],
 )
 def test_invalid_arguments_are_refused(change, message):

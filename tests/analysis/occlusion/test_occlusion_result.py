@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from convlens.analysis.occlusion.faithfulness import OTHER, faithfulness, projection_energies
+from convlens.analysis.occlusion.faithfulness import map_projections
 from convlens.analysis.occlusion.localization import localize
 from convlens.analysis.occlusion.occlude import occlude
 from convlens.analysis.occlusion.result import (
@@ -14,9 +14,9 @@ from convlens.analysis.occlusion.result import (
     figure_row,
     label_changes,
     localize_object,
-    measure_faithfulness,
     occlusion_result,
     save_maps,
+    selected_projections,
 )
 from convlens.errors import InputError
 from convlens.nets import zfnet
@@ -71,17 +71,17 @@ def test_the_control_is_another_map_and_networks_without_relu_have_no_faithfulne
     net, image = zfnet(5, input_size=64, width=0.2, init="he").eval(), torch.randn(3, 64, 64)
     maps = occlude(net, image, 1, size=20, stride=11, layer="conv2")
     number, count = maps.map, net.get_submodule("conv2.filter").out_channels
-    found = measure_faithfulness(net, image, maps, "conv2", count, seed=3)
+    found = selected_projections(net, image, maps, "conv2", count, seed=3)
     other = (number + 1 + int(np.random.default_rng(3).integers(count - 1))) % count
     assert other != number
-    expected = faithfulness(maps, projection_energies(net, image, "conv2", number, other))
-    assert found.correlation[OTHER] == expected.correlation[OTHER]
+    expected = map_projections(net, image, "conv2", number, other)
+    assert all(torch.equal(found[name], expected[name]) for name in expected)
     linear = nn.Sequential(nn.Conv2d(3, 2, 3), nn.Flatten(), nn.Linear(2 * 6 * 6, 2))
     image = torch.randn(3, 8, 8)
     maps = occlude(linear, image, 1, size=2, stride=2, layer="0")
     with caplog.at_level(logging.INFO):
-        assert measure_faithfulness(linear, image, maps, "0", 2, seed=0) is None
-    assert "Sequential has no projections, so claims 1, 2 and 18 are left out" in caplog.text
+        assert selected_projections(linear, image, maps, "0", 2, seed=0) is None
+    assert "Sequential has no projections, so claims 1, 2, 3 and 18 are left out" in caplog.text
 
 
 def test_arrays_and_numbers_of_several_images(record, tmp_path, random_maps):

@@ -129,6 +129,18 @@ def test_a_source_reads_what_it_fetched_and_nothing_else_is_left(served, tmp_pat
     assert ImageData(SOURCES[name](root), cache_dir=tmp_path / "cache", download=True).num_classes  # not again
 
 
+@pytest.mark.parametrize("name", SOURCES)
+def test_an_archive_of_the_user_is_used_and_stays(served, tmp_path, name, monkeypatch):
+    source = SOURCES[name](tmp_path / "data" / "set")
+    path = tmp_path / "data" / ("" if name == "tiny" else "set") / source.archives[0].file
+    path.parent.mkdir(parents=True)
+    content = served[source.archives[0].url]
+    path.write_bytes(content)
+    monkeypatch.setattr(archives, "fetch", lambda url, path, checksum: path)
+    source.download()
+    assert path.read_bytes() == content
+
+
 def test_both_archives_of_voc_2007_become_one_folder(tmp_path, monkeypatch):
     parts = {"trainval": voc_part("train", 1), "test": voc_part("test", 2)}
     monkeypatch.setattr(

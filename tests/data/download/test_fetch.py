@@ -92,13 +92,17 @@ def test_a_file_is_fetched_into_a_new_folder(server, tmp_path, checksum, tells_l
     assert server.ranges == [None]
 
 
-def test_what_is_there_is_not_fetched_again_unless_it_is_another(server, tmp_path):
+def test_what_is_there_is_not_fetched_again_and_never_replaced(server, tmp_path):
     path = tmp_path / "data.zip"
     path.write_bytes(CONTENT)
     fetch(server.url, path, MD5)
     assert server.ranges == []
     path.write_bytes(CONTENT[:-1])
-    assert fetch(server.url, path, MD5).read_bytes() == CONTENT
+    fetch(server.url, path)  # without a published checksum
+    with pytest.raises(InputError, match="move it, to have it downloaded again"):
+        fetch(server.url, path, MD5)
+    assert path.read_bytes() == CONTENT[:-1]
+    assert server.ranges == []
 
 
 def test_a_cut_connection_is_said_and_the_next_call_asks_for_the_rest(server, tmp_path):

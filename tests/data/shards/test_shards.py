@@ -70,10 +70,38 @@ def test_nothing_in_the_temporary_directory_is_touched(images, tmp_path, monkeyp
 def test_files_of_the_user_in_the_output_are_refused_and_kept(images, tmp_path, theirs):
     (tmp_path / "test" / theirs).parent.mkdir(parents=True)
     (tmp_path / "test" / theirs).write_text("of the user")
+    (tmp_path / ".work").mkdir()
+    (tmp_path / ".work/thesis.tex").write_text("of the user")
     before = contents(tmp_path)
     with pytest.raises(InputError, match="holds other files: remove it, or choose another folder"):
         write_shards(images.splits(), images.class_names, tmp_path, size=SIZE, shard_bytes="32KB", workers=1)
     assert contents(tmp_path) == before
+
+
+def test_hidden_folders_and_links_of_the_user_are_kept_where_shards_are_written(images, tmp_path):
+    out, home = tmp_path / "out", tmp_path / "home"
+    for name in ("data/a.txt", "chunks/b.bin", "of_convlens"):
+        (home / name).parent.mkdir(parents=True, exist_ok=True)
+        (home / name).write_text("of the user")
+    (out / ".work-mine").mkdir(parents=True)
+    (out / ".work-mine/thesis.tex").write_text("of the user")
+    (out / ".work").symlink_to(home)
+    (out / ".work-link").symlink_to(home)
+    (out / ".work-killed/train").mkdir(parents=True)
+    (out / ".work-killed/of_convlens").touch()
+    before = contents(home)
+    splits = {"train": images.splits()["test"]}
+    write_shards(splits, images.class_names, out, size=SIZE, shard_bytes="32KB", workers=1)
+    assert contents(home) == before
+    assert {path.name for path in out.iterdir() if path.name.startswith(".")} == {".work", ".work-link", ".work-mine"}
+    assert (out / ".work-mine/thesis.tex").read_text() == "of the user"
+
+
+def test_metadata_that_are_not_ours_are_refused_and_kept(images, tmp_path):
+    (tmp_path / "about.json").write_text('{"my": 1}')
+    with pytest.raises(InputError, match=r"about\.json was not written by convlens: move it, or choose another folder"):
+        write_shards(images.splits(), images.class_names, tmp_path, size=SIZE, shard_bytes="32KB", workers=1)
+    assert contents(tmp_path) == {"about.json": b'{"my": 1}'}
 
 
 def test_writing_that_was_killed_is_done_again(images, packed, tmp_path):
@@ -83,7 +111,10 @@ def test_writing_that_was_killed_is_done_again(images, packed, tmp_path):
         pytest.raises(KeyboardInterrupt),
     ):
         write_shards(images.splits(), images.class_names, tmp_path, **own)
+    assert not list(tmp_path.iterdir())
+    (tmp_path / "train").mkdir()  # as version 0.1 left it
     (tmp_path / "train/chunk-0-0.bin").write_bytes(b"half")
+    write_json(tmp_path / "train/done.json", {"of": load_json(packed / "train/done.json")["of"]})
     assert write_shards(images.splits(), images.class_names, tmp_path, **own)["test"] == 1
     assert contents(tmp_path / "train").keys() == contents(packed / "train").keys()
 

@@ -120,6 +120,11 @@ def test_a_table_of_points_is_read(tmp_path):
     assert found["object"].sum() == 30 * 30
 
 
+def test_a_row_may_have_more_cells_or_fewer(tmp_path):
+    (tmp_path / "parts.csv").write_text(TABLE + "a.png,10,20,30,20,,,5,5,35,35,more,cells\nb.png,10,20,30,20\n")
+    assert len(PointedImages(tmp_path).split("train").image_index) == 2
+
+
 def test_parts_may_be_boxes(tmp_path):
     Image.new("RGB", (40, 40)).save(tmp_path / "a.png")
     columns = "file,tail_x1,tail_y1,tail_x2,tail_y2,bbox_x1,bbox_y1,bbox_x2,bbox_y2"
@@ -134,11 +139,18 @@ def test_parts_may_be_boxes(tmp_path):
         (None, r"parts\.csv cannot be read \(No such file or directory\): give the csv of the parts"),
         ("name,x\n1,2\n", "has no images with parts: its columns must be file, and <part>_x, <part>_y or"),
         (TABLE + "a.png,ten,20,30,20,1,1,5,5,35,35\n", "coordinates are numbers of pixels"),
+        (TABLE + "a.png,10\n", "a.png has left_y='': coordinates are numbers of pixels"),
+        (TABLE + "a.png,10,20,30,20,,,5\n", "a.png has bbox_y1='': coordinates are numbers of pixels"),
+        (TABLE + "a.png,10,nan,30,20,,,5,5,35,35\n", "a.png has left_y='nan': coordinates are numbers of pixels"),
+        (TABLE + "a.png,inf,20,30,20,,,5,5,35,35\n", "a.png has left_x='inf': coordinates are numbers of pixels"),
+        (TABLE + "a.png,1,2,3,4,,,5,5,35,35\n,1,2,3,4,,,5,5,35,35\n", "row 2 names no file"),
+        ("file,a_x,a_y,b_x1,b_y2\na.png,1,2,3,4\n", "a.png has b_y1='': coordinates are numbers of pixels"),
+        (TABLE + "a" * 200_000 + "\n", r"parts\.csv cannot be read \(field larger than"),
     ],
 )
 def test_a_table_that_is_none_is_said(tmp_path, content, message):
     if content is not None:
-        (tmp_path / "parts.csv").write_text(content)
+        (tmp_path / "parts.csv").write_bytes(content.encode(errors="surrogatepass"))
     with pytest.raises(InputError, match=message):
         PointedImages(tmp_path).split("train")
     with pytest.raises(InputError, match="radius 0: give a number above 0"):

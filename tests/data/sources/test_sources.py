@@ -273,6 +273,17 @@ def test_caltech_says_what_is_wrong(tmp_path, image_tree):
         in message(lambda: Caltech101(tmp_path, train_per_class=4).split("train"))
     )
     assert "at least 1" in message(lambda: Caltech101(tmp_path, train_per_class=0))
+    assert "max_train_per_class 0: at least 1" in message(lambda: Caltech101(tmp_path, max_train_per_class=0))
+
+
+def test_caltechs_test_images_follow_on_the_largest_number_of_training_images(tmp_path, image_tree):
+    write_caltech(tmp_path, image_tree)
+    tested = [
+        named(Caltech101(tmp_path, train_per_class=size, max_train_per_class=3).split("test")) for size in (1, 2, 3)
+    ]
+    assert tested[0] == tested[1] == tested[2]
+    assert tested[2] == named(Caltech101(tmp_path, train_per_class=3).split("test"))
+    assert tested[0] != named(Caltech101(tmp_path, train_per_class=1).split("test"))
 
 
 # Caltech-256

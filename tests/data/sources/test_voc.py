@@ -111,7 +111,34 @@ def test_where_the_server_keeps_the_labels_val_is_the_test(tmp_path, train_on, l
     assert names(source.split("train")) == ["000001", "000002"]
     assert names(source.split("test")) == ["000004", "000005"]
     assert source.split("val") is None
-    assert len(source.protocol()) == 5
+    protocol = source.protocol()
+    assert [Path(name).stem for name in protocol.names] == [f"00000{k}" for k in range(1, 8 if listed else 6)]
+    train, test = protocol.split(None, 0)
+    assert (sorted(train), test.tolist()) == ([0, 1], [3, 4])
+    submission = protocol.usable_submission
+    if listed:  # the server scores the test images; then val is trained on, too
+        assert (submission.part, submission.images.tolist()) == ("test", [5, 6])
+        assert sorted(submission.train) == ([0, 1, 3, 4] if train_on == "trainval" else [0, 1])
+        assert protocol.labels[5:].tolist() == [-1, -1]
+        assert not protocol.targets[5:].any()  # of no class is known whether it is there
+    else:
+        assert (submission.part, submission.images.tolist(), submission.train.tolist()) == ("val", [3, 4], [0, 1])
+
+
+def test_a_test_list_without_its_images_is_not_submitted(tmp_path):
+    folder = devkit(tmp_path, 2012, hidden=True)
+    (folder / "JPEGImages/000006.jpg").unlink()
+    protocol = VocClassification(tmp_path).protocol()
+    assert len(protocol) == 5
+    assert protocol.usable_submission.part == "val"
+
+
+def test_what_is_left_out_is_not_trained_on_for_a_submission(tmp_path):
+    devkit(tmp_path)
+    protocol = VocClassification(tmp_path, 2007).protocol()
+    assert protocol.submission.train.tolist() == [0, 1, 3, 4]
+    less = protocol.without(np.array([1, 6])).usable_submission
+    assert (less.part, less.train.tolist(), less.images.tolist()) == ("test", [0, 3, 4], [5, 6])
 
 
 def test_files_are_taken_where_the_annotations_differ_and_that_is_said(tmp_path, caplog):

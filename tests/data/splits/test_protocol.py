@@ -24,10 +24,12 @@ def image_index(counts: list[int], title: str = "zoo", order: np.ndarray | None 
     return FileIndex(title, [names[i] for i in order], labels[order], Path())
 
 
-def random_folds(counts: list[int], train: int = 2, test: int = 3, order: np.ndarray | None = None) -> RandomFolds:
+def random_folds(
+    counts: list[int], train: int = 2, test: int = 3, order: np.ndarray | None = None, most: int | None = None
+) -> RandomFolds:
     return RandomFolds(
         image_indexes=(image_index(counts, order=order),), class_names=CLASSES[: len(counts)], salt="zoo",
-        train_per_class=train, test_per_class=test,
+        train_per_class=train, test_per_class=test, max_train_per_class=most,
     )  # fmt: skip
 
 
@@ -92,6 +94,24 @@ def test_random_folds_are_disjoint_and_as_large_as_asked(counts, fold, test, dat
 
 
 @settings(deadline=None)
+@given(counts=COUNTS, fold=st.integers(0, 5), test=st.integers(1, 4), data=st.data())
+def test_the_test_images_are_the_same_for_all_numbers_of_training_images(counts, fold, test, data):
+    most = data.draw(st.integers(1, min(counts) - 1))
+    protocol = random_folds(counts, train=1, test=test, most=most)
+    every = [protocol.split(size, fold) for size in range(1, most + 1)]
+    assert len({tuple(tested) for _, tested in every}) == 1
+    largest, tested = every[-1]
+    assert set(largest).isdisjoint(tested)
+    assert np.bincount(protocol.labels[tested]).tolist() == [min(test, count - most) for count in counts]
+    # Those that train are what they are without a largest number, and so are the test images of that number.
+    free = random_folds(counts, train=1, test=test)
+    for size, (train, _) in enumerate(every, 1):
+        assert train.tolist() == free.split(size, fold)[0].tolist() == largest[: len(train)].tolist()
+    assert tested.tolist() == free.split(most, fold)[1].tolist()
+    assert protocol.split(None, fold)[1].tolist() == tested.tolist()
+
+
+@settings(deadline=None)
 @given(counts=COUNTS, fold=st.integers(0, 5), share=st.floats(0.05, 0.6), data=st.data())
 def test_a_held_out_share_is_the_same_for_every_size(counts, fold, share, data):
     protocol = held_out_folds(counts, share)
@@ -150,6 +170,10 @@ def test_what_is_left_out_is_in_no_split_and_moves_nothing():
     [
         (lambda: random_folds([4, 9]).split(4, 0), "class ant of zoo has 4 images: 4 to train leave none for the test; "
          "at most 3 to train is possible"),
+        (lambda: random_folds([4, 9], most=4).split(1, 0), "class ant of zoo has 4 images: "
+         "max_train_per_class=4 leaves none for the test; at most 3 to train is possible"),
+        (lambda: random_folds([4, 9], most=2).split(3, 0), "3 images per class of zoo: the test images follow on the "
+         "first 2 of each class; give data.source.max_train_per_class=3, too"),
         (lambda: fixed([4, 2], [1, 1]).split(3, 0), "class bee of zoo and zoo-test has 2 training images: 3 are asked "
          "for; at most 2 to train is possible"),
         (lambda: fixed([4, 0], [1, 1]).split(None, 0), "class bee of zoo and zoo-test has 0 training images: one is "

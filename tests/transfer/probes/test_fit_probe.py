@@ -179,7 +179,7 @@ def test_other_starting_weights_give_the_same_minimum():
 
 def test_bad_input_is_refused():
     features, targets = torch.randn(3, 2), torch.ones(3, 1)
-    with pytest.raises(InputError, match="unknown probe 'knn': choose one of svm, softmax, sigmoid"):
+    with pytest.raises(InputError, match="probe='knn' is unknown: choose svm, softmax, sigmoid"):
         fit_probe("knn", features, targets, 1.0)
     with pytest.raises(InputError, match="C is 0: give a finite number above 0"):
         fit_probe("svm", features, targets, 0)

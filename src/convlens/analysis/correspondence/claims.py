@@ -3,11 +3,13 @@
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from jaxtyping import Float, Int8
+from jaxtyping import Float, Int, Int8
 from torch import Tensor
 
-from convlens.analysis.correspondence.delta import SignForm, deltas, hamming
-from convlens.stats.claims import RESAMPLES, Claim, interval, verdict
+from convlens.analysis.correspondence.delta import NONZERO, THREE_VALUED, SignForm, deltas, hamming
+from convlens.stats.claims import Claim, claim
+from convlens.stats.estimates import Estimate, statistic_of
+from convlens.stats.verdicts import Control
 
 PAPER = {
     "right_eye": (0.067, 0.069),
@@ -51,35 +53,59 @@ def delta_of_five(
     return [(float(np.nanmean(row)), float(np.nanstd(row))) for row in values]
 
 
+Signs = Mapping[str, Int8[Tensor, "n masks d"]]
+"""Sign changes by layer; the masks after those of the parts are the random regions."""
+
+
 def correspondence_claim(
-    signs: Mapping[str, Int8[Tensor, "n masks d"]], parts: Sequence[str], lower: str, upper: str, form: SignForm
+    signs: Signs, parts: Sequence[str], lower: str, upper: str, control: Signs | None = None
 ) -> Claim:
-    """Return claim 19: Delta of random regions over that of parts exceeds 1 at the lower layer, more than at the upper.
+    """Decide claim 19: Delta of random regions over that of parts exceeds 1 at the lower layer, more than at the upper.
+
+    The units are the images. The form of Delta that decides is the paper's, with three-valued signs.
 
     Args:
-        signs: sign changes by layer; the masks after those of the parts are the random regions.
+        signs: by layer.
         parts: names of the parts.
         lower: name of the lower layer.
         upper: name of the upper layer.
-        form: which dimensions count.
+        control: of the same images and masks, by a network with randomized weights; None for none.
     """
-    tables = {layer: mask_distances(signs[layer], form) for layer in (lower, upper)}
-    count = len(signs[lower])
-    drawn = np.random.default_rng(0).integers(0, count, (RESAMPLES, count))
-    resampled = np.stack([np.bincount(rows, minlength=count) for rows in drawn]).astype(float)
-    # The first sample is all images, the others are bootstrap samples.
-    counts = np.concatenate([np.ones((1, count)), resampled])
-    found = {layer: delta_ratios(table, len(parts), counts) for layer, table in tables.items()}
-    estimates = {layer: interval(values[0], values[1:], count) for layer, values in found.items()}
-    gaps = found[lower] - found[upper]
-    gain = interval(gaps[0], gaps[1:], count)
-    return Claim(
+    own, other = (_Ratios(one, len(parts)) if one else None for one in (signs, control))
+    assert own is not None
+    ratio, gap = own.estimate(lower), own.difference(lower, upper)
+    details = {f"ratio, {upper or 'output'}": str(own.estimate(upper)), "lower minus upper layer": str(gap)}
+    nonzero = _Ratios(signs, len(parts), NONZERO)
+    details |= {
+        f"ratio, {layer or 'output'}, {NONZERO} signs": str(nonzero.estimate(layer)) for layer in (lower, upper)
+    }
+    return claim(
         19,
-        f"{lower or 'output'} and {upper or 'output'}, {form} signs",
-        "Delta of random regions over that of parts at the lower layer, above 1; and this ratio minus that at the "
-        "upper layer, above 0",
-        estimates[lower],
-        verdict(estimates[lower].against(1), gain.against(0)),
+        ratio,
+        about=f"{lower or 'output'} and {upper or 'output'}",
+        required=[(gap, 0.0)],
+        control=None if other is None else Control(other.estimate(lower), own.gain_over(other, lower)),
         paper="1.60, 1.55 and 1.35 at layer 5; 1.06, 1.07 and 1.06 at layer 7",
-        controls={f"ratio, {upper or 'output'}": str(estimates[upper]), "lower minus upper layer": str(gain)},
+        details=details,
     )
+
+
+class _Ratios:
+    """Ratios of Delta of random regions to that of parts, by layer, over samples of the images."""
+
+    def __init__(self, signs: Signs, parts: int, form: SignForm = THREE_VALUED) -> None:
+        self.tables = {layer: mask_distances(changes, form) for layer, changes in signs.items()}
+        self.count, self.parts = len(next(iter(signs.values()))), parts
+
+    def ratio(self, layer: str, rows: Int[np.ndarray, " k"]) -> float:
+        counts = np.bincount(rows, minlength=self.count).astype(float)[None]
+        return float(delta_ratios(self.tables[layer], self.parts, counts)[0])
+
+    def estimate(self, layer: str) -> Estimate:
+        return statistic_of(self.count, lambda rows: self.ratio(layer, rows))
+
+    def difference(self, lower: str, upper: str) -> Estimate:
+        return statistic_of(self.count, lambda rows: self.ratio(lower, rows) - self.ratio(upper, rows))
+
+    def gain_over(self, other: "_Ratios", layer: str) -> Estimate:
+        return statistic_of(self.count, lambda rows: self.ratio(layer, rows) - other.ratio(layer, rows))

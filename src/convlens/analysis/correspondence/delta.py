@@ -87,6 +87,7 @@ def correspondence(
     Raises:
         InputError: fewer than two images, an empty part, or an empty object.
     """
+    check_network(net)
     layers = check_layers(layers)
     check_choice("form", form, get_args(SignForm))
     value, seed = check_number("value", value), check_count("seed", seed, 0)

@@ -5,10 +5,16 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int8
+from jaxtyping import Bool, Float
 from torch import Tensor
 
-from convlens.analysis.correspondence.claims import PAPER, correspondence_claim, delta_of_five, mask_distances
+from convlens.analysis.correspondence.claims import (
+    PAPER,
+    Signs,
+    correspondence_claim,
+    delta_of_five,
+    mask_distances,
+)
 from convlens.analysis.correspondence.delta import (
     NONZERO,
     THREE_VALUED,
@@ -18,21 +24,28 @@ from convlens.analysis.correspondence.delta import (
     off_diagonal,
 )
 from convlens.io.arrays import write_arrays
+from convlens.stats.control_table import control_table
 from convlens.stats.results import AnalysisResult, Figure, Number, Table
 
 FIGURE = "parts.png"
-Signs = Mapping[str, Int8[Tensor, "n masks d"]]
 
 
-def correspondence_result(signs: Signs, parts: Sequence[str], has_figure: bool) -> AnalysisResult:
+def correspondence_result(
+    signs: Signs, parts: Sequence[str], has_figure: bool, controls: Mapping[str, Signs] | None = None
+) -> AnalysisResult:
     """Return the result for the report.
 
     Args:
         signs: sign changes by layer, from the lowest to the highest; the random regions come after the parts.
         parts: names of the parts.
         has_figure: whether ``parts.png`` was drawn.
+        controls: of the same images, by name of the control network, the fully randomized one last.
     """
+    controls = controls or {}
     layers = list(signs)
+    ends = (layers[0], layers[-1])
+    claims = [correspondence_claim(signs, parts, *ends, list(controls.values())[-1] if controls else None)]
+    by_control = {name: [correspondence_claim(own, parts, *ends)] for name, own in controls.items()}
     count = len(signs[layers[0]])
     return AnalysisResult(
         "correspondence",
@@ -43,8 +56,11 @@ def correspondence_result(signs: Signs, parts: Sequence[str], has_figure: bool) 
         "alike in different images. Random regions have the parts' areas and lie inside the object if they fit.",
         numbers=[Number("images", count)],
         figures=[Figure(FIGURE, "parts", "covered parts and random regions")] if has_figure else [],
-        tables=[_table(signs, parts, form, count) for form in (THREE_VALUED, NONZERO)],
-        claims=[correspondence_claim(signs, parts, layers[0], layers[-1], form) for form in (THREE_VALUED, NONZERO)],
+        tables=[
+            *(_table(signs, parts, form, count) for form in (THREE_VALUED, NONZERO)),
+            *control_table(claims, by_control),
+        ],
+        claims=claims,
     )
 
 

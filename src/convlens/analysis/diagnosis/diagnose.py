@@ -4,20 +4,19 @@ import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from convlens.analysis.diagnosis.filter_health import FilterHealth, dead_map_share, filter_health
 from convlens.analysis.diagnosis.shift_error import ShiftError, shift_errors
-from convlens.analysis.diagnosis.spectra import FilterSpectra, filter_spectra, peak_at
+from convlens.analysis.diagnosis.spectra import FilterSpectra, filter_spectra, grid_peak
 from convlens.analysis.galleries.top_activations import top_activations
 from convlens.deconv import project_fields
 from convlens.errors import InputError, NoReLUError
+from convlens.ops.callers_code import check_function
 from convlens.ops.input_checks import (
     check_count,
-    check_functions,
     check_images,
     check_layers,
     check_list,
@@ -30,8 +29,6 @@ from convlens.ops.tensor_repr import summary
 
 log = logging.getLogger(__name__)
 
-PERIOD = 4
-"""The stride that the paper blames for aliasing, in pixels; measured for all networks, so that they can be compared."""
 NUM_MAPS, UNITS_PER_MAP = 32, 2
 """Projections of the second layer: maps that are spread over the layer, and units of each."""
 FEW_MIDDLE = 20.0
@@ -59,33 +56,37 @@ class Diagnosis:
 
     Attributes:
         layer: name of the first one.
-        kernel: side of its filters, in pixels.
+        filters: its weights.
         stride: its stride, in pixels.
         health: strengths of its filters, and which are dead.
         dead_maps: percentage of its maps that are dead.
         spectra: spectra of its filters.
         second: name of the second convolution, whose projections are examined for aliasing.
-        aliasing: by period in pixels, for each projection the power at that period over that beside it.
+        projections: of its strongest activations, in their receptive fields.
         shifts: by layer, the change under small shifts beyond what the stride explains.
     """
 
     layer: str
-    kernel: int
+    filters: Float[Tensor, "maps c kh kw"]
     stride: int
     health: FilterHealth
     dead_maps: float
     spectra: FilterSpectra
     second: str
-    aliasing: Mapping[int, Float[np.ndarray, " units"]]
+    projections: Float[Tensor, "units channels fh fw"]
     shifts: Mapping[str, ShiftError]
 
     __repr__ = summary
 
-    def peak(self, period: int) -> float:
-        """Return the median of the aliasing at a period; NaN if unknown."""
-        values = self.aliasing.get(period, np.zeros(0))
-        known = values[np.isfinite(values)]
-        return float(np.median(known)) if len(known) else float("nan")
+    @property
+    def kernel(self) -> int:
+        """Side of the filters, in pixels."""
+        return self.filters.shape[-1]
+
+    @property
+    def peak(self) -> float:
+        """Power of the projections at the stride's frequency over its background: 1 without a peak, NaN if unknown."""
+        return grid_peak(self.projections, self.stride)
 
     @property
     def findings(self) -> list[Finding]:
@@ -112,10 +113,10 @@ def _findings(found: Diagnosis) -> Iterator[Finding]:
             "the layer responds to very coarse and very fine structure, and little between",
             "a smaller kernel, such as 7x7 instead of 11x11",
         )
-    if found.stride > 1 and found.peak(found.stride) > 2:
+    if found.peak > 2:
         yield Finding(
-            f"projections of {found.second} have {found.peak(found.stride):.1f} times the power at the stride's "
-            "frequency as at neighbouring frequencies",
+            f"projections of {found.second} have {found.peak:.1f} times the power at the stride's frequency that "
+            "neighbouring frequencies suggest",
             "aliasing: the second layer responds to the sampling grid of the first",
             f"a stride below {found.stride}",
         )
@@ -154,19 +155,20 @@ def diagnose(
         InputError: no image is given, or the network has fewer than two convolutions.
     """
     check_network(net)
-    check_functions(preprocess=preprocess)
+    preprocess = check_function("preprocess", preprocess)
     batch_size = check_count("batch_size", batch_size)
     convolutions = [(name, module) for name, module in net.named_modules() if isinstance(module, nn.Conv2d)]
     if len(convolutions) < 2:
         raise InputError(f"{type(net).__name__} has {len(convolutions)} convolutions: a diagnosis needs two")
     check_images(images)
-    first, second = _two_layers(net, images, names or [name for name, _ in convolutions[:2]])
+    first, second = _two_layers(net, images, [name for name, _ in convolutions[:2]] if names is None else names)
     conv = convolutions[0][1]
     size = (images.shape[2], images.shape[3])
     loader = [(batch, torch.zeros(len(batch), dtype=torch.int64)) for batch in images.split(batch_size)]
     shifts: dict[str, ShiftError] = {}
+    shifted = [first, second] if isinstance(layers, list | tuple) and not layers else check_layers(layers)
     if check_list("larger", larger):
-        fields = receptive_fields(net, check_layers(layers or (first, second)), size)
+        fields = receptive_fields(net, shifted, size)
         local = {layer: field for layer, field in fields.items() if field.local}
         shifts = shift_errors(net, larger, size[0], local, preprocess)
     try:
@@ -174,16 +176,15 @@ def diagnose(
     except NoReLUError as error:
         log.warning("aliasing is not measured, since nothing can be projected: %s", error)
         projections = torch.zeros(0, images.shape[1], 8, 8)
-    periods = [period for period in dict.fromkeys([PERIOD, conv.stride[0]]) if period > 1]
     return Diagnosis(
         first,
-        conv.kernel_size[0],
+        conv.weight.detach().cpu().float(),
         conv.stride[0],
         filter_health(conv.weight),
         dead_map_share(net, first, loader),
         filter_spectra(conv.weight),
         second,
-        {period: peak_at(projections, period) for period in periods},
+        projections.cpu(),
         shifts,
     )
 

@@ -2,41 +2,18 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float
 
-from convlens.analysis.diagnosis.claims import clipping_claim, diagnosis_claims, rank_correlation
-from convlens.analysis.diagnosis.diagnose import PERIOD, Diagnosis
+from convlens.analysis.diagnosis.claims import diagnosis_claims, equal_window, rank_correlation
+from convlens.analysis.diagnosis.diagnose import Diagnosis
 from convlens.analysis.diagnosis.filter_health import DEAD_MAP_PERCENT
+from convlens.analysis.diagnosis.run_groups import DiagnosedNetwork, run_groups
+from convlens.analysis.diagnosis.spectra import filter_spectra, grid_peak
 from convlens.figures import Curve, curves, filters_sheet, rms_histogram, save_png
 from convlens.io.tables import Cell
-from convlens.ops.tensor_repr import summary
-from convlens.stats.claims import Claim
 from convlens.stats.results import AnalysisResult, Figure, Number, Table
-
-
-@dataclass(frozen=True)
-class DiagnosedNetwork:
-    """A network with its diagnosis.
-
-    Attributes:
-        name: a name that no other network of the diagnosis has.
-        weights: filters of the first convolution.
-        found: the diagnosis.
-        error: top-1 error of the run on the test images, in percent; NaN if unknown.
-        clipped: whether its filters were clipped in training; None if unknown.
-    """
-
-    name: str
-    weights: Float[np.ndarray, "maps in kh kw"]
-    found: Diagnosis
-    error: float
-    clipped: bool | None
-
-    __repr__ = summary
 
 
 def diagnosis_result(networks: Sequence[DiagnosedNetwork], folder: Path) -> AnalysisResult:
@@ -53,24 +30,8 @@ def diagnosis_result(networks: Sequence[DiagnosedNetwork], folder: Path) -> Anal
         numbers=[] if several else _numbers(networks[0].found),
         figures=figures + _common_figures(networks, folder),
         tables=_tables(networks),
-        claims=claims_of(networks),
+        claims=diagnosis_claims(run_groups(networks)),
     )
-
-
-def claims_of(networks: Sequence[DiagnosedNetwork]) -> list[Claim]:
-    """Return the claims that the networks decide.
-
-    Claims 14 and 15 compare the largest with the smallest first stride, claim 16 runs without and with clipping.
-    """
-    claims = []
-    ordered = sorted(networks, key=lambda network: (network.found.stride, network.found.kernel))
-    fine, coarse = ordered[0], ordered[-1]
-    if coarse.found.stride > fine.found.stride:
-        claims += diagnosis_claims((coarse.name, coarse.found), (fine.name, fine.found))
-    without, clipped = ([network.found for network in networks if network.clipped is kind] for kind in (False, True))
-    if without and clipped:
-        claims.append(clipping_claim(without, clipped))
-    return claims
 
 
 # ---- figures -----------------------------------------------------------------------------------------------------
@@ -83,8 +44,8 @@ def draw_filters(network: DiagnosedNetwork, folder: Path, several: bool) -> list
     title = f"{name}: {layer}, {found.kernel}x{found.kernel} at stride {found.stride}"
     prefix, suffix = (f"{name}-", f", {name}") if several else ("", "")
     dead = found.health.dead.cpu().numpy()
-    common = filters_sheet(network.weights, title=f"{title}, one scale", dead=dead)
-    own = filters_sheet(network.weights, per_filter=True, title=f"{title}, own scales")
+    common = filters_sheet(found.filters.numpy(), title=f"{title}, one scale", dead=dead)
+    own = filters_sheet(found.filters.numpy(), per_filter=True, title=f"{title}, own scales")
     save_png(common, folder / f"{prefix}filters.png")
     save_png(own, folder / f"{prefix}each.png")
     return [
@@ -98,16 +59,16 @@ def _common_figures(networks: Sequence[DiagnosedNetwork], folder: Path) -> list[
     strengths = {network.name: network.found.health.rms.cpu().numpy() for network in networks}
     save_png(rms_histogram(strengths, title="RMS of the filters"), folder / "rms.png")
     figures = [Figure("rms.png", "rms", "RMS of the filters")]
-    spectra = [
-        Curve(network.name, network.found.spectra.frequency, 100 * network.found.spectra.power)
-        for network in networks
-        if np.isfinite(network.found.spectra.power).all()
+    size = _smallest_kernel(networks)
+    spectra = [(network.name, filter_spectra(network.found.filters, size)) for network in networks]
+    shown = [
+        Curve(name, found.frequency, 100 * found.power) for name, found in spectra if np.isfinite(found.power).all()
     ]
-    if spectra:
+    if shown:
         plot = curves(
-            {"share of the filters' power (%)": spectra},
+            {"share of the filters' power (%)": shown},
             x_label="frequency (cycles per pixel)",
-            title="Spectra of the first layer's filters",
+            title=f"Spectra of the first layer's filters, {size}x{size} px",
         )
         save_png(plot, folder / "spectra.png")
         figures.append(Figure("spectra.png", "spectra", "spectra of the filters"))
@@ -126,18 +87,35 @@ def _numbers(found: Diagnosis) -> list[Number]:
     ]
 
 
+def _smallest_kernel(networks: Sequence[DiagnosedNetwork]) -> int:
+    """Return the side of the smallest filters, to which all are cropped to compare their spectra."""
+    return min(network.found.kernel for network in networks)
+
+
 def _tables(networks: Sequence[DiagnosedNetwork]) -> list[Table]:
     shifts = list(dict.fromkeys(layer for network in networks for layer in network.found.shifts))
+    stride, window = max(network.found.stride for network in networks), equal_window([n.found for n in networks])
+    size = _smallest_kernel(networks)
     columns = [
         *("network", "kernel / stride", "test error (%)", "RMS, strongest / median", "dead filters (%)"),
-        *("dead maps (%)", "low (%)", "middle (%)", "high (%)", f"peak at {PERIOD} px", "peak at stride"),
+        *("dead maps (%)", "low (%)", "middle (%)", "high (%)", "peak at stride"),
+        *([f"peak at {stride} px, window {window} px"] if len(networks) > 1 else []),
         *(f"shifts, {layer}" for layer in shifts),
     ]
     title = (
-        "First layer: strengths, frequency bands, aliasing in the second layer's projections, and change (%) of each "
-        "layer under shifts of 1 to 3 px beyond what its stride explains"
+        f"First layer: strengths, frequency bands of the filters' middle {size}x{size} px, aliasing in the second "
+        "layer's projections (power at the stride's frequency over that suggested by its neighbours), and change (%) "
+        "of each layer under shifts of 1 to 3 px beyond what its stride explains"
     )
-    tables = [Table(title, columns, [_row(network, shifts) for network in networks])]
+    subjects = [(network.name, network.found, network.error) for network in networks]
+    subjects += [
+        (f"{network.name}, randomized weights", network.control, math.nan) for network in networks if network.control
+    ]
+    rows = []
+    for name, found, error in subjects:
+        common = [grid_peak(found.projections, stride, window=window)] if len(networks) > 1 else []
+        rows.append(_row(name, found, error, size, [found.peak, *common], shifts))
+    tables = [Table(title, columns, rows)]
     if prediction := _prediction(networks):
         tables.append(prediction)
     findings = [
@@ -150,15 +128,17 @@ def _tables(networks: Sequence[DiagnosedNetwork]) -> list[Table]:
     return tables
 
 
-def _row(network: DiagnosedNetwork, shifts: Sequence[str]) -> list[Cell]:
-    found = network.found
+def _row(
+    name: str, found: Diagnosis, error: float, size: int, peaks: Sequence[float], shifts: Sequence[str]
+) -> list[Cell]:
+    spectra = filter_spectra(found.filters, size)
     values = [
-        *(network.error, found.health.spread, found.health.dead_share, found.dead_maps),
-        *(found.spectra.low, found.spectra.middle, found.spectra.high),
-        *(found.peak(PERIOD), found.peak(found.stride)),
+        *(error, found.health.spread, found.health.dead_share, found.dead_maps),
+        *(spectra.low, spectra.middle, spectra.high),
+        *peaks,
         *(found.shifts[layer].mean if layer in found.shifts else math.nan for layer in shifts),
     ]
-    return [network.name, f"{found.kernel}x{found.kernel} / {found.stride}", *(_rounded(value, 2) for value in values)]
+    return [name, f"{found.kernel}x{found.kernel} / {found.stride}", *(_rounded(value, 2) for value in values)]
 
 
 def _prediction(networks: Sequence[DiagnosedNetwork]) -> Table | None:
@@ -166,13 +146,15 @@ def _prediction(networks: Sequence[DiagnosedNetwork]) -> Table | None:
     known = [network for network in networks if math.isfinite(network.error)]
     if len(known) < 3:
         return None
+    stride, window = max(network.found.stride for network in known), equal_window([n.found for n in known])
+    size = _smallest_kernel(known)
     shifts = [next(iter(network.found.shifts.values()), None) for network in known]
     measures = {
         "strongest filter's RMS over the median": [network.found.health.spread for network in known],
         "dead filters": [network.found.health.dead_share for network in known],
         "dead maps": [network.found.dead_maps for network in known],
-        "power at middle frequencies": [network.found.spectra.middle for network in known],
-        f"peak at {PERIOD} px": [network.found.peak(PERIOD) for network in known],
+        "power at middle frequencies": [filter_spectra(network.found.filters, size).middle for network in known],
+        f"peak at {stride} px": [grid_peak(network.found.projections, stride, window=window) for network in known],
         "first layer's change under shifts": [shift.mean if shift else math.nan for shift in shifts],
     }
     errors = [network.error for network in known]

@@ -1,6 +1,8 @@
 """A gallery's projections and image patches on disk, written one by one so that interrupted work can be continued."""
 
+import contextlib
 import json
+import re
 import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,8 +12,15 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from convlens.io.arrays import read_array, read_arrays
+from convlens.io.claims import claim, remove_own
+from convlens.io.inside import check_inside
 from convlens.io.json_files import read_json, write_json
 from convlens.io.memory_maps import create_memory_map
+
+WORK = re.compile(r"plan\.json|prepared|done\.\d+|search\.\d+\.pt|.+\.npy|control\d+\.npz")
+"""Names of the files of work in progress."""
+CONTROL = re.compile(r"control\d+")
+"""Names of the folders of control networks in it."""
 
 
 class Projections:
@@ -21,8 +30,7 @@ class Projections:
     """
 
     def __init__(self, folder: Path, name: str) -> None:
-        self.values = np.load(folder / f"{name}.npy", mmap_mode="r+")
-        self.scales = np.load(folder / f"{name}.scale.npy", mmap_mode="r+")
+        self.values, self.scales = _mapped(folder, f"{name}.npy"), _mapped(folder, f"{name}.scale.npy")
 
     @staticmethod
     def create(folder: Path, name: str, shape: Sequence[int]) -> None:
@@ -62,7 +70,7 @@ class Patches:
     """Image patches [maps, k, 3, h, w] on disk as pixel values 0..255, read one map at a time."""
 
     def __init__(self, folder: Path, name: str) -> None:
-        self.values = np.load(folder / f"{name}.npy", mmap_mode="r+")
+        self.values = _mapped(folder, f"{name}.npy")
 
     @staticmethod
     def create(folder: Path, name: str, shape: Sequence[int]) -> None:
@@ -89,6 +97,12 @@ class Patches:
         self.values.flush()
 
 
+def _mapped(folder: Path, name: str) -> np.memmap:
+    """Return an array on disk for writing."""
+    check_inside(folder / name, folder)
+    return np.lib.format.open_memmap(folder / name, mode="r+")
+
+
 class Progress:
     """The blocks of work that are finished: each process appends to a file of its own, and all files are read."""
 
@@ -103,7 +117,9 @@ class Progress:
 
     def add(self, block: int, crc: int) -> None:
         """Mark a block as finished; to be called after its arrays are written."""
-        with (self.folder / f"done.{self.rank}").open("a") as file:
+        path = self.folder / f"done.{self.rank}"
+        claim(path)
+        with path.open("a") as file:
             file.write(f"{block} {crc}\n")
 
 
@@ -116,17 +132,23 @@ def start_or_continue(folder: Path, plan: Mapping[str, object]) -> bool:
     plain = json.loads(json.dumps(plan))
     if read_json(path) == plain:
         return True
-    for old in folder.glob("*"):
-        old.unlink()
+    remove_work(folder)
     write_json(path, plain)
     return False
 
 
 def remove_work(folder: Path) -> None:
-    """Remove a folder of finished work; the plan goes first, so that what an interruption leaves is not continued."""
-    for path in sorted(folder.iterdir(), key=lambda path: path.name != "plan.json"):
-        path.unlink()
-    folder.rmdir()
+    """Remove a folder of work; the plan goes first, so that what an interruption leaves is not continued.
+
+    Files that are not ours stay, and so does the folder then.
+    """
+    for path in sorted(folder.glob("*"), key=lambda path: path.name != "plan.json"):
+        if CONTROL.fullmatch(path.name) and path.is_dir() and not path.is_symlink():
+            remove_work(path)
+        elif WORK.fullmatch(path.name) and not path.is_dir():
+            remove_own(path)
+    with contextlib.suppress(OSError):  # not empty, or not there
+        folder.rmdir()
 
 
 def read_gallery(folder: Path, layer: str) -> dict[str, np.ndarray]:
@@ -137,8 +159,11 @@ def read_gallery(folder: Path, layer: str) -> dict[str, np.ndarray]:
         [maps, k, 3, h, w].
 
     Raises:
+        InputError: a file is a link out of the folder.
         DamagedError: a file is not as it was written; the same command makes the gallery again.
     """
+    for path in folder.glob(f"{layer}.*np?"):
+        check_inside(path, folder)
     arrays = read_arrays(folder / f"{layer}.npz")
     if "scales" in arrays:
         fractions = read_array(folder / f"{layer}.projections.npy", "r")

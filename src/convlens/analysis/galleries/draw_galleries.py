@@ -1,35 +1,33 @@
 """A gallery from end to end: search, projections, controls, and the files that are written (paper, Fig 2)."""
 
-import io
-import logging
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import torch
 from torch import nn
 
 from convlens.analysis.galleries.array_store import remove_work, start_or_continue
+from convlens.analysis.galleries.control_galleries import measure_controls
 from convlens.analysis.galleries.gallery import Gallery
 from convlens.analysis.galleries.image_data import GalleryData
 from convlens.analysis.galleries.job import GalleryFiles, GalleryJob
+from convlens.analysis.galleries.network_statistics import measure_network
 from convlens.analysis.galleries.sanity_checks import control_variants, evaluate_controls
 from convlens.analysis.galleries.selected_units import SelectedUnits, select_units
+from convlens.analysis.galleries.shared_work import Worker, project_units, search_activations
 from convlens.analysis.galleries.sheets import context_sheet, controls_sheet, table_rows, write_layer_arrays
-from convlens.analysis.galleries.top_activations import ActivationSearch
+from convlens.analysis.galleries.statistics_tables import draw_statistics
 from convlens.analysis.galleries.top_k_metric import TopActivations
 from convlens.analysis.galleries.variants import OWN, ProjectionVariant, Projectors, make_projectors
-from convlens.errors import DamagedError, InputError
+from convlens.errors import InputError
 from convlens.figures.png import save_png
 from convlens.figures.top9 import top9_sheet
-from convlens.io.atomic import write_bytes
 from convlens.io.hashing import digest_named_arrays
-from convlens.nets.weights import read_checkpoint
-from convlens.ops.receptive_field import receptive_fields
+from convlens.ops.depth import Depth, layer_depths
+from convlens.ops.receptive_field import ReceptiveField, receptive_fields
 
-log = logging.getLogger(__name__)
-CONTROL_IMAGES = 64
+CONTROL_IMAGES = 32
 """Images that set the batch norm statistics of the randomized network."""
 
 
@@ -40,10 +38,8 @@ def draw_galleries(
     folder: Path,
     *,
     title: str,
-    progress: bool = False,
-    rank: int = 0,
-    world_size: int = 1,
-    barrier: Callable[[], None] = lambda: None,
+    worker: Worker | None = None,
+    controls: Iterable[tuple[str, nn.Module]] = (),
 ) -> GalleryFiles | None:
     """Search a split, project the strongest activations and write the files of a gallery.
 
@@ -55,10 +51,9 @@ def draw_galleries(
         job: the request.
         folder: folder of the files.
         title: title of the sheets, after the layer's name.
-        progress: show progress bars.
-        rank: number of this process; the first one writes the files.
-        world_size: number of processes, which share the work.
-        barrier: waits for all processes.
+        worker: this process, if several share the work.
+        controls: name and network of each control network, the fully randomized one last; none is made if the job
+            compares no map.
 
     Returns:
         The files and numbers; None in other processes than the first.
@@ -66,33 +61,53 @@ def draw_galleries(
     Raises:
         InputError: unknown or unusable layer, or a network without a ReLU.
     """
-    worker = _Worker(rank, world_size, barrier, progress)
+    worker = worker or Worker()
     # Layers and rules that cannot be drawn raise before anything is written.
     fields = receptive_fields(net, list(job.layers), (data.image_size, data.image_size))
-    variants, projectors = _checked_variants(net, data, job)
+    depths = layer_depths(net, job.layers, data.image_size)
+    variants, projectors = _checked_variants(net, data, job, depths)
     partial = folder / "partial"
-    continued = start_or_continue(partial, gallery_plan(net, data, job)) if rank == 0 else True
-    barrier()
+    continued = start_or_continue(partial, gallery_plan(net, data, job)) if worker.rank == 0 else True
+    worker.barrier()
     times = [time.monotonic()]
-    tops = _search(net, data, job, partial, worker)
+    tops = search_activations(net, data, job, job.layers, partial, worker)
     times.append(time.monotonic())
+    gallery = _selected_gallery(tops, data, job, fields, variants, partial)
+    project_units(gallery, projectors, continued, worker)
+    times.append(time.monotonic())
+    files = GalleryFiles()
+    if job.controls != 0:
+        files.control_statistics = measure_controls(controls, data, job, fields, depths, partial, worker)
+        times.append(time.monotonic())
+    if worker.rank != 0:
+        return None
+    if job.controls != 0:
+        labels = data.dataset(job.split, "centre", job.images).labels.numpy()
+        files.statistics = measure_network(gallery, job.controls, depths, tops, labels)
+    _write_files(files, gallery, data, job, folder, title)
+    remove_work(partial)
+    times.append(time.monotonic())
+    files.dead = {layer: 100 * float(top.dead.float().mean()) for layer, top in tops.items()}
+    names = ("search", "projections", *(("control networks",) if job.controls != 0 else ()), "pictures")
+    files.seconds = {name: end - begin for name, begin, end in zip(names, times, times[1:], strict=False)}
+    return files
+
+
+def _selected_gallery(
+    tops: Mapping[str, TopActivations],
+    data: GalleryData,
+    job: GalleryJob,
+    fields: Mapping[str, ReceptiveField],
+    variants: list[ProjectionVariant],
+    partial: Path,
+) -> Gallery:
+    """Return the gallery of each layer's selected maps."""
     selected = []
     for layer, top in tops.items():
         maps = select_units(len(top.values), job.maps)
         selected.append(SelectedUnits.from_top_activations(layer, top, fields[layer], maps))
     images = data.dataset(job.split, "centre", job.images)
-    gallery = Gallery(images, selected, variants, partial, data.to_display, job.max_images)
-    _project(gallery, projectors, continued, worker)
-    times.append(time.monotonic())
-    if rank != 0:
-        return None
-    files = _write_files(gallery, data, job, folder, title)
-    remove_work(partial)
-    times.append(time.monotonic())
-    files.dead = {layer: 100 * float(top.dead.float().mean()) for layer, top in tops.items()}
-    steps = zip(("search", "projections", "pictures"), times, times[1:], strict=False)
-    files.seconds = {name: end - begin for name, begin, end in steps}
-    return files
+    return Gallery(images, selected, variants, partial, data.to_display, job.max_images)
 
 
 def gallery_plan(net: nn.Module, data: GalleryData, job: GalleryJob) -> dict[str, object]:
@@ -119,21 +134,16 @@ def gallery_plan(net: nn.Module, data: GalleryData, job: GalleryJob) -> dict[str
         "rules": {"seed" if name == "signal" else name: value for name, value in job.rules.items()},
         "detailed": job.detailed,
         "controls": job.controls,
+        "control": job.control,
         "images_at_once": job.max_images,
         "table": job.table,
         "keep": job.keep,
     }
 
 
-@dataclass(frozen=True)
-class _Worker:
-    rank: int
-    world_size: int
-    barrier: Callable[[], None]
-    progress: bool
-
-
-def _checked_variants(net: nn.Module, data: GalleryData, job: GalleryJob) -> tuple[list[ProjectionVariant], Projectors]:
+def _checked_variants(
+    net: nn.Module, data: GalleryData, job: GalleryJob, depths: Mapping[str, Depth]
+) -> tuple[list[ProjectionVariant], Projectors]:
     """Return the gallery's variants and a tested projector for each.
 
     Raises:
@@ -144,7 +154,9 @@ def _checked_variants(net: nn.Module, data: GalleryData, job: GalleryJob) -> tup
     variants = [ProjectionVariant(OWN, net, job.rules)]
     projectors = dict(make_projectors(variants, job.layers, images[:1]))
     if job.controls != 0:
-        controls = control_variants(net, job.rules, images, job.controls)
+        pools = any(depth.max_pools for depth in depths.values())
+        randomized = job.control != "none"
+        controls = control_variants(net, job.rules, images, job.controls, randomized=randomized, pools=pools)
         try:
             projectors |= make_projectors(controls, job.layers, images[:1])
         except InputError as error:
@@ -153,47 +165,12 @@ def _checked_variants(net: nn.Module, data: GalleryData, job: GalleryJob) -> tup
     return variants, projectors
 
 
-def _search(
-    net: nn.Module, data: GalleryData, job: GalleryJob, partial: Path, worker: _Worker
-) -> dict[str, TopActivations]:
-    """Search the strongest activations, continuing an interrupted search."""
-    search = ActivationSearch(net, job.layers, job.k, rank=worker.rank, world_size=worker.world_size)
-    path = partial / f"search.{worker.rank}.pt"
-
-    def save() -> None:
-        content = io.BytesIO()  # torch's own writer reports a full disk as a broken archive
-        torch.save(search.state(), content)
-        write_bytes(path, content.getbuffer())
-
-    try:
-        device = next((p.device for p in net.parameters()), torch.device("cpu"))
-        search.load(read_checkpoint(path, device))
-    except FileNotFoundError:
-        pass
-    except DamagedError as error:
-        log.warning("%s: the images are searched again", error)
-    loader = data.plain_dataloader(job.split, job.images, worker.world_size)
-    search.run(loader, progress=worker.progress, checkpoint=save)
-    save()
-    return search.top()
-
-
-def _project(gallery: Gallery, projectors: Projectors, continued: bool, worker: _Worker) -> None:
-    """Create the gallery's files, unless an interrupted attempt has created them, and project its units."""
-    prepared = gallery.folder / "prepared"
-    if worker.rank == 0 and not (continued and prepared.exists() and gallery.has_files()):
-        for path in gallery.folder.glob("done.*"):
-            path.unlink()
-        gallery.create_files()
-        prepared.touch()
-    worker.barrier()
-    gallery.make(projectors, rank=worker.rank, world_size=worker.world_size, progress=worker.progress)
-    worker.barrier()
-
-
-def _write_files(gallery: Gallery, data: GalleryData, job: GalleryJob, folder: Path, title: str) -> GalleryFiles:
-    """Write the sheets and arrays of all layers."""
-    files = GalleryFiles()
+def _write_files(
+    files: GalleryFiles, gallery: Gallery, data: GalleryData, job: GalleryJob, folder: Path, title: str
+) -> None:
+    """Write the sheets and arrays of all layers, and note them in ``files``."""
+    if files.statistics:
+        files.by_layer = draw_statistics(files.statistics, files.control_statistics, title, folder)
     for selected in gallery.selected:
         name = selected.layer
         heading = f"{name}, {title}"
@@ -215,4 +192,3 @@ def _write_files(gallery: Gallery, data: GalleryData, job: GalleryJob, folder: P
         if job.table:
             files.rows += table_rows(gallery, selected, data, job.split)
         write_layer_arrays(gallery, selected, data, job, folder)
-    return files

@@ -21,6 +21,7 @@ from convlens.analysis.galleries.variants import ProjectionVariant, Projectors, 
 from convlens.deconv.backward import MIN_AREA_RATIO, window_area
 from convlens.deconv.forward_cache import ForwardCache, cache_forward
 from convlens.deconv.project import FieldProjector
+from convlens.io.claims import remove_own
 from convlens.ops.layer_access import like_parameters
 
 log = logging.getLogger(__name__)
@@ -89,7 +90,7 @@ class Gallery:
                 store.create(self.folder, name, shape)
         except OSError:
             for path in self.folder.glob("*.npy"):
-                path.unlink()
+                remove_own(path)
             raise
 
     def has_files(self) -> bool:

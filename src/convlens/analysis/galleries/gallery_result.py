@@ -3,8 +3,14 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from convlens.analysis.galleries.claims import gallery_claims
 from convlens.analysis.galleries.job import GalleryFiles, GalleryJob
+from convlens.analysis.galleries.network_statistics import NetworkStatistics
 from convlens.analysis.galleries.sanity_checks import RULES, Controls
+from convlens.analysis.galleries.statistics_tables import mean_and_error, statistics_tables
+from convlens.stats.claims import Claim
+from convlens.stats.control_table import control_table
+from convlens.stats.estimates import mean_of
 from convlens.stats.results import AnalysisResult, Figure, Number, Table
 
 
@@ -25,11 +31,12 @@ def gallery_result(files: GalleryFiles, folder: Path, when: str, job: GalleryJob
         numbers=[Number(f"dead maps, {layer}", share, "%") for layer, share in files.dead.items()],
         figures=[
             *_figures(files.sheets, folder, "", when),
+            *_figures({"statistics by layer": files.by_layer} if files.by_layer else {}, folder, "", when),
             *_figures(files.contexts, folder, ": where in the images", when),
             *_figures(files.control_sheets, folder, ": controls", when),
         ],
-        tables=_tables(list(files.controls.values())),
-        claims=[claim for controls in files.controls.values() for claim in controls.claims()],
+        tables=_tables(files),
+        claims=_claims(files),
     )
 
 
@@ -52,7 +59,9 @@ def _text(files: GalleryFiles, when: str, job: GalleryJob) -> str:
     if files.controls:
         text += (
             " A deconvnet can draw recognisable images of anything, so the controls show the same units by the other "
-            "rules, another map's unit at the same position, and the same units with randomized weights."
+            "rules and without switches, another map's unit at the same position, and the same units with randomized "
+            "weights. The statistics of claims 5 to 7 are also those of a network with randomized weights and its own "
+            "strongest activations."
         )
     return text
 
@@ -64,42 +73,50 @@ def _figures(paths: Mapping[str, Path], folder: Path, part: str, when: str) -> l
     ]
 
 
-def _tables(layers: Sequence[Controls]) -> list[Table]:
-    return [_grouping_table(layers), _same_place_table(layers), _sharpness_table(layers)] if layers else []
+def _claims(files: GalleryFiles) -> list[Claim]:
+    return gallery_claims(files.statistics, _last_control(files)) if files.statistics else []
 
 
-def _grouping_table(layers: Sequence[Controls]) -> Table:
-    title = (
-        "Claim 5: the nine projections of a map are similar. Area under the ROC curve of pairs of projections of one "
-        "map against pairs of different maps, by similarity (greatest cosine over small shifts); 0.5 is chance; in "
-        "brackets the 95 % interval over maps"
-    )
-    columns = ["layer", "claim", "beyond random", "maps", "projections", "random weights", "difference", "patches"]
-    rows: list[list[str | int]] = []
-    for c in layers:
-        areas = [str(auc) for auc in (c.grouping, c.grouping_random, c.grouping_gain, c.patches)]
-        rows.append([c.layer, c.claim_5, c.claim_5_learned, c.maps, *areas])
-    return Table(title, columns, rows)
+def _last_control(files: GalleryFiles) -> NetworkStatistics | None:
+    """Return the statistics of the fully randomized network; None if there is none."""
+    return list(files.control_statistics.values())[-1] if files.control_statistics else None
 
 
-def _same_place_table(layers: Sequence[Controls]) -> Table:
+def _tables(files: GalleryFiles) -> list[Table]:
+    if not files.statistics:
+        return []
+    layers = list(files.controls.values())
+    by_control = {name: gallery_claims(one) for name, one in files.control_statistics.items()}
+    return [
+        *control_table([claim for claim in _claims(files) if claim.rule.controlled], by_control),
+        *statistics_tables(files.statistics, _last_control(files)),
+        *([_same_place_table(layers, files.statistics), _sharpness_table(layers)] if layers else []),
+    ]
+
+
+def _same_place_table(layers: Sequence[Controls], own: NetworkStatistics) -> Table:
     title = (
         "Does a projection depend on the map? Mean similarity of two projections of one map, and of a projection to "
-        "that of another map's unit at the same position of the same image (1: identical)"
+        "that of another map's unit at the same position of the same image (1: identical); in brackets the standard "
+        "error over maps"
     )
     columns = ["layer", "same map, other images", "other map, same position"]
-    return Table(title, columns, [[c.layer, str(c.within), str(c.same_place)] for c in layers])
+    rows = [
+        [c.layer, mean_and_error(mean_of(own.grouping[c.layer].projections)), mean_and_error(c.same_place)]
+        for c in layers
+    ]
+    return Table(title, columns, rows)
 
 
 def _sharpness_table(layers: Sequence[Controls]) -> Table:
     title = (
-        "Claim 3: projections by the deconvnet are sharper than by the gradient. Gini coefficient (sparsity) and edge "
-        "coherence, and deconvnet less gradient over the same units"
+        "Sharpness of projections by each rule: Gini coefficient (sparsity) and edge coherence, and deconvnet less "
+        "gradient over the same units. task=occlude decides claim 3, which is about faithfulness as well"
     )
     by_rule = [f"{measure}, {rule}" for measure in ("Gini", "coherence") for rule in RULES]
-    columns = ["layer", "claim", *by_rule, "Gini, difference", "coherence, difference"]
+    columns = ["layer", *by_rule, "Gini, difference", "coherence, difference"]
     rows = []
     for c in layers:
         means = [f"{estimate.value:.3f}" for values in (c.sparsity, c.coherence) for estimate in values.values()]
-        rows.append([c.layer, c.claim_3, *means, str(c.sparsity_gain), str(c.coherence_gain)])
+        rows.append([c.layer, *means, str(c.sparsity_gain), str(c.coherence_gain)])
     return Table(title, columns, rows)

@@ -1,48 +1,50 @@
-"""Controls of a gallery: other rules, other maps, randomized weights, and the claims that they decide.
+"""Controls of a gallery: other rules, no switches, other maps, randomized weights, and how much they change.
 
 A deconvnet can draw recognisable images of anything (Nie, Zhang and Patel 2018), so each gallery is compared with them.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from convlens.analysis.galleries.array_store import Patches
 from convlens.analysis.galleries.gallery import Gallery
-from convlens.analysis.galleries.selected_units import SelectedUnits
+from convlens.analysis.galleries.selected_units import SelectedUnits, select_units
 from convlens.analysis.galleries.sharpness import edge_coherence, gini
-from convlens.analysis.galleries.similarity import auc_table, pairs_across, pairs_within, similarity, spectra
+from convlens.analysis.galleries.similarity import similarity, spectra
 from convlens.analysis.galleries.variants import OWN, ProjectionVariant
 from convlens.deconv.project import ProjectOptions
 from convlens.deconv.rules import Rule
 from convlens.ops.randomize import randomize_weights
 from convlens.ops.tensor_repr import summary
-from convlens.stats.claims import Claim, Estimate, bootstrap, mean_of, verdict
+from convlens.stats.estimates import Estimate, mean_of
 
-RANDOM, OTHER = "random_weights", "other_map"
+RANDOM, OTHER, CENTRE = "random_weights", "other_map", "centre"
 RULES: tuple[Rule, ...] = ("deconvnet", "gradient", "guided")
 
 
-@runtime_checkable
-class _PicturesByMap(Protocol):
-    def __getitem__(self, row: int, /) -> Float[np.ndarray, "k c h w"]: ...
-
-
 def control_variants(
-    net: nn.Module, rules: ProjectOptions, images: Float[Tensor, "n c h w"], maps: int | None
+    net: nn.Module,
+    rules: ProjectOptions,
+    images: Float[Tensor, "n c h w"],
+    maps: int | None,
+    *,
+    randomized: bool = True,
+    pools: bool = False,
 ) -> list[ProjectionVariant]:
-    """Return the controls: the same units by the other rules, other maps' units, and units of a randomized network.
+    """Return the controls: the same units by the other rules, without switches, other maps' units, random weights.
 
     Args:
         net: the network.
         rules: options of `convlens.project` of the gallery itself.
         images: images that set the batch norm statistics of the randomized network.
         maps: how many of a layer's maps have controls; None is all.
+        randomized: whether units of a network with randomized weights are among them.
+        pools: whether there is a max pooling. Without one there are no switches, nor are they all that a deconvnet uses
+            of the image if its contrast normalization is followed back.
     """
     own = rules.get("rule", "deconvnet")
     variants = [
@@ -50,10 +52,14 @@ def control_variants(
         for rule in RULES
         if rule != own
     ]
+    if pools and (own != "deconvnet" or rules.get("lrn") != "adjoint"):
+        options = ProjectOptions(**{**rules, "rule": "deconvnet", "lrn": None, "unpool": "centre"})
+        variants.append(ProjectionVariant(CENTRE, net, options, maps=maps))
     # Units of other maps and of other weights may be zero here, so their signal is one.
     from_one = ProjectOptions(**{**rules, "signal": "one"})
     variants.append(ProjectionVariant(OTHER, net, from_one, other=True, maps=maps))
-    variants.append(ProjectionVariant(RANDOM, randomize_weights(net, images), from_one, maps=maps))
+    if randomized:
+        variants.append(ProjectionVariant(RANDOM, randomize_weights(net, images), from_one, maps=maps))
     return variants
 
 
@@ -64,27 +70,16 @@ class Controls:
     Attributes:
         layer: name of the layer.
         maps: number of maps that are compared: those with at least two activations above zero.
-        grouping: area under the ROC curve of pairs of projections of one map against pairs of different maps, by
-            their similarity (claim 5).
-        grouping_random: the same with randomized weights.
-        grouping_gain: ``grouping`` less ``grouping_random``, over the same maps.
-        patches: the same area for the image patches.
         same_place: mean similarity of a projection to that of another map's unit at the same position.
-        within: mean similarity of two projections of one map.
         sparsity: mean Gini coefficient by rule.
         coherence: mean edge coherence by rule.
-        sparsity_gain: Gini coefficient of the deconvnet less that of the gradient, over the same units (claim 3).
-        coherence_gain: edge coherence of the deconvnet less that of the gradient, over the same units (claim 3).
+        sparsity_gain: Gini coefficient of the deconvnet less that of the gradient, over the same units.
+        coherence_gain: edge coherence of the deconvnet less that of the gradient, over the same units.
     """
 
     layer: str
     maps: int
-    grouping: Estimate
-    grouping_random: Estimate
-    grouping_gain: Estimate
-    patches: Estimate
     same_place: Estimate
-    within: Estimate
     sparsity: dict[str, Estimate]
     coherence: dict[str, Estimate]
     sparsity_gain: Estimate
@@ -92,35 +87,9 @@ class Controls:
 
     __repr__ = summary
 
-    @property
-    def claim_5(self) -> str:
-        """Verdict: a map's projections are more similar than those of different maps."""
-        return verdict(self.grouping.against(0.5))
-
-    @property
-    def claim_5_learned(self) -> str:
-        """Verdict: the same, and more so than with randomized weights."""
-        return verdict(self.grouping.against(0.5), self.grouping_gain.against(0))
-
-    @property
-    def claim_3(self) -> str:
-        """Verdict: the deconvnet's projections are sharper than the gradient's: sparser, with more coherent edges."""
-        return verdict(self.sparsity_gain.against(0), self.coherence_gain.against(0))
-
-    def claims(self) -> list[Claim]:
-        """Return claims 5 and 3 of the paper."""
-        random = {"random weights": str(self.grouping_random), "patches": str(self.patches)}
-        by_rule = {f"{rule}, edge coherence": str(value) for rule, value in self.coherence.items()}
-        grouping = "AUC of pairs within and across maps, against 0.5"
-        sharpness = "edge coherence (and sparsity), deconvnet less gradient, against 0"
-        return [
-            Claim(5, self.layer, grouping, self.grouping, self.claim_5, controls=random),
-            Claim(3, self.layer, sharpness, self.coherence_gain, self.claim_3, controls=by_rule),
-        ]
-
 
 @dataclass(frozen=True)
-class _ComparedMaps:
+class ComparedMaps:
     """The maps of a layer that have controls and at least two activations above zero.
 
     Attributes:
@@ -134,6 +103,24 @@ class _ComparedMaps:
     active: Bool[Tensor, "maps k"]
 
 
+def compared_maps(selected: SelectedUnits, maps: int | None) -> ComparedMaps:
+    """Return the maps of a layer that are compared; ``maps`` of those selected have controls, None is all."""
+    rows = select_units(len(selected.maps), maps).tolist()
+    active = selected.active[rows]
+    kept = [index for index in range(len(rows)) if int(active[index].sum()) >= 2]
+    return ComparedMaps(kept, [rows[index] for index in kept], active[kept])
+
+
+def rows_by_rule(
+    rule: Rule, variants: Mapping[str, ProjectionVariant], maps: ComparedMaps
+) -> tuple[ProjectionVariant, list[int]]:
+    """Return the variant of a rule and the rows of the compared maps in its files.
+
+    The rule without a control of its own is the gallery's.
+    """
+    return (variants[rule], maps.in_controls) if rule in variants else (variants[OWN], maps.in_gallery)
+
+
 def evaluate_controls(gallery: Gallery, selected: SelectedUnits) -> Controls | None:
     """Compare a layer's projections with their controls.
 
@@ -145,81 +132,34 @@ def evaluate_controls(gallery: Gallery, selected: SelectedUnits) -> Controls | N
         The statistics; None if fewer than two maps have two activations above zero.
     """
     variants = {variant.name: variant for variant in gallery.variants}
-    maps = _compared_maps(variants[RANDOM], selected)
+    maps = compared_maps(selected, variants[OTHER].maps)
     if len(maps.in_controls) < 2:
         return None
-    own = _map_spectra(gallery.projections(selected, variants[OWN]), maps.in_gallery, maps.active)
-    random = _map_spectra(gallery.projections(selected, variants[RANDOM]), maps.in_controls, maps.active)
-    patches = _map_spectra(_CentredPatches(gallery.patches(selected)), maps.in_gallery, maps.active)
-    others = _map_spectra(gallery.projections(selected, variants[OTHER]), maps.in_controls, maps.active)
-    table, random_table = _grouping_table(own), _grouping_table(random)
+    own, others = gallery.projections(selected, variants[OWN]), gallery.projections(selected, variants[OTHER])
+    same_place = [
+        similarity(*(spectra(torch.from_numpy(pictures)[active]) for pictures in (own[row], others[index])))
+        for row, index, active in zip(maps.in_gallery, maps.in_controls, maps.active, strict=True)
+    ]
     sparsity, coherence = _sharpness(gallery, selected, variants, maps)
     return Controls(
         selected.layer,
-        len(own),
-        grouping=_auc(table),
-        grouping_random=_auc(random_table),
-        grouping_gain=_auc(table - random_table),
-        patches=_auc(_grouping_table(patches)),
-        same_place=mean_of(np.array([similarity(a, b).mean().item() for a, b in zip(own, others, strict=True)])),
-        within=mean_of(np.array([pairs_within(spectrum).numpy().mean() for spectrum in own])),
-        sparsity={rule: _mean(values) for rule, values in sparsity.items()},
-        coherence={rule: _mean(values) for rule, values in coherence.items()},
-        sparsity_gain=_mean(sparsity["deconvnet"] - sparsity["gradient"]),
-        coherence_gain=_mean(coherence["deconvnet"] - coherence["gradient"]),
+        len(maps.in_controls),
+        same_place=mean_of(np.array([values.mean().item() for values in same_place])),
+        sparsity={rule: mean_of(values) for rule, values in sparsity.items()},
+        coherence={rule: mean_of(values) for rule, values in coherence.items()},
+        sparsity_gain=mean_of(sparsity["deconvnet"] - sparsity["gradient"]),
+        coherence_gain=mean_of(coherence["deconvnet"] - coherence["gradient"]),
     )
 
 
-def _compared_maps(control: ProjectionVariant, selected: SelectedUnits) -> _ComparedMaps:
-    rows = control.rows(selected)
-    active = selected.active[rows]
-    kept = [index for index in range(len(rows)) if int(active[index].sum()) >= 2]
-    return _ComparedMaps(kept, [rows[index] for index in kept], active[kept])
-
-
-class _CentredPatches:
-    """Patches less their own mean, since projections have a mean near zero."""
-
-    def __init__(self, patches: Patches) -> None:
-        self.patches = patches
-
-    def __getitem__(self, row: int) -> Float[np.ndarray, "k 3 h w"]:
-        pixels = self.patches[row].astype(np.float32)
-        return pixels - pixels.mean((1, 2, 3), keepdims=True)
-
-
-def _map_spectra(pictures: _PicturesByMap, rows: Sequence[int], active: Bool[Tensor, "maps k"]) -> list[Tensor]:
-    """Return the spectra of each map's pictures, of activations above zero only."""
-    return [spectra(torch.from_numpy(np.array(pictures[row]))[shown]) for row, shown in zip(rows, active, strict=True)]
-
-
-def _grouping_table(maps: list[Tensor]) -> Float[np.ndarray, "maps maps"]:
-    """Return `auc_table` of pairs within each map against pairs with the next map."""
-    within = [pairs_within(spectrum).numpy() for spectrum in maps]
-    across = [pairs_across(spectrum, maps[(i + 1) % len(maps)]).numpy() for i, spectrum in enumerate(maps)]
-    return auc_table(within, across)
-
-
-def _auc(table: Float[np.ndarray, "maps maps"]) -> Estimate:
-    """Return the mean of a table with its interval over maps."""
-    return bootstrap(len(table), lambda rows: float(table[np.ix_(rows, rows)].mean()))
-
-
-def _mean(values: Float[np.ndarray, " maps"]) -> Estimate:
-    """Return the mean over the maps that have a value: a projection of zeros has none."""
-    finite = values[np.isfinite(values)]
-    return mean_of(finite) if len(finite) else Estimate(np.nan, np.nan, np.nan, 0)
-
-
 def _sharpness(
-    gallery: Gallery, selected: SelectedUnits, variants: Mapping[str, ProjectionVariant], maps: _ComparedMaps
+    gallery: Gallery, selected: SelectedUnits, variants: Mapping[str, ProjectionVariant], maps: ComparedMaps
 ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
     """Return each map's mean Gini coefficient and mean edge coherence by rule."""
     sparsity: dict[str, np.ndarray] = {}
     coherence: dict[str, np.ndarray] = {}
     for rule in RULES:
-        # The rule without a control of its own is the gallery's.
-        variant, rows = (variants[rule], maps.in_controls) if rule in variants else (variants[OWN], maps.in_gallery)
+        variant, rows = rows_by_rule(rule, variants, maps)
         pictures = gallery.projections(selected, variant)
         values = []
         for row, active in zip(rows, maps.active, strict=True):

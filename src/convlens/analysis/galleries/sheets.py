@@ -11,7 +11,7 @@ from PIL import Image
 from convlens.analysis.galleries.gallery import Gallery
 from convlens.analysis.galleries.image_data import GalleryData
 from convlens.analysis.galleries.job import GalleryJob, TableRow
-from convlens.analysis.galleries.sanity_checks import OTHER, RANDOM
+from convlens.analysis.galleries.sanity_checks import CENTRE, OTHER, RANDOM
 from convlens.analysis.galleries.selected_units import SelectedUnits
 from convlens.analysis.galleries.variants import OWN, ProjectionVariant
 from convlens.figures.image_grid import common_gain, signed_to_uint8, to_rgb
@@ -25,7 +25,7 @@ TABLE_MAPS = 16
 """Maps per layer in the loggers' table, at most."""
 CONTROL_MAPS = 4
 """Maps per layer on the sheet of controls, at most."""
-ROW_NAMES = {RANDOM: "random weights", OTHER: "another map"}
+ROW_NAMES = {RANDOM: "random weights", OTHER: "another map", CENTRE: "no switches"}
 
 
 def write_layer_arrays(
@@ -139,7 +139,8 @@ def controls_sheet(gallery: Gallery, selected: SelectedUnits, title: str) -> Ima
         rows = [compared[index] if variant.name == OWN else index for index in shown]
         pictures[_row_name(variant)] = list(_tiles(gallery, selected, variant, rows, counts))
     note = (
-        "The same activations by each rule, another map's unit at the same position, and with randomized weights. "
+        "The same activations by each rule and without switches, another map's unit at the same position, and with "
+        "randomized weights. "
         "Grey is zero; each row has its own gain, since the rules differ in scale."
     )
     headings = [f"map {int(selected.maps[compared[index]])}" for index in shown]

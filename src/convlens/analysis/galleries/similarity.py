@@ -1,12 +1,12 @@
-"""Similarity of pictures at any shift, and the AUC of pairs within and across feature maps (paper, section 4.1)."""
+"""Similarity of pictures at any shift, within and across feature maps, and the same for random phases (Fig 2)."""
+
+from collections.abc import Sequence
 
 import numpy as np
 import torch
 from jaxtyping import Complex, Float
 from torch import Tensor
 from torch.nn import functional as F
-
-from convlens.errors import InputError
 
 MAX_SIDE = 64
 """Larger pictures are shrunk to this many pixels on their longer side."""
@@ -48,31 +48,44 @@ def pairs_within(spectrum: Complex[Tensor, "n c h w"]) -> Float[Tensor, " pairs"
     return similarity(spectrum[first], spectrum[second])
 
 
-def pairs_across(spectrum: Complex[Tensor, "n c h w"], others: Complex[Tensor, "m c h w"]) -> Float[Tensor, " pairs"]:
-    """Return the similarity of a map's pictures to another map's, as many pairs as `pairs_within` has."""
-    first, second = torch.triu_indices(len(spectrum), len(spectrum), 1)
-    return similarity(spectrum[first], others[second % len(others)])
+def pairs_across(maps: Sequence[Complex[Tensor, "n c h w"]], number: int) -> Float[Tensor, " pairs"]:
+    """Return the similarity of a map's pictures to pictures of other maps, as many pairs as `pairs_within` has.
 
-
-def auc_table(within: list[np.ndarray], across: list[np.ndarray]) -> Float[np.ndarray, "maps maps"]:
-    """Return, for maps m and n, how often a pair within m is more similar than a pair across n; ties count half.
-
-    The mean of the table is the area under the ROC curve of pairs within against pairs across (0.5 is chance); the
-    mean over rows and columns drawn with replacement is one of its bootstrap resamples.
+    Each picture is in as many pairs, but for one; the others are drawn at random with a fixed seed.
 
     Args:
-        within: similarities of pairs within each map.
-        across: similarities of pairs of each map with another one.
-
-    Raises:
-        InputError: the two lists have different lengths or are empty.
+        maps: `spectra` of the pictures of each map, at least two maps.
+        number: index of the map.
     """
-    if len(within) != len(across) or not within:
-        raise InputError(f"{len(within)} and {len(across)} maps: give the same maps within and across, at least one")
-    table = np.empty((len(within), len(across)))
-    for column, negative in enumerate(across):
-        ordered = np.sort(negative)
-        for row, positive in enumerate(within):
-            below = np.searchsorted(ordered, positive, "left") + np.searchsorted(ordered, positive, "right")
-            table[row, column] = below.mean() / (2 * len(negative))
-    return table
+    own = maps[number]
+    count = len(own) * (len(own) - 1) // 2
+    rng = np.random.default_rng(number)
+    others = rng.integers(0, len(maps) - 1, count)
+    others += others >= number
+    ranks = rng.random(count)
+    second = [maps[other][int(rank * len(maps[other]))] for other, rank in zip(others, ranks, strict=True)]
+    return similarity(own[torch.arange(count) % len(own)], torch.stack(second))
+
+
+def phase_randomized(spectrum: Complex[Tensor, "n c h w"], generator: torch.Generator) -> Complex[Tensor, "n c h w"]:
+    """Return `spectra` of pictures with the power spectrum of the given ones and random phases (Theiler et al. 1992).
+
+    All channels of a picture get the same phases, which keeps their relations (Prichard and Theiler 1994): what such
+    pictures of one map have in common are smoothness, directions and colors, but no structure. The spectrum is that
+    of the picture padded with zeros, of which the middle part is kept, so that the picture does not become periodic.
+
+    Args:
+        spectrum: `spectra` of the pictures.
+        generator: draws the phases.
+    """
+    height, width = spectrum.shape[-2] // 2, spectrum.shape[-1] - 1
+    noise = torch.randn(len(spectrum), 1, 2 * height, 2 * width, generator=generator, dtype=spectrum.real.dtype)
+    phases = torch.fft.rfft2(noise).sgn()
+    return spectra(torch.fft.irfft2(spectrum * phases, s=(2 * height, 2 * width))[..., :height, :width])
+
+
+def auc(within: Float[np.ndarray, " pairs"], across: Float[np.ndarray, " others"]) -> float:
+    """Return the area under the ROC curve: how often the first values exceed the second ones; ties count half."""
+    ordered = np.sort(across)
+    below = np.searchsorted(ordered, within, "left") + np.searchsorted(ordered, within, "right")
+    return float(below.mean() / (2 * len(across)))

@@ -13,6 +13,7 @@ from tqdm import tqdm
 from convlens.analysis.galleries.image_data import Batches
 from convlens.analysis.galleries.top_k_metric import MOST, StrongestUnits, TopActivations
 from convlens.errors import InputError
+from convlens.ops.callers_code import one_line, stacked
 from convlens.ops.input_checks import (
     batch_images,
     check_count,
@@ -20,7 +21,7 @@ from convlens.ops.input_checks import (
     check_layers,
     check_loader,
     check_network,
-    stacked,
+    shown,
 )
 from convlens.ops.layer_access import check_outputs, evaluating, forward_to, like_parameters
 
@@ -209,6 +210,8 @@ def top_activations(
     Raises:
         InputError: unknown or unusable layer, no image at all, NaN activations, images of several sizes.
     """
+    with one_line(f"progress={shown(progress)} is neither true nor false"):
+        progress = bool(progress)
     search = ActivationSearch(net, layers, k)
     search.run(loader, progress=progress)
     return search.top()

@@ -12,12 +12,13 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from convlens.ops.callers_code import StoppedError
 from convlens.ops.op_table import Pair, Window
 
 Cells = Float[Tensor, "1 c cells 1"]
 
 
-class TooManyElementsError(Exception):
+class TooManyElementsError(StoppedError):
     """An operation would hold more elements than allowed; fewer images at once may fit."""
 
 

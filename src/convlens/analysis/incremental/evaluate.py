@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from convlens.analysis.incremental.boxes import TooManyElementsError
 from convlens.analysis.incremental.channels import select_channels
 from convlens.analysis.incremental.forward import IncrementalForward
-from convlens.ops.layer_access import OUTPUT, evaluating, forward_to, like_parameters
+from convlens.ops.layer_access import OUTPUT, UnreadableError, evaluating, forward_to, joined, like_parameters
 from convlens.ops.log_once import log_once
 from convlens.ops.window_span import NotLocalError
 
@@ -103,7 +103,7 @@ def evaluate_incremental(
             except TooManyElementsError:
                 at_once = max(1, len(some) // 2)
                 continue
-            except NotLocalError as error:
+            except (NotLocalError, UnreadableError) as error:  # whole images are always possible
                 _log_full(net, str(error))
                 return _evaluate_whole(request, on_progress)
             if not done:
@@ -114,7 +114,7 @@ def evaluate_incremental(
             on_progress(len(some))
             done += len(some)
     inverse = order.argsort()
-    return {layer: (v := torch.cat([part[layer] for part in results]))[inverse.to(v.device)] for layer in readings}
+    return {layer: (v := joined(part[layer] for part in results))[inverse.to(v.device)] for layer in readings}
 
 
 def _box_order(count: int) -> Int[Tensor, " count"]:
@@ -169,24 +169,12 @@ def _evaluate_whole(request: _Request, on_progress: Callable[[int], object]) -> 
         _run(request.net, images, request.readings, read)
         results.append(part)
         on_progress(len(some))
-    return {layer: torch.cat([part[layer] for part in results]) for layer in request.readings}
+    return {layer: joined(part[layer] for part in results) for layer in request.readings}
 
 
 def _run(net: nn.Module, images: Tensor, readings: Mapping[str, Reading], read: Callable[[str, Tensor], None]) -> None:
     """Run the network as far as the last layer that is read."""
-    consumers = {layer: partial(read, layer) for layer in readings if layer != OUTPUT}
-    if OUTPUT not in readings:
-        forward_to(net, images, consumers)
-        return
-    handles = [
-        net.get_submodule(layer).register_forward_hook(lambda module, args, output, read=read: read(output))
-        for layer, read in consumers.items()
-    ]
-    try:
-        read(OUTPUT, net(images))
-    finally:
-        for handle in handles:
-            handle.remove()
+    forward_to(net, images, {layer: partial(read, layer) for layer in readings})
 
 
 def _log_full(net: nn.Module, reason: str) -> None:

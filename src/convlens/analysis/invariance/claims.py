@@ -7,7 +7,9 @@ from jaxtyping import Bool, Float
 
 from convlens.analysis.invariance.curves import Invariance
 from convlens.analysis.invariance.transforms import SMALL
-from convlens.stats.claims import Claim, difference, mean_of, verdict
+from convlens.stats.claims import Claim, claim
+from convlens.stats.estimates import difference, mean_of
+from convlens.stats.verdicts import Control, paired_control
 
 UNITS = {"translation": " px", "scale": " times", "rotation": " degrees"}
 DISPLACEMENTS = 32
@@ -71,8 +73,9 @@ def invariance_claims(
     last: str,
     side: int,
     symmetric: Sequence[bool] | None = None,
+    control: Mapping[str, Invariance] | None = None,
 ) -> list[Claim]:
-    """Decide the claims that the given transformations allow.
+    """Decide the claims that the given transformations allow; the units are the images.
 
     Args:
         by_kind: curves of the same images by kind of transformation.
@@ -80,71 +83,112 @@ def invariance_claims(
         last: name of the top layer.
         side: side of the image in pixels.
         symmetric: for each image, whether its class has a rotational symmetry; None if that is unknown.
+        control: the curves of a network with randomized weights, of the same images; None for none.
     """
     claims = []
-    for kind, curves in by_kind.items() if first != last else ():
-        claims.append(_small_change_claim(curves, first, last, side))
-        if kind != "rotation":
-            claims.append(_linearity_claim(curves, first, last))
+    if first != last and by_kind:
+        claims.append(_small_change_claim(by_kind, first, last, side, control))
+        if by_kind.keys() - {"rotation"}:
+            claims.append(_linearity_claim(by_kind, first, last, control))
     if "rotation" in by_kind and len(by_kind) > 1:
-        claims.append(_rotation_claim(by_kind, side))
-    if "rotation" in by_kind and (claim := _symmetry_claim(by_kind["rotation"], symmetric)):
-        claims.append(claim)
+        claims.append(_rotation_claim(by_kind, side, control))
+    if "rotation" in by_kind and (found := _symmetry_claim(by_kind["rotation"], symmetric, control)):
+        claims.append(found)
     return claims
 
 
-def _small_change_claim(curves: Invariance, first: str, last: str, side: int) -> Claim:
-    """Decide claim 10: a small transformation changes the first layer more than the top layer."""
-    index = small_value_index(curves, side)
-    changes = {
-        layer: curves.distance[layer]["raw"][:, index].numpy() / curves.pair_distance[layer]
-        if curves.pair_distance[layer] > 0
-        else np.zeros(0)
-        for layer in (first, last)
-    }
-    count = min(len(values) for values in changes.values())
-    gain = mean_of((changes[first] - changes[last])[:count]) if count else mean_of(np.full(1, np.nan))
-    controls = {layer: f"{values.mean():.3f}" for layer, values in changes.items() if len(values)}
-    about = f"{curves.kind} by {curves.values[index]:g}{UNITS[curves.kind]}"
-    statistic = (
-        "distance to the original divided by that of two different images, first layer minus top layer, against 0"
-    )
-    return Claim(10, about, statistic, gain, verdict(gain.against(0)), controls=controls)
+def small_changes(curves: Invariance, layer: str, side: int) -> Float[np.ndarray, " n"]:
+    """Return for each image the distance of a small transformation over that of two images; NaN if that is zero."""
+    scale = curves.pair_distance[layer]
+    distance = curves.distance[layer]["raw"][:, small_value_index(curves, side)].numpy()
+    return distance / scale if scale > 0 else np.full(len(distance), np.nan)
 
 
-def _linearity_claim(curves: Invariance, first: str, last: str) -> Claim:
-    """Decide claim 11: a line fits the top layer's distance better than the first layer's."""
+def line_fits(curves: Invariance, layer: str) -> Float[np.ndarray, " n"]:
+    """Return for each image R squared of a line through the layer's distance against the magnitude."""
     magnitude = np.abs(curves.values - curves.identity)
-    fits = {
-        layer: np.array([line_r_squared(magnitude, row) for row in curves.distance[layer]["raw"].numpy()])
+    return np.array([line_r_squared(magnitude, row) for row in curves.distance[layer]["raw"].numpy()])
+
+
+def _small_change_claim(
+    by_kind: Mapping[str, Invariance], first: str, last: str, side: int, control: Mapping[str, Invariance] | None
+) -> Claim:
+    """Decide claim 10: a small transformation changes the first layer more than the top layer."""
+
+    def gains(curves: Mapping[str, Invariance]) -> Float[np.ndarray, "kinds n"]:
+        return np.array([small_changes(one, first, side) - small_changes(one, last, side) for one in curves.values()])
+
+    own = gains(by_kind)
+    details = {}
+    for kind, curves in by_kind.items():
+        size = f"{kind} by {curves.values[small_value_index(curves, side)]:g}{UNITS[kind]}"
+        for layer in (first, last):
+            details[f"{layer}, {size}"] = f"{np.mean(small_changes(curves, layer, side)):.3f}"
+    return claim(
+        10,
+        mean_of(own.mean(0)),
+        about=f"{first} and {last}",
+        control=paired_control(own.mean(0), None if control is None else gains(control).mean(0)),
+        details=details | {f"difference, {kind}": str(mean_of(row)) for kind, row in zip(by_kind, own, strict=True)},
+    )
+
+
+def _linearity_claim(
+    by_kind: Mapping[str, Invariance], first: str, last: str, control: Mapping[str, Invariance] | None
+) -> Claim:
+    """Decide claim 11: a line fits the top layer's distance better than the first layer's."""
+
+    def gains(curves: Mapping[str, Invariance]) -> Float[np.ndarray, "kinds n"]:
+        return np.array(
+            [line_fits(one, last) - line_fits(one, first) for kind, one in curves.items() if kind != "rotation"]
+        )
+
+    own = gains(by_kind)
+    kinds = [kind for kind in by_kind if kind != "rotation"]
+    details = {
+        f"R2, {layer}, {kind}": f"{_mean(line_fits(by_kind[kind], layer)):.3f}"
+        for kind in kinds
         for layer in (first, last)
     }
-    defined = np.isfinite(fits[first]) & np.isfinite(fits[last])
-    gain = mean_of((fits[last] - fits[first])[defined]) if defined.any() else mean_of(np.full(1, np.nan))
-    controls = {f"R2, {layer}": f"{np.nanmean(values):.3f}" for layer, values in fits.items() if defined.any()}
-    statistic = "R2 of a line through distance against magnitude, top layer minus first layer, against 0"
-    return Claim(11, curves.kind, statistic, gain, verdict(gain.against(0)), controls=controls)
+    return claim(
+        11,
+        mean_of(own.mean(0)),
+        about=f"{first} and {last}",
+        control=paired_control(own.mean(0), None if control is None else gains(control).mean(0)),
+        details=details | {f"difference, {kind}": str(mean_of(row)) for kind, row in zip(kinds, own, strict=True)},
+    )
 
 
-def _rotation_claim(by_kind: Mapping[str, Invariance], side: int) -> Claim:
+def _rotation_claim(by_kind: Mapping[str, Invariance], side: int, control: Mapping[str, Invariance] | None) -> Claim:
     """Decide claim 12: rotation changes the output more than translation and scaling of equal displacement."""
     largest = min(mean_displacement(kind, curves.values, side).max() for kind, curves in by_kind.items())
     displacements = np.linspace(0, largest, DISPLACEMENTS + 1)[1:]
-    changes = {kind: probability_change(curves, side, displacements) for kind, curves in by_kind.items()}
-    gains = {kind: mean_of(changes["rotation"] - changes[kind]) for kind in by_kind if kind != "rotation"}
-    smallest = min(gains.values(), key=lambda gain: gain.low)
-    controls = {f"change, {kind}": f"{values.mean():.3f}" for kind, values in changes.items()}
-    controls |= {f"rotation minus {kind}": str(gain) for kind, gain in gains.items()}
-    controls |= {f"label changes, {kind}": f"{label_changes(curves):.1f} %" for kind, curves in by_kind.items()}
-    statistic = (
-        f"change of the true class's probability, mean over displacements up to {largest:.0f} px, rotation minus "
-        "the larger of the others, against 0"
+
+    def gains(curves: Mapping[str, Invariance]) -> dict[str, Float[np.ndarray, " n"]]:
+        changes = {kind: probability_change(one, side, displacements) for kind, one in curves.items()}
+        return {kind: changes["rotation"] - changes[kind] for kind in changes if kind != "rotation"}
+
+    own = gains(by_kind)
+    primary, *others = own
+    details = {
+        f"change, {kind}": f"{probability_change(curves, side, displacements).mean():.3f}"
+        for kind, curves in by_kind.items()
+    }
+    details |= {f"rotation minus {kind}": str(mean_of(values)) for kind, values in own.items()}
+    details |= {f"label changes, {kind}": f"{label_changes(curves):.1f} %" for kind, curves in by_kind.items()}
+    return claim(
+        12,
+        mean_of(own[primary]),
+        about=f"displacements up to {largest:.0f} px",
+        required=[(mean_of(own[kind]), 0.0) for kind in others],
+        control=paired_control(own[primary], None if control is None else gains(control)[primary]),
+        details=details,
     )
-    outcome = verdict(*(gain.against(0) for gain in gains.values()))
-    return Claim(12, "", statistic, smallest, outcome, controls=controls)
 
 
-def _symmetry_claim(curves: Invariance, symmetric: Sequence[bool] | None) -> Claim | None:
+def _symmetry_claim(
+    curves: Invariance, symmetric: Sequence[bool] | None, control: Mapping[str, Invariance] | None
+) -> Claim | None:
     """Decide claim 13: quarter turns keep the probability of classes with a rotational symmetry.
 
     None without the values, or unless classes with and without a symmetry are present: quarter turns lose no pixel and
@@ -153,18 +197,29 @@ def _symmetry_claim(curves: Invariance, symmetric: Sequence[bool] | None) -> Cla
     quarter, between = (_near(curves.values, angles) for angles in ((90, 180, 270), (45, 135, 225, 315)))
     if not quarter.any() or not between.any() or symmetric is None or not any(symmetric) or all(symmetric):
         return None
-    probability = curves.probability.numpy()
-    peak = probability[:, quarter].mean(1) - probability[:, between].mean(1)
-    mask = np.array(symmetric, bool)
-    gain, own = difference(peak[mask], peak[~mask]), mean_of(peak[mask])
-    statistic = (
-        "probability at 90, 180 and 270 degrees minus that at 45, 135, 225 and 315, classes with a symmetry minus the "
-        "others, against 0"
+
+    def peaks(one: Invariance) -> Float[np.ndarray, " n"]:
+        probability = one.probability.numpy()
+        return np.asarray(probability[:, quarter].mean(1) - probability[:, between].mean(1))
+
+    own, mask = peaks(curves), np.array(symmetric, bool)
+    other = None if control is None else peaks(control["rotation"])
+    return claim(
+        13,
+        difference(own[mask], own[~mask]),
+        about="classes with a symmetry",
+        required=[(mean_of(own[mask]), 0.0)],
+        control=None
+        if other is None
+        else Control(difference(other[mask], other[~mask]), difference((own - other)[mask], (own - other)[~mask])),
+        paper="0.75 to 0.85 at quarter turns (one image)",
+        details={"classes with a symmetry": str(mean_of(own[mask])), "other classes": str(mean_of(own[~mask]))},
     )
-    controls = {"classes with a symmetry": str(own), "other classes": str(mean_of(peak[~mask]))}
-    paper = "0.75 to 0.85 at quarter turns (one image)"
-    outcome = verdict(gain.against(0), own.against(0))
-    return Claim(13, "classes with a symmetry", statistic, gain, outcome, paper=paper, controls=controls)
+
+
+def _mean(values: Float[np.ndarray, " n"]) -> float:
+    """Return the mean of the values that are numbers; NaN if there is none."""
+    return mean_of(values).value
 
 
 def _near(values: Float[np.ndarray, " t"], angles: Sequence[float]) -> Bool[np.ndarray, " t"]:

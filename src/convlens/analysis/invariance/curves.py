@@ -12,19 +12,19 @@ from torch import Tensor, nn
 from convlens.analysis.invariance.transforms import IDENTITY, KINDS, Border, transform
 from convlens.analysis.target_class import check_targets
 from convlens.errors import InputError
+from convlens.ops.callers_code import check_function
 from convlens.ops.input_checks import (
     LARGEST,
     check_activations,
     check_choice,
     check_count,
-    check_functions,
     check_layers,
     check_list,
     check_network,
     check_numbers,
     check_same_size,
 )
-from convlens.ops.layer_access import check_outputs, evaluating, preprocessed
+from convlens.ops.layer_access import OUTPUT, check_outputs, evaluating, forward_to, joined, preprocessed
 from convlens.ops.tensor_repr import summary
 
 Distance = Literal["raw", "relative", "unit"]
@@ -108,7 +108,7 @@ def invariance(
     layers, batch_size = check_layers(layers), check_count("batch_size", batch_size)
     check_choice("kind", kind, KINDS)
     numbers = check_numbers("values", values, largest=LARGEST)
-    check_functions(preprocess=preprocess, on_progress=on_progress)
+    preprocess, on_progress = check_function("preprocess", preprocess), check_function("on_progress", on_progress)
 
     def network_input(image: Tensor, some: Sequence[float]) -> Tensor:
         return preprocessed(net, preprocess, transform(image, kind, some, border=border, black=black, size=size))
@@ -125,7 +125,7 @@ def invariance(
                 some = numbers[start : start + batch_size]
                 rows.append(features.compare(network_input(image, some)))
                 on_progress(len(some))
-            logits.append(check_activations(torch.cat(rows).cpu(), None))
+            logits.append(check_activations(joined(rows).cpu(), None))
     return _collect(kind, np.array(numbers, np.float64), features, torch.stack(logits), classes)
 
 
@@ -216,14 +216,7 @@ class _FeatureDistances:
 
     def _run(self, images: Tensor, consume: Callable[[str, Tensor], None]) -> Tensor:
         """Run the network; features are consumed at once, before an in-place operation may change them."""
-        handles = [
-            self.net.get_submodule(layer).register_forward_hook(
-                lambda module, args, output, layer=layer: consume(layer, output.flatten(1))
-            )
-            for layer in self.layers
-        ]
-        try:
-            return self.net(images)
-        finally:
-            for handle in handles:
-                handle.remove()
+        consumers = {layer: lambda output, layer=layer: consume(layer, output.flatten(1)) for layer in self.layers}
+        outputs: list[Tensor] = []
+        forward_to(self.net, images, {**consumers, OUTPUT: outputs.append})
+        return outputs[0]

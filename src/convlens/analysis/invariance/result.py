@@ -1,6 +1,7 @@
 """Result of the invariance analysis: arrays, figures, tables and claims (Fig 5)."""
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from convlens.analysis.invariance.transforms import Border, transform
 from convlens.figures.invariance import TransformedImages, invariance_sheet, layers_sheet
 from convlens.figures.png import save_png
 from convlens.io.arrays import write_arrays
+from convlens.stats.control_table import control_table
 from convlens.stats.results import AnalysisResult, Figure, Number, Table
 
 THUMBNAILS, THUMBNAIL_SIDE = 8, 56
@@ -73,10 +75,9 @@ def draw_means(by_kind: Mapping[str, Invariance], distance: Distance, network_na
 
 def draw_images(
     by_kind: Mapping[str, Invariance],
-    sources: Sequence[Float[Tensor, "3 h w"]],
+    sources: Mapping[str, tuple[Sequence[Float[Tensor, "3 h w"]], Border]],
     names: Sequence[str],
     distance: Distance,
-    border: Border,
     size: int,
     network_name: str,
     folder: Path,
@@ -85,23 +86,23 @@ def draw_images(
 
     Args:
         by_kind: curves by kind of transformation; their first images are drawn.
-        sources: pixels in [0, 255] of the drawn images.
+        sources: by kind, pixels in [0, 255] of the drawn images, and the content of pixels from outside of them.
         names: names of the drawn images' classes.
         distance: the distance that is drawn, of the first and the last layer.
-        border: content of pixels from outside the image.
         size: side of the transformed images in pixels.
         network_name: for the title.
         folder: the folder.
     """
     rows = []
-    for curves in by_kind.values():
+    for kind, curves in by_kind.items():
         layers = list(curves.distance)
+        images, border = sources[kind]
         panels = {
             f"{layer}: {Y_LABELS[distance]}": curves.distance[layer][distance][: len(names)].numpy()
             for layer in (layers[0], layers[-1])
         }
         panels["probability of the class"] = curves.probability[: len(names)].numpy()
-        thumbnails = np.stack([_thumbnails(source, curves, border, size) for source in sources])
+        thumbnails = np.stack([_thumbnails(source, curves, border, size) for source in images])
         rows.append(TransformedImages(curves.kind, curves.values, names, thumbnails, panels))
     save_png(invariance_sheet(rows, title=f"{network_name}: {len(names)} images"), folder / "images.png")
     return Figure("images.png", "images", "single images, as in the paper")
@@ -120,26 +121,33 @@ def invariance_result(
     by_kind: Mapping[str, Invariance],
     *,
     distance: Distance,
-    border: Border,
+    border: str,
     side: int,
     symmetric: Sequence[bool] | None,
     figures: Sequence[Figure],
+    controls: Mapping[str, Mapping[str, Invariance]] | None = None,
 ) -> AnalysisResult:
     """Build the result from the curves of all images.
 
     Args:
         by_kind: curves by kind of transformation, with layers from first to top.
         distance: the distance that is drawn.
-        border: content of pixels from outside the image.
+        border: content of pixels from outside the image, as the setting names it.
         side: side of the image in pixels.
         symmetric: for each image, whether its class has a rotational symmetry; None if that is unknown.
         figures: the figures that were drawn.
+        controls: curves of the control networks by name, the fully randomized one last.
     """
+    controls = controls or {}
     layers = list(next(iter(by_kind.values())).distance)
     rows: list[list[str | int | float | None]] = [
         [layer, *(float(np.nanmean(curves.distance[layer]["relative"].numpy())) for curves in by_kind.values())]
         for layer in layers
     ]
+    first = "layer1" if "layer1" in layers else layers[0]  # the paper's layer 1 is its map after pooling
+    decide = partial(invariance_claims, first=first, last=layers[-1], side=side, symmetric=symmetric)
+    claims = decide(by_kind, control=list(controls.values())[-1] if controls else None)
+    by_control = {name: decide(curves) for name, curves in controls.items()}
     return AnalysisResult(
         analysis="invariance",
         title="Invariance to translation, scale and rotation",
@@ -151,6 +159,9 @@ def invariance_result(
         ),
         numbers=[Number(f"label changes, {kind}", label_changes(curves), "%") for kind, curves in by_kind.items()],
         figures=figures,
-        tables=[Table("Mean relative distance over all values", ["layer", *by_kind], rows)],
-        claims=invariance_claims(by_kind, layers[0], layers[-1], side, symmetric),
+        tables=[
+            Table("Mean relative distance over all values", ["layer", *by_kind], rows),
+            *control_table(claims, by_control),
+        ],
+        claims=claims,
     )

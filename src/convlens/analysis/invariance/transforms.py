@@ -100,7 +100,7 @@ def _background(black: object, image: Float[Tensor, "c h w"], size: int) -> Floa
     shape = (image.shape[0], size, size)
     try:
         background = torch.as_tensor(black, dtype=image.dtype, device=image.device).expand(shape)
-    except (TypeError, ValueError, RuntimeError):
+    except (TypeError, ValueError, RuntimeError, OverflowError):
         raise InputError(f"black={shown(black)}: give a number or an image {list(shape)}") from None
     return check_images(background, "black", axes=(3,))
 

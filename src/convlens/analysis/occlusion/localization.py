@@ -11,7 +11,9 @@ from torchmetrics.functional.classification import binary_auroc
 
 from convlens.analysis.occlusion.occlude import OcclusionMaps
 from convlens.ops.tensor_repr import summary
-from convlens.stats.claims import Claim, bootstrap, mean_of, verdict
+from convlens.stats.claims import Claim, claim
+from convlens.stats.estimates import mean_of
+from convlens.stats.verdicts import paired_control
 
 
 @dataclass(frozen=True)
@@ -71,19 +73,34 @@ def _relative_ranks(values: Float[Tensor, "*any"]) -> Float[Tensor, " n"]:
     return ranks.double() / max(1, int(ranks.max()))
 
 
-def localization_claim(images: Sequence[Localization], about: str) -> Claim:
-    """Decide claim 17: occluding the object costs more probability than occluding its surroundings."""
-    inside = np.array([image.drop_inside for image in images])
-    outside = np.array([image.drop_outside for image in images])
-    gain = mean_of(inside - outside)
-    hits = mean_of(np.array([float(image.hit) for image in images]))
-    chance = float(np.mean([image.chance for image in images]))
-    auc = bootstrap(len(images), lambda rows: float(np.mean([images[row].auc for row in rows])))
-    controls = {
-        "drop inside": f"{inside.mean():.3f}",
-        "drop outside": f"{outside.mean():.3f}",
-        "pointing game": f"{hits} where chance is {chance:.3f}",
-        "AUC of the drop against the object": str(auc),
-    }
-    statistic = "drop of the probability, inside minus outside the object, against 0"
-    return Claim(17, about, statistic, gain, verdict(gain.against(0)), controls=controls)
+def localization_claim(
+    images: Sequence[Localization | None], about: str, control: Sequence[Localization | None] | None = None
+) -> Claim:
+    """Decide claim 17: occluding the object costs more probability than occluding its surroundings.
+
+    Args:
+        images: of each image; None where the object is not known.
+        about: what the claim is tested on.
+        control: of the same images, by a network with randomized weights; None for none.
+    """
+    found = [image for image in images if image]
+    own = _gains(images)
+    hits, aucs = ([getattr(image, name) for image in found] for name in ("hit", "auc"))
+    return claim(
+        17,
+        mean_of(own),
+        about=about,
+        control=paired_control(own, None if control is None else _gains(control)),
+        details={
+            "drop inside": str(mean_of(np.array([image.drop_inside for image in found]))),
+            "drop outside": str(mean_of(np.array([image.drop_outside for image in found]))),
+            "pointing game": f"{mean_of(np.array(hits, float))} where chance is "
+            f"{np.mean([image.chance for image in found]):.3f}",
+            "AUC of the drop against the object": str(mean_of(np.array(aucs))),
+        },
+    )
+
+
+def _gains(images: Sequence[Localization | None]) -> Float[np.ndarray, " n"]:
+    """Return the drop inside minus that outside of each image; NaN where the object is not known."""
+    return np.array([np.nan if image is None else image.drop_inside - image.drop_outside for image in images])

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import SupportsIndex
+from typing import Literal, SupportsIndex
 
 import torch
 from jaxtyping import Float, Int
@@ -11,13 +11,14 @@ from torch import Tensor, nn
 from convlens.analysis.incremental.evaluate import MAX_ELEMENTS, Reading, evaluate_incremental
 from convlens.analysis.target_class import check_target
 from convlens.errors import InputError
+from convlens.ops.callers_code import check_function
 from convlens.ops.input_checks import (
     LARGEST,
     check_activations,
     check_count,
-    check_functions,
     check_images,
     check_network,
+    check_same_size,
     shown,
 )
 from convlens.ops.layer_access import OUTPUT, check_outputs, like_parameters
@@ -83,14 +84,19 @@ def positions(side: int, size: int, stride: int) -> list[int]:
     Raises:
         InputError: the occluder does not fit, or the stride is less than 1.
     """
-    if not 1 <= check_count("size", size, -LARGEST) <= side:
+    size, stride = (check_count(name, value, -LARGEST) for name, value in (("size", size), ("stride", stride)))
+    if not 1 <= size <= side:
         raise InputError(
             f"an occluder of {size} px does not fit in an image of {side} px: give a size from 1 to {side}"
         )
-    if check_count("stride", stride, -LARGEST) < 1:
+    if stride < 1:
         raise InputError(f"the occluder's stride is {stride} px: give at least 1")
     found = list(range(0, side - size + 1, stride))
     return found if found[-1] == side - size else [*found, side - size]
+
+
+MapChoice = Literal["peak", "sum"]
+"""How the strongest map of a layer is found: by its greatest activation, or by their sum over space."""
 
 
 def default_occluder(side: int) -> Pair:
@@ -136,11 +142,11 @@ def occlude(
     if target is None and layer is None:
         raise InputError("occlude needs a target, a layer, or both")
     check_network(net)
-    check_functions(on_progress=on_progress)
+    on_progress = check_function("on_progress", on_progress)
     max_elements = check_count("max_elements", max_elements, most=2**62)
     image = like_parameters(net, check_images(image, "image", axes=(3,)))
     tops, lefts, size = _positions(image, size, stride)
-    shapes = check_outputs(net, image[None], [None] if layer is None else [None, layer])
+    shapes = check_outputs(net, image[None], [*([None] * (target is not None)), *([layer] * (layer is not None))])
     readings: dict[str, Reading] = {}
     target = None if target is None else check_target(shapes[None], target)
     if layer is not None:
@@ -157,7 +163,7 @@ def occlude(
     maps = OcclusionMaps(tops, lefts, size)
     if layer is not None and map is not None:
         maps = _add_activation(maps, int(map), occluded[layer], clean[layer])
-    return maps if target is None else _add_classes(maps, target, occluded[OUTPUT], clean[OUTPUT])
+    return maps if target is None else _add_classes(maps, target, occluded[OUTPUT], clean[OUTPUT], shapes[None])
 
 
 def _positions(
@@ -180,9 +186,15 @@ def _add_activation(
 
 
 def _add_classes(
-    maps: OcclusionMaps, target: int, occluded: Float[Tensor, "n classes"], clean: Float[Tensor, "1 classes"]
+    maps: OcclusionMaps,
+    target: int,
+    occluded: Float[Tensor, "n classes"],
+    clean: Float[Tensor, "1 classes"],
+    whole: torch.Size,
 ) -> OcclusionMaps:
     """Add the target's probability and the label at each position, from logits."""
+    for scores in (clean, occluded):
+        check_same_size(scores.shape[1:], whole, "outputs")
     check_activations(clean, None)
     shape = (len(maps.tops), len(maps.lefts))
     return replace(
@@ -202,7 +214,7 @@ def _expand(
     try:
         values = like_parameters(net, torch.as_tensor(value, dtype=image.dtype))
         values = (values.reshape(-1, 1, 1) if values.dim() < 3 else values).expand(image.shape)
-    except (TypeError, ValueError, RuntimeError):
+    except (TypeError, ValueError, RuntimeError, OverflowError):
         shape = list(image.shape)
         raise InputError(f"value={shown(value)}: give a number, {shape[0]} numbers, or an image {shape}") from None
     return check_images(values, "value", axes=(3,))[None]
@@ -213,13 +225,35 @@ def _total_activation(maps: Float[Tensor, "n k *space"]) -> Float[Tensor, " n"]:
     return maps.clamp(min=0).flatten(1).sum(1)
 
 
+def strongest_map(net: nn.Module, image: Float[Tensor, "c h w"], layer: str, by: MapChoice = "peak") -> int:
+    """Return the index of the map with the greatest response; the paper does not say how it measures it.
+
+    Args:
+        net: the network.
+        image: the image as network input.
+        layer: name of the layer.
+        by: ``peak``, the greatest activation; ``sum``, the sum of the positive activations over space.
+    """
+    image = like_parameters(net, image)
+    return int(_responses(net, image, layer, by).argmax())
+
+
+def _responses(net: nn.Module, image: Float[Tensor, "c h w"], layer: str, by: MapChoice) -> Float[Tensor, " maps"]:
+    def measure(maps: Tensor) -> Tensor:
+        if maps.dim() != 4:
+            return maps.clone()
+        return maps.flatten(2).amax(2) if by == "peak" else maps.clamp(min=0).flatten(2).sum(2)
+
+    found = evaluate_incremental(net, image, NO_BOX, image[None], {layer: Reading(measure)})
+    return check_activations(found[layer][0], layer)
+
+
 def _select_map(net: nn.Module, image: Float[Tensor, "c h w"], layer: str, map: SupportsIndex | None) -> int:
     """Return the index of the given map, or of the one with the greatest activation in the clean image."""
-    reading = {layer: Reading(lambda maps: maps.flatten(2).amax(2) if maps.dim() == 4 else maps.clone())}
-    peaks = check_activations(evaluate_incremental(net, image, NO_BOX, image[None], reading)[layer][0], layer)
-    if map is None:
+    number = None if map is None else check_count("map", map, -LARGEST)
+    peaks = _responses(net, image, layer, "peak")
+    if number is None:
         return int(peaks.argmax())
-    number = check_count("map", map, -LARGEST)
     if not 0 <= number < len(peaks):
         raise InputError(f"map {number} of {layer} is out of range: give 0 to {len(peaks) - 1}")
     return number

@@ -1,7 +1,7 @@
 """Result of the occlusion analysis: measures of each image, arrays, figure rows and claims (Fig 7)."""
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,12 +10,8 @@ import torch
 from jaxtyping import Bool, Float, UInt8
 from torch import Tensor, nn
 
-from convlens.analysis.occlusion.faithfulness import (
-    Faithfulness,
-    faithfulness,
-    faithfulness_claims,
-    projection_energies,
-)
+from convlens.analysis.occlusion.deletion import DeletionCurves, deletion_table
+from convlens.analysis.occlusion.faithfulness import Faithfulness, faithfulness_claims, map_projections
 from convlens.analysis.occlusion.localization import Localization, localization_claim, localize
 from convlens.analysis.occlusion.occlude import OcclusionMaps
 from convlens.errors import InputError, NoReLUError
@@ -24,7 +20,8 @@ from convlens.io.arrays import write_arrays
 from convlens.ops.log_once import log_once
 from convlens.ops.tensor_repr import summary
 from convlens.stats.claims import Claim
-from convlens.stats.results import AnalysisResult, Figure, Number
+from convlens.stats.control_table import control_table
+from convlens.stats.results import AnalysisResult, Figure, Number, Table
 
 log = logging.getLogger(__name__)
 
@@ -44,6 +41,7 @@ class OcclusionRecord:
         faithfulness: None if the network has no projections, or the map's activation is zero or never changes.
         localization: None if the object is unknown, or no position is inside or none outside.
         object_box: top, left, bottom and right (exclusive) of the object in pixels; None if it is unknown.
+        deletion: deletion and insertion curves; None if they were not computed.
     """
 
     index: int
@@ -54,14 +52,15 @@ class OcclusionRecord:
     faithfulness: Faithfulness | None
     localization: Localization | None
     object_box: tuple[int, int, int, int] | None
+    deletion: DeletionCurves | None = None
 
     __repr__ = summary
 
 
-def measure_faithfulness(
+def selected_projections(
     net: nn.Module, image: Float[Tensor, "c h w"], maps: OcclusionMaps, layer: str, num_maps: int, seed: int
-) -> Faithfulness | None:
-    """Compare occlusion maps with projections of the selected map; a random other map of the layer is the control.
+) -> dict[str, Float[Tensor, "c h w"]] | None:
+    """Return `map_projections` of the selected map, with a random other map of the layer as the control.
 
     Args:
         net: the network.
@@ -70,16 +69,18 @@ def measure_faithfulness(
         layer: name of the layer.
         num_maps: number of maps of the layer.
         seed: random seed of the control's map.
+
+    Returns:
+        Projections by name; None if the network has none.
     """
     if maps.map is None:
         raise InputError("these occlusion maps have no activation: call occlude with a layer")
     offset = 1 + int(np.random.default_rng(seed).integers(max(1, num_maps - 1)))
     try:
-        energies = projection_energies(net, image, layer, maps.map, (maps.map + offset) % num_maps)
+        return map_projections(net, image, layer, maps.map, (maps.map + offset) % num_maps)
     except NoReLUError as error:
-        log_once(net, log, f"{type(net).__name__} has no projections, so claims 1, 2 and 18 are left out: {error}")
+        log_once(net, log, f"{type(net).__name__} has no projections, so claims 1, 2, 3 and 18 are left out: {error}")
         return None
-    return faithfulness(maps, energies)
 
 
 def localize_object(
@@ -159,12 +160,38 @@ def figure_row(
     )
 
 
-def occlusion_claims(records: Sequence[OcclusionRecord], layer: str) -> list[Claim]:
-    """Decide claims 1, 2 and 18 from images with projections, and claim 17 from images with a known object."""
-    faithful = [record.faithfulness for record in records if record.faithfulness]
-    localized = [record.localization for record in records if record.localization]
-    claims = faithfulness_claims(faithful, layer) if faithful else []
-    return [*claims, localization_claim(localized, "")] if localized else claims
+def occlusion_claims(
+    records: Sequence[OcclusionRecord], layer: str, control: Sequence[OcclusionRecord] | None = None
+) -> list[Claim]:
+    """Decide claims 1, 2, 3 and 18 from images with projections, and claim 17 from images with a known object.
+
+    Args:
+        records: of all images.
+        layer: name of the layer.
+        control: of the same images, by a network with randomized weights; None for none.
+    """
+    other = None if control is None else [record.faithfulness for record in control]
+    claims = faithfulness_claims([record.faithfulness for record in records], layer, other)
+    localized = [record.localization for record in records]
+    if any(localized):
+        other_places = None if control is None else [record.localization for record in control]
+        claims.append(localization_claim(localized, "", other_places))
+    return claims
+
+
+def occluder_table(claims: Sequence[Claim], others: Mapping[str, Sequence[Claim]]) -> list[Table]:
+    """Return the claims' estimates and verdicts by the kind of occluder; none if there is one kind."""
+    if not others:
+        return []
+    rows = [
+        [name, *(f"{found[claim.number]}" if claim.number in found else None for claim in claims)]
+        for name, found in (
+            (name, {one.number: f"{one.verdict}: {one.estimate}" for one in own})
+            for name, own in {"this": claims, **others}.items()
+        )
+    ]
+    title = "Claims by the kind of occluder (without the control network)"
+    return [Table(title, ["occluder", *(f"claim {claim.number}" for claim in claims)], rows)]
 
 
 def label_changes(records: Sequence[OcclusionRecord]) -> float:
@@ -178,7 +205,14 @@ def label_changes(records: Sequence[OcclusionRecord]) -> float:
 
 
 def occlusion_result(
-    records: Sequence[OcclusionRecord], network_name: str, layer: str, stride: int, *, has_figure: bool
+    records: Sequence[OcclusionRecord],
+    network_name: str,
+    layer: str,
+    stride: int,
+    *,
+    has_figure: bool,
+    controls: Mapping[str, Sequence[OcclusionRecord]] | None = None,
+    others: Mapping[str, Sequence[OcclusionRecord]] | None = None,
 ) -> AnalysisResult:
     """Build the result from all images.
 
@@ -188,7 +222,12 @@ def occlusion_result(
         layer: name of the layer.
         stride: of the occluder, in pixels.
         has_figure: whether ``occlusion.png`` was written.
+        controls: of the same images, by name of the control network, the fully randomized one last.
+        others: of the same images, by the kind of another occluder.
     """
+    controls = controls or {}
+    claims = occlusion_claims(records, layer, list(controls.values())[-1] if controls else None)
+    by_control = {name: occlusion_claims(own, layer) for name, own in controls.items()}
     localized = [record.localization for record in records if record.localization]
     numbers = [Number("images", len(records)), Number("positions where the label changes", label_changes(records), "%")]
     if localized:
@@ -207,5 +246,10 @@ def occlusion_result(
         ),
         numbers=numbers,
         figures=[Figure(FIGURE, "occlusion", network_name)] if has_figure else [],
-        claims=occlusion_claims(records, layer),
+        tables=[
+            *control_table(claims, by_control),
+            *occluder_table(claims, {name: occlusion_claims(own, layer) for name, own in (others or {}).items()}),
+            *deletion_table([record.deletion for record in records if record.deletion]),
+        ],
+        claims=claims,
     )

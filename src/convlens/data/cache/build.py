@@ -18,6 +18,7 @@ from tqdm import tqdm
 from convlens.data.splits.image_index import ImageIndex
 from convlens.errors import InputError
 from convlens.io.arrays import file_crc, seal
+from convlens.io.inside import check_inside
 from convlens.io.json_files import read_json, write_json
 from convlens.io.resources import is_disk_full
 
@@ -39,9 +40,10 @@ def build(image_index: ImageIndex, size: int, folder: Path) -> None:
     """Decode all images of an index into ``folder``; the caller holds the folder's lock.
 
     Raises:
-        InputError: the disk is full or too small; nothing is left behind.
+        InputError: the disk is full or too small; nothing is left behind. Or a file is a link out of the folder.
     """
     partial = Path(f"{folder}.partial")
+    check_inside(partial / "images.npy", partial)
     progress = _read_progress(partial, len(_npy_header(image_index, size)), 3 * size**2)
     _check_free_space(image_index, size, folder.parent, progress.done)
     try:

@@ -23,8 +23,10 @@ from convlens.data.splits.image_index import ImageIndex
 from convlens.errors import DamagedError, InputError
 from convlens.io.arrays import read_array, write_array
 from convlens.io.hashing import digest_bytes
+from convlens.io.inside import check_inside
 from convlens.io.json_files import load_json
 from convlens.io.locks import file_lock
+from convlens.io.names import name_bytes
 from convlens.io.resources import is_shortage
 
 log = logging.getLogger(__name__)
@@ -62,6 +64,7 @@ class CachedArrays:
         """Return the mean image of some rows; it is computed once for each set of rows and kept in the folder."""
         rows = np.unique(rows)
         path = self.folder / f"mean-{digest_bytes(rows.tobytes(), size=8)}.npy"
+        check_inside(path, self.folder)
         try:
             return torch.from_numpy(read_array(path))
         except FileNotFoundError:
@@ -136,7 +139,7 @@ def _open_or_build(folder: Path, image_index: ImageIndex, size: int) -> CachedAr
 def cache_key(image_index: ImageIndex, size: int) -> str:
     """Return a digest of everything the cached pixels depend on; the data set's location is not part of it."""
     rows = zip(image_index.names, image_index.labels.tolist(), image_index.file_states(), strict=True)
-    lines = (f"{name}\t{label}\t{state}\n".encode() for name, label, state in rows)
+    lines = (name_bytes(f"{name}\t{label}\t{state}\n") for name, label, state in rows)
     return digest_bytes(f"{size} {image_index.decode_version}\n".encode(), *lines, size=8)
 
 
@@ -144,8 +147,10 @@ def _open(folder: Path, image_index: ImageIndex, size: int) -> CachedArrays:
     """Return a finished cache.
 
     Raises:
+        InputError: a file is a link out of the folder.
         DamagedError: a file is missing, cut short or changed.
     """
+    check_inside(folder / "images.npy", folder)
     try:
         meta = load_json(folder / "meta.json")
         images = read_array(folder / "images.npy", "r")

@@ -1,6 +1,7 @@
 """Catalog of public data sets: addresses, checksums and layout of their archives."""
 
 import logging
+import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,7 @@ from torchvision.datasets.voc import DATASET_YEAR_DICT
 
 from convlens.data.download.extract import extract_archive
 from convlens.data.download.fetch import fetch
+from convlens.errors import InputError
 from convlens.io.locks import file_lock
 
 log = logging.getLogger(__name__)
@@ -70,7 +72,8 @@ def voc_archives(year: int) -> tuple[Archive, ...]:
 def download_archives(root: Path, archives: tuple[Archive, ...]) -> None:
     """Download and extract a data set that is missing; one process does it, the others wait.
 
-    The archives are removed once all are extracted. A folder that exists and is not empty is kept as it is.
+    What is downloaded is removed once all is extracted; archives that were there are used and stay. A folder that
+    exists and is not empty is kept as it is.
 
     Args:
         root: folder of the data set.
@@ -100,11 +103,12 @@ def download_archives(root: Path, archives: tuple[Archive, ...]) -> None:
 def _download_and_extract(target: Path, archives: tuple[Archive, ...]) -> None:
     stage = target.with_name(f".{target.name}.extracted")
     shutil.rmtree(stage, ignore_errors=True)
-    files = []
-    for archive in archives:
+    files = [target.parent / archive.file for archive in archives]
+    given = [file for file in files if os.path.lexists(file)]
+    for file, archive in zip(files, archives, strict=True):
         if archive.checksum is None:
             log.info("%s has no published checksum: the download is not verified", archive.url)
-        files.append(fetch(archive.url, target.parent / archive.file, archive.checksum))
+        fetch(archive.url, file, archive.checksum)
     try:
         for file, archive in zip(files, archives, strict=True):
             extract_archive(file, stage)
@@ -113,10 +117,16 @@ def _download_and_extract(target: Path, archives: tuple[Archive, ...]) -> None:
         if target.is_dir():  # an empty folder
             target.rmdir()
         (stage / archives[0].member).rename(target)
+    except InputError:
+        for file, archive in zip(files, archives, strict=True):
+            if archive.checksum is None and file not in given:  # it may be damaged, and would be used the next time
+                file.unlink()
+        raise
     finally:
         shutil.rmtree(stage, ignore_errors=True)
     for file in files:
-        file.unlink()
+        if file not in given:
+            file.unlink()
     log.info("downloaded and extracted into %s", target)
 
 

@@ -22,7 +22,7 @@ _TIMEOUT = 60.0  # seconds without a byte until a connection counts as lost
 
 
 def fetch(url: str, path: Path, checksum: str | None = None) -> Path:
-    """Download a file unless it exists with the right checksum.
+    """Download a file unless it exists; one that exists must have the right checksum, if one is published.
 
     The file grows as ``<path>.part``, which stays after a lost connection. The next call requests the rest, and starts
     again if the server sends something else.
@@ -36,13 +36,15 @@ def fetch(url: str, path: Path, checksum: str | None = None) -> Path:
         The path.
 
     Raises:
-        InputError: the server refuses, the connection is lost, the disk is full, or the checksum differs, in which case
-            the part is removed.
+        InputError: the file exists and is another one, the server refuses, the connection is lost, the disk is full, or
+            the checksum differs, in which case the part is removed.
     """
     if not url.startswith(("http://", "https://")):
         raise InputError(f"{url} cannot be downloaded: give an address that starts with http:// or https://")
     algorithm = (checksum or "").partition(":")[0]
-    if path.is_file() and checksum and file_checksum(path, algorithm) == checksum:
+    if path.is_file():
+        if checksum and (found := file_checksum(path, algorithm)) != checksum:
+            raise InputError(f"{path} has checksum {found} instead of {checksum}: move it, to have it downloaded again")
         return path
     part = path.with_name(f"{path.name}.part")
     try:

@@ -1,16 +1,16 @@
 """Metadata of shards: classes, sizes, mean image and files, read from a folder or an object store."""
 
-import json
 import os
 from pathlib import Path
 from types import ModuleType
 from typing import NotRequired, Protocol, TypedDict, runtime_checkable
 from urllib.parse import urlparse
 
-from convlens.data.shards.checks import INDEX_FILE, check_files, check_index, check_names
+from convlens.data.shards.checks import INDEX_FILE, check_files, check_index, check_metadata, check_names
 from convlens.errors import DamagedError, InputError
 from convlens.io.arrays import file_crc
-from convlens.io.json_files import without_checksum
+from convlens.io.inside import unfit
+from convlens.io.json_files import parse_json, without_checksum
 
 FORMAT_VERSION = 2
 METADATA_FILE = "about.json"
@@ -61,6 +61,8 @@ class FolderStorage:
 
     def read(self, name: str) -> str:
         """Return the text of a file."""
+        if reason := unfit(self.folder / name, self.folder):
+            raise OSError(f"{name} {reason}")
         return (self.folder / name).read_text()
 
     def sizes(self, split: str) -> dict[str, int]:
@@ -111,7 +113,7 @@ def read_metadata(root: str) -> ShardMetadata:
     import_litdata()
     storage: Storage = BucketStorage(root) if "://" in root else FolderStorage(root)
     try:
-        found = json.loads(storage.read(METADATA_FILE))
+        found = parse_json(storage.read(METADATA_FILE))
         if not isinstance(found, dict):
             raise ValueError(f"{METADATA_FILE} is damaged")
         metadata: ShardMetadata = without_checksum(Path(METADATA_FILE), found)  # type: ignore[assignment]
@@ -125,6 +127,7 @@ def read_metadata(root: str) -> ShardMetadata:
         raise InputError(
             f"{root} holds shards of version {version}, this convlens reads {FORMAT_VERSION}: write them again"
         )
+    check_metadata(root, metadata)
     for split, sizes in metadata["shards"].items():
         check_names(root, [split, *sizes])
         found = storage.sizes(split)
@@ -137,12 +140,16 @@ def read_metadata(root: str) -> ShardMetadata:
             raise InputError(
                 f"{root}/{split}/{name} has {found[name]} bytes, not {sizes[name]}: copy it again, or write it again"
             )
-        if sizes:
-            check_index(root, split, storage.read(f"{split}/{INDEX_FILE}"), sizes)
+        if found:
+            name = f"{split}/{INDEX_FILE}"
+            try:
+                index = storage.read(name)
+            except (OSError, ValueError) as error:
+                raise InputError(f"{root}/{name} cannot be read ({error}): write the shards again") from None
+            check_index(root, split, index, sizes)
     if isinstance(storage, FolderStorage):
         written = (storage.folder / METADATA_FILE).stat().st_mtime
-        size = sum(sum(sizes.values()) for sizes in metadata["shards"].values())
-        check_files(storage.folder, written, metadata.get("crc32", {}), size)
+        check_files(storage.folder, written, metadata["shards"], metadata.get("crc32", {}))
     return metadata
 
 

@@ -30,8 +30,9 @@ class Caltech101(RandomFoldsSource):
         fold: int = 0,
         include_background: bool = False,
         seed: int = 0,
+        max_train_per_class: int | None = None,
     ) -> None:
-        super().__init__(root, train_per_class, test_per_class, fold, include_background, seed)
+        super().__init__(root, train_per_class, test_per_class, fold, include_background, seed, max_train_per_class)
 
     def class_name(self, folder: str) -> str:
         """Return the name of the folder."""

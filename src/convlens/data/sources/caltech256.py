@@ -30,8 +30,9 @@ class Caltech256(RandomFoldsSource):
         fold: int = 0,
         include_clutter: bool = False,
         seed: int = 0,
+        max_train_per_class: int | None = None,
     ) -> None:
-        super().__init__(root, train_per_class, test_per_class, fold, include_clutter, seed)
+        super().__init__(root, train_per_class, test_per_class, fold, include_clutter, seed, max_train_per_class)
 
     def class_name(self, folder: str) -> str:
         """Return the name of the folder without its number."""

@@ -12,6 +12,7 @@ from convlens.data.sources.base import join_names
 from convlens.data.splits.image_index import ImageIndex
 from convlens.data.splits.split import Split
 from convlens.errors import InputError
+from convlens.io.names import read_names
 
 
 @dataclass(frozen=True)
@@ -63,10 +64,9 @@ def read_exclusions(path: str | Path | None) -> Exclusions:
     try:
         if not path.is_file() and not path.is_dir() and path.exists():
             raise OSError(errno.EINVAL, "it is no regular file")  # a pipe would be waited for
-        lines = path.read_text().splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "it is not text"
+        lines = read_names(path).splitlines()
+    except OSError as error:
         raise InputError(
-            f"data.exclude: {path} cannot be read ({reason}): give a text file with one name a line"
+            f"data.exclude: {path} cannot be read ({error.strerror}): give a text file with one name a line"
         ) from error
     return Exclusions(frozenset(line.split("\t")[0] for line in lines if line.strip()), path)

@@ -10,6 +10,7 @@ from convlens.data.splits.image_index import FileIndex
 from convlens.data.splits.protocol import Protocol
 from convlens.data.splits.split import Split, held_out_mask
 from convlens.errors import InputError
+from convlens.io.names import readable
 
 _LAYOUT = "<root>/train/<class>/*.jpg and <root>/test/<class>/*.jpg, or <root>/<class>/*.jpg"
 
@@ -53,7 +54,10 @@ class ImageFolder(Source):
         if self._has_split_folders():
             return super().protocol()
         return HeldOutFolds(
-            image_indexes=(self._index_all(),), class_names=self.class_names(), salt="test", test_share=self.test_share
+            image_indexes=(self._index_all(),),
+            class_names=tuple(map(readable, self.class_names())),
+            salt="test",
+            test_share=self.test_share,
         )
 
     def _has_split_folders(self) -> bool:
@@ -67,7 +71,7 @@ class ImageFolder(Source):
             return None
         below = "val" if name == "test" and not has_test else name
         check_class_folders(self.root / below, self.class_names())
-        image_index = index_class_folders(self.root.resolve().name, self.root, below, self.class_names())
+        image_index = index_class_folders(readable(self.root.resolve().name), self.root, below, self.class_names())
         if not len(image_index):
             raise InputError(
                 f"{self.root} has train/ but no class folders in test/ or val/: add them, "
@@ -86,7 +90,7 @@ class ImageFolder(Source):
         """Return all images of the class folders."""
         if self._pool is not None:
             return self._pool
-        pool = index_class_folders(self.root.resolve().name, self.root, "", self.class_names())
+        pool = index_class_folders(readable(self.root.resolve().name), self.root, "", self.class_names())
         counts = np.bincount(pool.labels)
         if counts.min() < 2:
             raise InputError(

@@ -1,6 +1,7 @@
 """ImageNet 2012 (ILSVRC classification) in the official layout or in that of Kaggle's archive."""
 
 import csv
+import io
 from pathlib import Path
 
 from convlens.data.sources.base import (
@@ -15,6 +16,7 @@ from convlens.data.sources.base import (
 )
 from convlens.data.splits.split import Split
 from convlens.errors import InputError
+from convlens.io.names import read_names
 
 _ORIGIN = (
     "https://www.image-net.org/download.php (ILSVRC2012, free account) "
@@ -39,7 +41,7 @@ class ImageNet(Source):
     def class_names(self) -> tuple[str, ...]:
         """Return the first synonym of each wnid, or the wnids."""
         mapping = self.root / "LOC_synset_mapping.txt"
-        lines = mapping.read_text().splitlines() if mapping.is_file() else []
+        lines = read_names(mapping).splitlines() if mapping.is_file() else []
         return first_synonyms(self._wnids(), dict(line.split(" ", 1) for line in lines if " " in line))
 
     def split(self, name: str) -> Split | None:
@@ -70,8 +72,11 @@ class ImageNet(Source):
                 f"ImageNet: {self.images / 'val'} has no class folders and {solution} is missing; "
                 f"the layout is {_LAYOUT}"
             )
-        with open(solution, newline="") as file:
-            answers = {row["ImageId"]: row["PredictionString"].split(" ")[0] for row in csv.DictReader(file)}
+        try:
+            lines = csv.DictReader(io.StringIO(read_names(solution)))
+            answers = {row["ImageId"]: row["PredictionString"].split(" ")[0] for row in lines}
+        except (KeyError, AttributeError, csv.Error) as error:  # a column that is missing, or a value
+            raise InputError(f"{solution} is no csv with the columns ImageId and PredictionString: {error}") from error
         return whole_split(index_files("imagenet", self.images, label_files(files, answers, wnids, solution)))
 
 

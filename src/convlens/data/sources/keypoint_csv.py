@@ -1,6 +1,8 @@
 """Images of one kind of object with the positions of its parts in a csv file."""
 
 import csv
+import io
+import math
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +11,8 @@ from convlens.data.sources.annotations import AnnotatedIndex, Box, Disc
 from convlens.data.sources.base import Source
 from convlens.data.splits.split import Split
 from convlens.errors import InputError
+from convlens.io.inside import is_special
+from convlens.io.names import read_names
 
 
 class PointedImages(Source):
@@ -51,9 +55,12 @@ class PointedImages(Source):
 
     def _read(self) -> AnnotatedIndex:
         try:
-            lines = list(csv.DictReader(self.path.open(newline="")))
-        except OSError as error:
-            raise InputError(f"{self.path} cannot be read ({error.strerror}): give the csv of the parts") from error
+            if special := is_special(self.path):
+                raise ValueError(special)
+            lines = list(csv.DictReader(io.StringIO(read_names(self.path)), restval="", restkey=""))
+        except (OSError, ValueError, csv.Error) as error:
+            reason = getattr(error, "strerror", None) or error
+            raise InputError(f"{self.path} cannot be read ({reason}): give the csv of the parts") from error
         columns = list(lines[0]) if lines else []
         parts = [name[:-2] for name in columns if name.endswith("_x") and f"{name[:-2]}_y" in columns]
         boxed = [name[:-3] for name in columns if name.endswith("_x1") and f"{name[:-3]}_y2" in columns]
@@ -63,17 +70,19 @@ class PointedImages(Source):
         try:
             shapes = [_shapes(line, parts, boxed, self.radius) for line in lines]
         except ValueError as error:
-            raise InputError(f"{self.path}: {error}; coordinates are numbers of pixels") from error
+            raise InputError(f"{self.path}: {error}: coordinates are numbers of pixels") from error
         names = [line["file"] for line in lines]
+        if not all(names):
+            raise InputError(f"{self.path}: row {names.index('') + 1} names no file: give the name of its image")
         return AnnotatedIndex(self.root.name, names, np.zeros(len(names), np.int64), self.root, shapes)
 
 
 def _shapes(line: dict[str, str], parts: list[str], boxed: list[str], radius: float) -> list[Box | Disc]:
-    points = {part: (float(line[f"{part}_x"]), float(line[f"{part}_y"])) for part in parts if line[f"{part}_x"]}
+    points = {part: (_number(line, f"{part}_x"), _number(line, f"{part}_y")) for part in parts if line[f"{part}_x"]}
     shapes: list[Box | Disc] = []
     for part in boxed:
         if line[f"{part}_x1"]:
-            left, top, right, bottom = (float(line[f"{part}_{edge}"]) for edge in ("x1", "y1", "x2", "y2"))
+            left, top, right, bottom = (_number(line, f"{part}_{edge}") for edge in ("x1", "y1", "x2", "y2"))
             shapes.append(Box("object" if part == "bbox" else part, left, top, right, bottom))
     reference = [points[part] for part in parts[:2] if part in points]
     box = next((shape for shape in shapes if shape.name == "object"), None)
@@ -88,3 +97,18 @@ def _shapes(line: dict[str, str], parts: list[str], boxed: list[str], radius: fl
     else:
         return shapes
     return shapes + [Disc(part, x, y, radius * distance) for part, (x, y) in points.items()]
+
+
+def _number(line: dict[str, str], column: str) -> float:
+    """Return the number in a cell.
+
+    Raises:
+        ValueError: there is none.
+    """
+    try:
+        number = float(line[column])
+    except (KeyError, ValueError):
+        number = math.nan
+    if not math.isfinite(number):
+        raise ValueError(f"{line['file']} has {column}={line.get(column, '')!r}")
+    return number

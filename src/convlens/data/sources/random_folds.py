@@ -11,6 +11,7 @@ from convlens.data.splits.folds import RandomFolds
 from convlens.data.splits.image_index import FileIndex
 from convlens.data.splits.split import Split
 from convlens.errors import InputError
+from convlens.io.names import readable
 
 WITH_BACKGROUND = " with background"
 
@@ -27,6 +28,7 @@ class RandomFoldsSource(Source):
         fold: number of the random selection, from 0; a protocol uses all of them.
         include_background: whether the folder of background images is a class.
         seed: another seed gives other folds.
+        max_train_per_class: see `RandomFolds`.
 
     Raises:
         InputError: a number of images is below 1.
@@ -46,12 +48,16 @@ class RandomFoldsSource(Source):
         fold: int,
         include_background: bool,
         seed: int = 0,
+        max_train_per_class: int | None = None,
     ) -> None:
         if train_per_class < 1 or test_per_class < 1:
             raise InputError(f"train_per_class {train_per_class}, test_per_class {test_per_class}: both at least 1")
+        if max_train_per_class is not None and max_train_per_class < 1:
+            raise InputError(f"max_train_per_class {max_train_per_class}: at least 1")
         self.root = Path(root).expanduser()
         self.train_per_class = train_per_class
         self.test_per_class = test_per_class
+        self.max_train_per_class = max_train_per_class
         self.fold = fold
         self.seed = seed
         self.include_background = include_background
@@ -69,11 +75,12 @@ class RandomFoldsSource(Source):
         """Return random folds of any number of images per class."""
         return RandomFolds(
             image_indexes=(self._image_index(),),
-            class_names=self.class_names(),
+            class_names=tuple(map(readable, self.class_names())),
             name=self.title.lower() + (WITH_BACKGROUND if self.include_background else ""),
             salt=self.title.lower() + (f" {self.seed}" if self.seed else ""),
             train_per_class=self.train_per_class,
             test_per_class=self.test_per_class,
+            max_train_per_class=self.max_train_per_class,
         )
 
     def split(self, name: str) -> Split | None:

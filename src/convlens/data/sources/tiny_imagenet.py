@@ -7,6 +7,7 @@ from convlens.data.sources.base import Source, image_files, index_files, join_na
 from convlens.data.sources.imagenet import first_synonyms, label_files
 from convlens.data.splits.split import Split
 from convlens.errors import InputError
+from convlens.io.names import read_names
 
 _ORIGIN = "http://cs231n.stanford.edu/tiny-imagenet-200.zip"
 _LAYOUT = "<root>/{wnids.txt,words.txt,train/<wnid>/images/*.JPEG,val/images/*.JPEG,val/val_annotations.txt}"
@@ -57,7 +58,7 @@ class TinyImageNet(Source):
 
     def _read_text(self, name: str) -> str:
         path = self.root / name
-        text = path.read_text() if path.is_file() else ""
+        text = read_names(path) if path.is_file() else ""
         if not text.strip():
             raise missing_data_error("Tiny-ImageNet", path, _LAYOUT, _ORIGIN, downloadable=True)
         return text

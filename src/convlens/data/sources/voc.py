@@ -1,6 +1,7 @@
 """PASCAL VOC: images with one label and boxes of their objects, and the multi-label classification task (Table 6)."""
 
 import logging
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -11,7 +12,7 @@ from convlens.data.download.catalog import voc_archives
 from convlens.data.sources.annotations import AnnotatedIndex, Box
 from convlens.data.sources.base import Source, join_names
 from convlens.data.sources.voc_devkit import CLASSES, VocDevkit, VocObject, derived_targets
-from convlens.data.splits.folds import FixedSplit, fixed_split
+from convlens.data.splits.folds import FixedSplit, Submission, fixed_split
 from convlens.data.splits.split import Split
 from convlens.errors import InputError
 
@@ -115,11 +116,35 @@ class VocClassification(Source):
         return self._part({"train": train, "val": "val", "test": test}[name]).labelled
 
     def protocol(self) -> FixedSplit:
-        """Return the training images with an object and all test images, with the targets of all classes."""
-        train, test = (self._part(part) for part in self._list_names())
+        """Return the training images with an object and all test images, with the targets of all classes.
+
+        The submission is of the list ``test``, also where the server keeps its annotations, if its images are there:
+        then ``val``, on which the scores are reported, is trained on as well for ``train_on=trainval``.
+        """
+        train_name, test_name = self._list_names()
+        train, test = self._part(train_name), self._part(test_name)
         all_test = Split(test.image_index, np.arange(len(test.image_index)))
         targets = np.concatenate([train.targets, test.targets])
-        return fixed_split(train.labelled, all_test, CLASSES, targets, name=f"voc{self.year}")
+        found = fixed_split(train.labelled, all_test, CLASSES, targets, name=f"voc{self.year}")
+        if test_name == "test" or not self.devkit.complete("test"):
+            return replace(found, submission=Submission(test_name, found.train, found.test))
+        hidden = self._hidden_images()
+        rows = len(found) + np.arange(len(hidden))
+        labelled = found.test[test.image_index.labels >= 0]
+        trained = np.concatenate([found.train, labelled]) if self.train_on == "trainval" else found.train
+        return replace(
+            found,
+            image_indexes=(*found.image_indexes, hidden),
+            targets=np.concatenate([targets, np.zeros((len(hidden), len(CLASSES)), np.int8)]),
+            submission=Submission("test", trained, rows),
+        )
+
+    def _hidden_images(self) -> AnnotatedIndex:
+        """Return the test images, whose classes and objects the server keeps to itself."""
+        images = self.devkit.images("test")
+        names = [f"JPEGImages/{image}.jpg" for image in images]
+        labels = np.full(len(images), -1, np.int64)
+        return AnnotatedIndex(f"voc{self.year}-test-images", names, labels, self.devkit.folder, [[] for _ in images])
 
     def _list_names(self) -> tuple[str, str]:
         """Return the names of the devkit's lists to train on and to test."""

@@ -12,6 +12,7 @@ from convlens.data.download.catalog import voc_archives
 from convlens.data.sources.annotations import Box
 from convlens.data.sources.base import join_names, missing_data_error
 from convlens.errors import InputError
+from convlens.io.names import read_names
 
 CLASSES = (
     *("aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow", "diningtable", "dog"),
@@ -49,6 +50,10 @@ class VocDevkit:
         """Return whether any image of a list has an annotation."""
         return self.has(part) and any(self._annotation(image).exists() for image in self._listed(part))
 
+    def complete(self, part: str) -> bool:
+        """Return whether there is a list of this name and each of its images."""
+        return self.has(part) and not self._missing(self._listed(part))
+
     def images(self, part: str) -> list[str]:
         """Return the identifiers of a list's images.
 
@@ -56,8 +61,7 @@ class VocDevkit:
             InputError: there is no such list, or an image of it is missing.
         """
         images, folder = self._listed(part), self.folder / "JPEGImages"
-        there = {entry.name for entry in os.scandir(folder)} if folder.is_dir() else set()
-        if missing := [f"{image}.jpg" for image in images if f"{image}.jpg" not in there]:
+        if missing := self._missing(images):
             raise InputError(
                 f"{self.lists / part}.txt lists images that {folder} does not have: {join_names(missing)}; "
                 f"get the whole of {self.title} from {_ORIGIN}"
@@ -83,7 +87,7 @@ class VocDevkit:
                 found.append(VocObject(Box(name, edges[0] - 1, edges[1] - 1, edges[2], edges[3]), difficult))
         except InputError:
             raise
-        except (OSError, ElementTree.ParseError, ValueError) as error:
+        except (OSError, ElementTree.ParseError, ValueError, LookupError) as error:
             raise InputError(f"{path} cannot be read: {error}") from error
         return found
 
@@ -109,9 +113,15 @@ class VocDevkit:
     def _annotation(self, image: str) -> Path:
         return self.folder / "Annotations" / f"{image}.xml"
 
+    def _missing(self, images: list[str]) -> list[str]:
+        """Return the names of the files of images that are not there."""
+        folder = self.folder / "JPEGImages"
+        there = {entry.name for entry in os.scandir(folder)} if folder.is_dir() else set()
+        return [f"{image}.jpg" for image in images if f"{image}.jpg" not in there]
+
     def _listed(self, part: str) -> list[str]:
         path = self.lists / f"{part}.txt"
-        images = path.read_text().split() if path.exists() else []
+        images = read_names(path).split() if path.exists() else []
         if not images:
             raise missing_data_error(self.title, path, _LAYOUT, _ORIGIN, downloadable=bool(voc_archives(self.year)))
         return images
@@ -132,7 +142,7 @@ def derived_targets(objects: list[list[VocObject]]) -> Int8[np.ndarray, "n class
 def _label_file(path: Path) -> dict[str, int]:
     """Read a class's label file: image and target, separated by spaces."""
     targets = {}
-    for number, line in enumerate(path.read_text().splitlines(), 1):
+    for number, line in enumerate(read_names(path).splitlines(), 1):
         fields = line.split()
         if fields and (len(fields) != 2 or fields[1] not in ("1", "0", "-1")):
             raise InputError(f"{path}, line {number}, is {line.strip()!r}: an image and 1, 0 or -1 would be right")

@@ -6,6 +6,7 @@ from pathlib import Path
 from convlens.data.splits.protocol import Protocol
 from convlens.errors import InputError
 from convlens.io.atomic import write_bytes
+from convlens.io.names import name_bytes
 
 
 def write_splits(
@@ -37,7 +38,7 @@ def write_splits(
         below = folder / ("all" if size is None else f"{size}_per_class") / f"fold_{fold}"
         for name, chosen in zip(("train", "test"), rows, strict=True):
             lines = (f"{protocol.names[row]}\t{_class_of(protocol, row)}\n" for row in chosen.tolist())
-            write_bytes(below / f"{name}.txt", "".join(lines).encode())
+            write_bytes(below / f"{name}.txt", name_bytes("".join(lines)))
     return pairs
 
 

@@ -85,12 +85,14 @@ class FileIndex(ImageIndex):
     root: Path
 
     def __post_init__(self) -> None:
-        """Refuse names that lead out of the root.
+        """Refuse names that lead out of the root, or that no file can have.
 
         Raises:
             InputError: there is one, in a list of images for example.
         """
         for name in self.names:
+            if "\0" in name:
+                raise InputError(f"{self.title}: {name!r} is no name of a file, which has no zero byte")
             if name.startswith("/") or (".." in name and ".." in name.split("/")):
                 raise InputError(f"{self.title}: {name} leads out of {self.root}: give paths below it")
 

@@ -16,6 +16,7 @@ from convlens.data.splits.image_index import ImageIndex
 from convlens.data.splits.split import rank_in_class
 from convlens.errors import InputError
 from convlens.io.hashing import digest_bytes
+from convlens.io.names import name_bytes
 
 AnyProtocol = TypeVar("AnyProtocol", bound="Protocol")
 RowArray = Int64[np.ndarray, " _"]  # of any length
@@ -82,9 +83,9 @@ class Protocol(ABC):
         Raises:
             InputError: as in ``split``.
         """
-        chunks = ["\n".join(self.class_names).encode()]
+        chunks = [name_bytes("\n".join(self.class_names))]
         for rows in self.split(images_per_class, fold):
-            chunks.append("\n".join(self.names[row] for row in rows.tolist()).encode())
+            chunks.append(name_bytes("\n".join(self.names[row] for row in rows.tolist())))
             chunks.append(self.labels[rows].tobytes())
             chunks.append(b"" if self.targets is None else self.targets[rows].tobytes())
         return digest_bytes(*chunks)

@@ -17,11 +17,13 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from convlens.errors import InputError
+from convlens.ops.input_checks import check_choice, check_number, shown
 from convlens.ops.tensor_repr import summary
 from convlens.transfer.probes.active_set import duality_gap, lawson_hanson
+from convlens.transfer.probes.checks import check_C, check_labels, check_matrix, checked_design
 from convlens.transfer.probes.design import DesignMatrix, Dual, Primal
 from convlens.transfer.probes.gram import column_blocks
-from convlens.transfer.probes.losses import Loss, Sigmoid, Softmax, SquaredHinge
+from convlens.transfer.probes.losses import LOSSES
 from convlens.transfer.probes.newton import Minimum, minimize
 from convlens.transfer.probes.objective import Objective
 
@@ -53,8 +55,6 @@ MAX_GRAM_IMAGES = 6_000
 CONSTANT_SCORE = 30.0
 """Absolute score of a sigmoid whose class all training images have, or none: a probability of 1 in float32."""
 
-LOSSES: dict[str, Loss] = {"svm": SquaredHinge(), "softmax": Softmax(), "sigmoid": Sigmoid()}
-
 
 @dataclass(frozen=True)
 class LinearProbe:
@@ -79,13 +79,20 @@ class LinearProbe:
 
     def scores(self, features: Float[Tensor, "n d"]) -> Float[Tensor, "n classes"]:
         """Return the class scores of features, or of inner products with the training images."""
+        check_matrix("features", features, len(self.weights) - 1)
         weights = self.weights.to(torch.promote_types(self.weights.dtype, features.dtype))
         return torch.addmm(weights[-1], features.to(weights), weights[:-1])
 
 
 def class_targets(probe: str, labels: Int64[Tensor, " n"], num_classes: int) -> Float[Tensor, "n classes"]:
-    """Return the targets of a probe for images of one class each: 0 and 1 for softmax, else -1 and 1."""
-    one_hot = F.one_hot(labels, num_classes).float()
+    """Return the targets of a probe for images of one class each: 0 and 1 for softmax, else -1 and 1.
+
+    Raises:
+        InputError: the probe is unknown, or the labels are not those of ``num_classes`` classes.
+    """
+    check_choice("probe", probe, LOSSES)
+    num_classes = check_labels(labels, num_classes)
+    one_hot = F.one_hot(labels.long(), num_classes).float()
     return one_hot if probe == "softmax" else 2 * one_hot - 1
 
 
@@ -115,10 +122,12 @@ def fit_probe(
             precision; a warning is logged if that does not help.
 
     Raises:
-        InputError: the probe is unknown, ``C`` is not above 0, softmax has only one class, or the features do not match
-            the targets or are not finite.
+        InputError: the probe is unknown, ``C`` is not above 0 or the tolerance below 0, softmax has only one class, or
+            the features do not match the targets or the start, or are not finite, as neither may be.
     """
-    design = _checked(probe, features, targets, C)
+    C, tolerance = check_C(C), check_number("tolerance", tolerance, least=0)
+    design = checked_design(probe, features, targets)
+    _check_start(start, (design.values.shape[1] + 1, targets.shape[1]))
     if probe == "sigmoid" and not (both := (targets > 0).any(0) & (targets < 0).any(0)).all():
         return _fit_sigmoids(both, design, targets, C, start, tolerance)
     squared_norm = design.squared_norm + len(design) if LOSSES[probe].bias_penalty else design.centered_squared_norm
@@ -187,18 +196,12 @@ def _minimize_hinge(
     return objective, Minimum(point, steps, float(gaps.max()))
 
 
-def _checked(probe: str, features: Tensor | DesignMatrix, targets: Tensor, C: float) -> DesignMatrix:
-    """Check the arguments of `fit_probe` and return the design matrix."""
-    if probe not in LOSSES:
-        raise InputError(f"unknown probe {probe!r}: choose one of {', '.join(LOSSES)}")
-    if not 0 < C < float("inf"):
-        raise InputError(f"C is {C}: give a finite number above 0")
-    if targets.shape[1] < 2 and probe == "softmax":
-        raise InputError("softmax needs at least two classes, the targets have one: add a class")
-    design = features if isinstance(features, DesignMatrix) else Primal.from_features(features)
-    if len(design) != len(targets):
-        raise InputError(f"features of {len(design)} images and targets of {len(targets)}: give as many of each")
-    return design
+def _check_start(start: LinearProbe | None, shape: tuple[int, int]) -> None:
+    """Check that a fit to start from has finite weights of some shape."""
+    if start is None:
+        return
+    if not isinstance(start, LinearProbe) or start.weights.shape != shape or not start.weights.isfinite().all():
+        raise InputError(f"start={shown(start)}: give a LinearProbe with finite weights of shape {list(shape)}")
 
 
 def _finish(objective: Objective, found: Minimum) -> LinearProbe:

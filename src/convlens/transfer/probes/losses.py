@@ -102,3 +102,7 @@ class Sigmoid(Loss):
         """Return ``p * (1 - p)``."""
         share = torch.sigmoid(scores)
         return share * (1 - share) * targets.abs()
+
+
+LOSSES: dict[str, Loss] = {"svm": SquaredHinge(), "softmax": Softmax(), "sigmoid": Sigmoid()}
+"""The loss of each kind of probe."""

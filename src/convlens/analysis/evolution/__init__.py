@@ -1,0 +1,1 @@
+"""Evolution of features during training (section 4, Fig 4)."""
