@@ -24,7 +24,7 @@ from omegaconf import OmegaConf
 
 from convlens.errors import BusyError
 from convlens.io.locks import check_parts
-from convlens.runs.subject import open_run
+from convlens.runs.run_directory import open_run
 
 PARTS = {
     "projections": ("task=project", "run=run"),

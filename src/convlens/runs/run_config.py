@@ -25,12 +25,12 @@ class _Loader(yaml.SafeLoader):
 
     levels = 0
 
-    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+    def compose_node(self, parent: yaml.Node | None, index: object) -> yaml.Node | None:
         """Return the next node."""
         self.levels += 1
         if self.levels > DEEPEST or self.check_event(yaml.AliasEvent):
             raise yaml.YAMLError("it has aliases or too many levels")
-        node = super().compose_node(parent, index)
+        node = super().compose_node(parent, index)  # type: ignore[arg-type]
         self.levels -= 1
         return node
 

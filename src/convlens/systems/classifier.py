@@ -252,6 +252,8 @@ class Classifier(L.LightningModule):
             counts_steps = "total_steps" in inspect.signature(self.make_scheduler).parameters
             steps = {"total_steps": int(self.trainer.estimated_stepping_batches)} if counts_steps else {}
             scheduler = self.make_scheduler(optimizer, **steps)
+        except InputError:
+            raise
         except (TypeError, ValueError) as error:
             raise InputError(f"{place} cannot be made from its settings: {error}") from error
         if counts_steps:
