@@ -11,6 +11,8 @@ from convlens.errors import InputError
 from convlens.runs.baselines import read_baseline, read_class_scores
 from convlens.transfer.targets import Targets
 
+RESNET = "_target_: torchvision.models.get_model, name: resnet18"
+
 
 def test_runs_on_images_of_several_classes_are_scored_by_average_precision(tmp_path, monkeypatch):
     rng = np.random.default_rng(0)
@@ -43,10 +45,10 @@ def test_runs_on_images_of_several_classes_are_scored_by_average_precision(tmp_p
 @pytest.mark.parametrize(
     ("settings", "from_scratch"),
     [
-        ("model: {weights: null, pretrained: null, net: {name: resnet18}}", True),
-        ("model: {weights: null, pretrained: outputs/train/zfnet, net: {}}", False),
-        ("model: {weights: null, pretrained: null, net: {name: resnet18, weights: DEFAULT}}", False),
-        ("data: {}", True),
+        (f"model: {{weights: null, pretrained: null, net: {{{RESNET}}}}}", True),
+        ("model: {weights: null, pretrained: outputs/train/zfnet, net: {_target_: convlens.nets.zfnet}}", False),
+        (f"model: {{weights: null, pretrained: null, net: {{{RESNET}, weights: DEFAULT}}}}", False),
+        ("", True),
     ],
 )
 def test_runs_that_began_with_other_weights_are_not_from_scratch(tmp_path, monkeypatch, settings, from_scratch):
@@ -56,7 +58,7 @@ def test_runs_that_began_with_other_weights_are_not_from_scratch(tmp_path, monke
     )
     for name in scores:
         (tmp_path / name).mkdir()
-        own = "model: {net: {}}" if name == "one" or settings == "data: {}" else settings
+        own = "model: {net: {_target_: convlens.nets.zfnet}}" if name == "one" or not settings else settings
         (tmp_path / name / "config.yaml").write_text(f"data: {{_target_: convlens.data.ImageData}}\n{own}\n")
     dirs = [str(tmp_path / name) for name in scores]
     found = read_baseline(dirs, mock.Mock(), mock.Mock())

@@ -1,7 +1,7 @@
 """Estimates with 95 % intervals: studentised bootstrap over units, Student's t over training runs."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from math import ceil, isfinite, nan, sqrt
 
@@ -18,6 +18,9 @@ LEVEL = 0.05
 POWER = 0.8
 ROUNDING = 1e-12
 """Share of the greatest value below which a difference is one of rounding: units are equal then."""
+SMALLEST_ERROR = 0.1
+"""Least standard error of a resample, as a share of that of the sample: a resample of nearly equal units would
+otherwise make an interval of any width."""
 CHUNK = 4_000_000
 """Largest number of values that a bootstrap draws at once."""
 
@@ -33,8 +36,8 @@ class Estimate:
         count: number of units, such as images, that the statistic was computed over.
         error: standard error; NaN if unknown.
         deviation: standard deviation of a unit, in which effect sizes are given; NaN if unknown.
-        freedom: degrees of freedom of Student's t, for intervals by t; NaN for bootstrap intervals.
-        pivots: sorted studentised resamples of a bootstrap; empty for intervals by t.
+        freedom: degrees of freedom of Student's t.
+        pivots: sorted studentised resamples of a bootstrap; empty for intervals by t alone.
     """
 
     value: float
@@ -63,9 +66,10 @@ class Estimate:
 
     def against(self, level: float) -> str:
         """Return ``above`` or ``below`` a level, ``open`` if the interval contains it or is not a number."""
-        if self.low > level:
+        rounding = ROUNDING * max(abs(self.value), abs(level))
+        if self.low > level + rounding:
             return "above"
-        return "below" if self.high < level else "open"
+        return "below" if self.high < level - rounding else "open"
 
     def within(self, level: float, margin: float) -> bool:
         """Return whether the whole interval is at most ``margin`` away from a level (an equivalence test)."""
@@ -81,11 +85,13 @@ class Estimate:
         if self.error == 0:
             return 1.0 if self.value == level else min(1.0, 2.0 ** (1 - self.count))
         distance = (self.value - level) / self.error
+        p_of_t = float(2 * stdtr(self.freedom, -abs(distance)))
         if not len(self.pivots):
-            return float(2 * stdtr(self.freedom, -abs(distance)))
-        below = int((self.pivots <= distance).sum())
-        above = int((self.pivots >= distance).sum())
-        return min(1.0, 2 * (1 + min(below, above)) / (1 + len(self.pivots)))
+            return p_of_t
+        rounding = ROUNDING * (1 + abs(distance))
+        below = int((self.pivots <= distance + rounding).sum())
+        above = int((self.pivots >= distance - rounding).sum())
+        return min(1.0, max(p_of_t, 2 * (1 + min(below, above)) / (1 + len(self.pivots))))
 
     def effect_size(self, level: float) -> float:
         """Return the distance from a level in standard deviations of a unit (Cohen's d); NaN if that is unknown."""
@@ -96,8 +102,7 @@ class Estimate:
         """The smallest distance from a level that as many units would have decided with a probability of 80 %."""
         if not isfinite(self.error):
             return nan
-        freedom = self.freedom if isfinite(self.freedom) else max(1, self.count - 1)
-        return float((stdtrit(freedom, 1 - LEVEL / 2) + stdtrit(freedom, POWER)) * self.error)
+        return float((stdtrit(self.freedom, 1 - LEVEL / 2) + stdtrit(self.freedom, POWER)) * self.error)
 
 
 NOTHING = Estimate(nan, nan, nan)
@@ -107,8 +112,9 @@ NOTHING = Estimate(nan, nan, nan)
 def mean_of(values: Float[np.ndarray, " n"]) -> Estimate:
     """Return the mean with a studentised bootstrap interval (bootstrap-t; Efron and Tibshirani 1993, section 12.5).
 
-    Values that are not finite are left out. Of null data with six to fifty units, 5 to 6 % of the intervals exclude
-    the true mean for normal and exponential units, where percentile intervals of six units exclude it in 14 to 25 %.
+    Each end is that of Student's t where that is farther from the mean. Values that are not finite are left out. Of
+    null data with six to fifty units, 3 to 6.5 % of the intervals exclude the true mean for normal and exponential
+    units (4 to 7.3 % without Student's t), where percentile intervals of six units exclude it in 14 to 25 %.
 
     Args:
         values: one value for each unit.
@@ -130,35 +136,25 @@ def difference(first: Float[np.ndarray, " n"], second: Float[np.ndarray, " m"] |
         second: of the second sample; None is a sample whose mean is 0 exactly.
         seed: seed of the resamples.
     """
-    samples = [np.asarray(values, float) for values in (first, second) if values is not None]
-    samples = [values[np.isfinite(values)] for values in samples]
-    count = min(map(len, samples))
-    if count == 0:
-        return NOTHING
-    value = float(samples[0].mean() - (samples[1].mean() if second is not None else 0.0))
-    if count == 1:
-        return Estimate(value, -np.inf, np.inf, 1)
-    error, deviation = _error(samples), sqrt(float(np.mean([values.var(ddof=1) for values in samples])))
-    rounding = ROUNDING * max(float(np.abs(values).max()) for values in samples)
-    if error <= rounding:
-        return Estimate(value, value, value, count, 0.0, 0.0)
-    pivots = _pivots(samples, value, rounding, np.random.default_rng(seed))
+    by_t = difference_of_runs(first, second)
+    if by_t.count < 2 or by_t.error == 0:
+        return by_t
+    samples, value, error = _finite(first, second), by_t.value, by_t.error
+    pivots = _pivots(samples, value, SMALLEST_ERROR * error, np.random.default_rng(seed))
     tail = ceil(LEVEL / 2 * (len(pivots) + 1)) - 1
-    low, high = value - pivots[len(pivots) - 1 - tail] * error, value - pivots[tail] * error
-    return Estimate(value, float(low), float(high), count, error, deviation, pivots=pivots)
+    low, high = value - float(pivots[len(pivots) - 1 - tail]) * error, value - float(pivots[tail]) * error
+    return replace(by_t, low=min(low, by_t.low), high=max(high, by_t.high), pivots=pivots)
 
 
-def _error(samples: list[np.ndarray]) -> float:
-    return sqrt(sum(float(values.var(ddof=1)) / len(values) for values in samples))
+def _finite(*samples: Float[np.ndarray, " n"] | None) -> list[np.ndarray]:
+    arrays = [np.asarray(values, float) for values in samples if values is not None]
+    return [values[np.isfinite(values)] for values in arrays]
 
 
 def _pivots(
-    samples: list[np.ndarray], value: float, rounding: float, rng: np.random.Generator
+    samples: list[np.ndarray], value: float, smallest: float, rng: np.random.Generator
 ) -> Float[np.ndarray, " resamples"]:
-    """Return the sorted distances of resampled statistics from the statistic, in their own standard errors.
-
-    A resample of equal units has no standard error: its distance is infinite, or 0 if it has the statistic's value.
-    """
+    """Return the sorted distances of resampled statistics from the statistic, in their own standard errors."""
     found = []
     size = max(1, CHUNK // sum(map(len, samples)))
     for start in range(0, RESAMPLES, size):
@@ -166,10 +162,7 @@ def _pivots(
         drawn = [values[rng.integers(0, len(values), (rows, len(values)))] for values in samples]
         mean = drawn[0].mean(1) - (drawn[1].mean(1) if len(drawn) > 1 else 0.0)
         error = np.sqrt(sum(values.var(1, ddof=1) / values.shape[1] for values in drawn))
-        distance = np.where(np.abs(mean - value) <= rounding, 0.0, mean - value)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            pivots = distance / np.where(error <= rounding, 0.0, error)
-        found.append(np.nan_to_num(pivots, nan=0.0, posinf=np.inf, neginf=-np.inf))
+        found.append((mean - value) / np.maximum(error, smallest))
     return np.sort(np.concatenate(found))
 
 
@@ -205,15 +198,7 @@ def jackknife(value: float, without: Float[np.ndarray, " n"]) -> Estimate:
         return Estimate(value, -np.inf, np.inf, 1)
     found = mean_of(count * value - (count - 1) * without)
     shift = value - found.value  # the interval is that of the statistic itself, not of its jackknife estimate
-    return Estimate(
-        value,
-        found.low + shift,
-        found.high + shift,
-        found.count,
-        found.error,
-        found.deviation,
-        pivots=found.pivots,
-    )
+    return replace(found, value=value, low=found.low + shift, high=found.high + shift)
 
 
 def mean_of_runs(values: Float[np.ndarray, " runs"]) -> Estimate:
@@ -228,8 +213,7 @@ def difference_of_runs(first: Float[np.ndarray, " n"], second: Float[np.ndarray,
         first: one value for each training run of the first kind.
         second: of the second kind; None is a mean of 0 exactly.
     """
-    samples = [np.asarray(values, float) for values in (first, second) if values is not None]
-    samples = [values[np.isfinite(values)] for values in samples]
+    samples = _finite(first, second)
     count = min(map(len, samples))
     if count == 0:
         return NOTHING
@@ -238,9 +222,9 @@ def difference_of_runs(first: Float[np.ndarray, " n"], second: Float[np.ndarray,
         return Estimate(value, -np.inf, np.inf, 1)
     squares = [float(values.var(ddof=1)) / len(values) for values in samples]
     error = sqrt(sum(squares))
-    if error == 0:
+    if error <= ROUNDING * max(float(np.abs(values).max()) for values in samples):
         return Estimate(value, value, value, count, 0.0, 0.0)
-    freedom = sum(squares) ** 2 / sum(s**2 / (len(v) - 1) for s, v in zip(squares, samples, strict=True))
+    freedom = 1 / sum((s / sum(squares)) ** 2 / (len(v) - 1) for s, v in zip(squares, samples, strict=True))
     half_width = float(stdtrit(freedom, 1 - LEVEL / 2)) * error
     deviation = sqrt(float(np.mean([values.var(ddof=1) for values in samples])))
     return Estimate(value, value - half_width, value + half_width, count, error, deviation, freedom)

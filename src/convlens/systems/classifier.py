@@ -243,17 +243,15 @@ class Classifier(L.LightningModule):
         Raises:
             InputError: the optimizer or the schedule cannot be made from its settings.
         """
-        place = "recipe.optimizer"
+        make, place = self.make_scheduler, "recipe.optimizer"
+        counts_steps = make is not None and "total_steps" in inspect.signature(make).parameters
+        steps = {"total_steps": int(self.trainer.estimated_stepping_batches)} if counts_steps else {}
         try:
             optimizer = self.make_optimizer(parameter_groups(self.net, self.backbone, self.backbone_lr_scale))
-            if self.make_scheduler is None:
+            if make is None:
                 return optimizer
             place = "recipe.scheduler"
-            counts_steps = "total_steps" in inspect.signature(self.make_scheduler).parameters
-            steps = {"total_steps": int(self.trainer.estimated_stepping_batches)} if counts_steps else {}
-            scheduler = self.make_scheduler(optimizer, **steps)
-        except InputError:
-            raise
+            scheduler = make(optimizer, **steps)
         except (TypeError, ValueError) as error:
             raise InputError(f"{place} cannot be made from its settings: {error}") from error
         if counts_steps:
