@@ -95,7 +95,9 @@ CASES = {
 }
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.slow if name == "vgg11" else ()) for name in CASES]
+)
 def test_in_known_networks_at_corners_edges_and_inside(name, caplog):
     torch.manual_seed(1)
     build, size, layers = CASES[name]

@@ -32,8 +32,10 @@ class PaintedImages:
     objects: list[Tensor]
 
 
-def painted_images(count: int, *, eyes: bool = True, background: bool = False, texture: bool = False) -> PaintedImages:
-    """Draw creatures that have eyes and nose; the class is the colour of the eyes, of the background, or of both.
+def painted_images(
+    count: int, *, eyes: bool = True, body: bool = False, background: bool = False, texture: bool = False
+) -> PaintedImages:
+    """Draw creatures that have eyes and nose; the class is the colour of the eyes, of the body or of the background.
 
     With ``texture`` a colourless noise covers the image, so that its edges name nothing.
     """
@@ -55,6 +57,8 @@ def painted_images(count: int, *, eyes: bool = True, background: bool = False, t
         image = torch.where(nose, BLUE[:, None, None], grey)
         if eyes:
             image = torch.where(eye, colour, image)
+        if body:
+            image = torch.where(scene.object_mask & ~nose, colour, image)
         if background:
             image = torch.where(scene.object_mask, image, colour)
         images.append(image)

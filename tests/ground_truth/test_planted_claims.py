@@ -63,9 +63,9 @@ def occlusion_verdicts(
     return {claim.number: claim.verdict for claim in claims}
 
 
-def test_a_detector_of_eyes_uses_the_object(eyes):
-    found = occlusion_verdicts(ColourNet(), eyes, "layer", map=None)
-    assert found[17] == "supports"
+def test_a_detector_of_bodies_uses_the_object():
+    bodies = painted_images(COUNT, eyes=False, body=True)
+    assert occlusion_verdicts(ColourNet(gain=6.0), bodies, "layer", size=14)[17] == "supports"
 
 
 def test_a_detector_of_backgrounds_does_not(backgrounds):

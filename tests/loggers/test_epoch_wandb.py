@@ -319,6 +319,7 @@ def test_each_job_of_a_process_is_a_run_of_its_own_and_a_failed_one_says_so(tmp_
     assert len(set(ids)) == 3
 
 
+@pytest.mark.slow
 def test_a_run_that_goes_on_in_its_directory_goes_on_in_wandb(tmp_path, alone):
     for folder in ("a", "b", "a"):
         logger = EpochWandb(save_dir=str(tmp_path / folder), offline=True)

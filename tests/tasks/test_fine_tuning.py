@@ -92,6 +92,7 @@ def test_torchvision_network_starts_from_a_safetensors_file(convlens, photos, tm
     assert [key for key in theirs if not key.startswith("fc.") and not torch.equal(theirs[key], ours[key])] == []
 
 
+@pytest.mark.slow
 def test_continued_run_does_not_need_the_pretrained_weights(convlens, refused, trained, photos, tmp_path, monkeypatch):
     shutil.copytree(trained, tmp_path / "before")
     own = [*photos, "model.net.width=0.1", "callbacks=none", "recipe.max_epochs=2"]

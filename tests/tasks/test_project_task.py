@@ -175,6 +175,8 @@ def test_a_finished_gallery_is_reused_until_something_changes(convlens, run):
         assert "reused" not in outcome.out
 
 
+@pytest.mark.slow
+@pytest.mark.essential
 def test_a_gallery_stopped_at_any_time_is_continued(convlens, run):
     assert convlens("task=project", "run=run", *SMALL).code == 0
     expected = files(run / "results/projections/best")
@@ -254,6 +256,7 @@ def test_without_comparisons_there_is_no_control_network_and_no_claim(convlens, 
     assert claims_of(run) == {}
 
 
+@pytest.mark.slow
 def test_a_gallery_stopped_during_the_control_network_is_continued(convlens, run):
     assert convlens(*CLAIMS).code == 0
     expected = claims_of(run)

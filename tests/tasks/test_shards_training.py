@@ -30,7 +30,10 @@ def packed(convlens) -> None:
     assert "185 images of 73 px" in outcome.out
 
 
-@pytest.mark.parametrize("workers", [0, pytest.param(2, marks=pytest.mark.essential)])
+@pytest.mark.parametrize(
+    "workers",
+    [pytest.param(0, marks=pytest.mark.slow), pytest.param(2, marks=[pytest.mark.slow, pytest.mark.essential])],
+)
 def test_a_training_that_is_stopped_within_an_epoch_goes_on_with_the_next_batch(
     convlens, packed, monkeypatch, tmp_path, workers
 ):

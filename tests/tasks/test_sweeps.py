@@ -143,6 +143,8 @@ def test_a_launcher_that_breaks_ends_in_a_summary(fragile, tmp_path, cache):
     assert "the sweep broke off (TerminatedWorkerError" in said, said
 
 
+@pytest.mark.slow
+@pytest.mark.essential
 def test_a_table_is_made_when_it_is_missing_or_older_than_the_runs(convlens, quick, tmp_path):
     sweep = ("-m", "experiment=ablation", *quick, "model=zfnet", "ablation=none", "seed=0,1")
     assert convlens(*sweep).code == 0
@@ -177,6 +179,7 @@ def test_a_network_that_cannot_be_built_leaves_its_traceback(convlens, quick, tm
     assert "no such thing" in Path(said.rpartition("traceback in ")[2]).read_text()
 
 
+@pytest.mark.slow
 def test_a_search_goes_on_after_a_trial_that_is_refused(convlens, quick, tmp_path):
     pytest.importorskip("hydra_plugins.hydra_optuna_sweeper")
     outcome = convlens(
@@ -338,6 +341,7 @@ def test_a_launcher_that_is_not_installed_is_named_with_how_to_install_it(choice
 # ---- dashboards --------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_the_runs_of_a_sweep_are_a_group_and_those_of_another_a_second(convlens, quick, tmp_path, monkeypatch):
     seen: list[dict] = []
     monkeypatch.setenv("WANDB_MODE", "disabled")

@@ -325,6 +325,8 @@ def test_a_sweep_makes_a_directory_for_each_run_and_reuses_them_all(convlens, sm
 # ---- any network ------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
+@pytest.mark.essential
 def test_any_network_trains_with_the_callbacks_that_draw(convlens, small, tmp_path):
     own = [override for override in small if not override.startswith("model")]
     network = ("model=torchvision", "model.net.name=squeezenet1_1", "recipe.max_epochs=1", "run_dir=run")

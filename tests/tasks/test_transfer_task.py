@@ -80,6 +80,8 @@ def test_result_has_tables_figures_and_claims(convlens, run):
     assert [claim["number"] for claim in found["claims"]] == [25]
 
 
+@pytest.mark.slow
+@pytest.mark.essential
 def test_cached_fits_are_reused_unless_settings_change(convlens, run, caplog):
     assert convlens(*SMALL).code == 0
     cells = sorted((run / "results/transfer_parts/cells/trained").glob("*/*.json"))
@@ -100,6 +102,7 @@ def test_cached_fits_are_reused_unless_settings_change(convlens, run, caplog):
     assert "trained: 16 fits in" in convlens(*SMALL, "force=true").out
 
 
+@pytest.mark.slow
 def test_sweep_gives_the_table_of_one_job(convlens, run, tmp_path):
     shutil.copytree(run, tmp_path / "other")
     assert convlens(*SEARCH, "task.images_per_class=[3]", "task.probes=[svm]", "task.folds=[0]").code == 0
@@ -158,6 +161,7 @@ def test_baseline_of_runs_on_the_same_classes(convlens, run, photos):
     assert not (run / "results/transfer_caltech-101-with-background").exists()
 
 
+@pytest.mark.slow
 def test_fits_to_other_images_are_not_reused(convlens, run, photos, tmp_path):
     (tmp_path / "out.txt").write_text("101_ObjectCategories/ant/image_0001.jpg\n")
     folder = run / "results/transfer_caltech-101"
@@ -240,6 +244,7 @@ CHANGES = (
 )
 
 
+@pytest.mark.slow
 def test_features_with_other_settings_are_extracted_again(convlens, photos):
     own = [given for given in PHOTOS if given != "run=run"]
     own += ["task.pool_size=2", "model.net.width=0.1", "data.stored_size=80", "task.probes=svm", "run_dir=out"]
@@ -278,6 +283,7 @@ def test_networks_that_differ_only_in_settings_have_their_own_features(convlens,
     assert {key[0] for key in table(tmp_path / "out/results/transfer_caltech-101")} == {"untrained"}
 
 
+@pytest.mark.slow
 def test_jobs_with_other_settings_use_another_directory(convlens, photos, tmp_path):
     own = ("-m", "experiment=transfer", *CALTECH, "model.net.width=0.1", "layer=5", "images_per_class=3")
     outcome = convlens(*own, "fold=0,1", "probe=svm", "data.resize_mode=crop,squeeze", "task.C=1")

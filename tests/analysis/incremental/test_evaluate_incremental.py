@@ -70,7 +70,9 @@ KNOWN = {
 }
 
 
-@pytest.mark.parametrize("name", KNOWN)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.slow if name == "vgg11" else ()) for name in KNOWN]
+)
 def test_in_known_networks_at_corners_edges_and_inside(name, caplog):
     torch.manual_seed(0)
     build, side, layers = KNOWN[name]
