@@ -2,6 +2,7 @@
 
 import io
 import json
+import zipfile
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -92,6 +93,13 @@ def test_a_file_that_is_cut_short_is_told(name, whole, scratch, data):
     found = read_or_told(scratch / name, whole[name][:length], KINDS[name][1])
     unsealed = name.endswith("npy") and length == len(whole[name]) - arrays._CHECKSUM.size
     assert found == (ARRAY.tolist() if unsealed else "damaged")
+
+
+def test_an_entry_that_names_another_compression_is_told(whole, scratch):
+    content = bytearray(whole["a.npz"])
+    directory = content.index(b"PK\x01\x02")
+    content[directory + 10] = zipfile.ZIP_BZIP2  # bz2 raises an OSError without a number
+    assert read_or_told(scratch / "a.npz", bytes(content), KINDS["a.npz"][1]) == "damaged"
 
 
 def test_numpy_reads_what_has_a_checksum(tmp_path):

@@ -146,7 +146,7 @@ def unreadable_is_damaged(path: Path) -> Iterator[None]:
     try:
         yield
     except Exception as error:  # numpy evaluates a header as Python, zipfile looks for places in the file: anything
-        if isinstance(error, OSError) and error.errno != errno.EINVAL:
+        if isinstance(error, OSError) and error.errno not in (errno.EINVAL, None):  # a decompressor's has no number
             raise
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         if "pickle" in reason:  # numpy would recommend to load it unsafely
