@@ -2,8 +2,8 @@
 
 import io
 import json
-import zipfile
 import os
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
