@@ -6,7 +6,6 @@ from fractions import Fraction
 from functools import partial
 from typing import Any
 
-import jaxtyping
 import numpy as np
 import pytest
 import torch
@@ -15,7 +14,9 @@ from torch import Tensor, nn
 import convlens
 from convlens import transfer
 from convlens.errors import InputError
-from tests.bad_inputs import library
+from tests.bad_inputs import library_calls
+
+pytestmark = pytest.mark.usefixtures("as_users_have_it")
 
 
 class NoName:
@@ -81,22 +82,13 @@ NETWORKS: dict[str, Callable[[], nn.Module]] = {
     "one row": lambda: Mean(lambda scores: scores[:1]), "rows twice": lambda: Mean(lambda scores: scores.repeat(2, 1)),
     "one image only": lambda: Mean(one_only), "shrinking": shrinking, "no gradient": detached,
     "a number": lambda: Mean(lambda scores: scores.mean()), "numpy": lambda: Mean(lambda scores: scores.numpy()),
-    "script": lambda: torch.jit.script(library.network()),
-    "with a script": lambda: nn.Sequential(library.network()[:3], torch.jit.script(library.network()[3:])),
-    "half": lambda: library.network().half(), "double": lambda: library.network().double(),
+    "script": lambda: torch.jit.script(library_calls.network()),
+    "with a script": lambda: nn.Sequential(library_calls.network()[:3], torch.jit.script(library_calls.network()[3:])),
+    "half": lambda: library_calls.network().half(), "double": lambda: library_calls.network().double(),
     "complex weights": lambda: nn.Sequential(nn.Conv2d(3, 4, 3, dtype=torch.complex64)),
-    "list": lambda: nn.ModuleList([library.network()]), "empty": nn.Sequential, "identity": nn.Identity,
+    "list": lambda: nn.ModuleList([library_calls.network()]), "empty": nn.Sequential, "identity": nn.Identity,
     "lazy": lambda: nn.LazyConv2d(4, 3),
 }  # fmt: skip
-
-
-@pytest.fixture(autouse=True)
-def _as_users_have_it() -> Iterator[None]:
-    """Without the checks of types that tests add."""
-    before = jaxtyping.config.jaxtyping_disable
-    jaxtyping.config.update("jaxtyping_disable", True)
-    yield
-    jaxtyping.config.update("jaxtyping_disable", before)
 
 
 def trouble(call: Callable[[], object]) -> str:
@@ -115,9 +107,9 @@ def parameters(verb: str) -> list[str]:
 
 
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("verb", library.valid_calls())
+@pytest.mark.parametrize("verb", library_calls.valid_calls())
 def test_a_verb_takes_or_refuses_a_strange_value(verb):
-    call = library.valid_calls()[verb]
+    call = library_calls.valid_calls()[verb]
     found = {
         f"{verb}({name}={kind})": said
         for name in parameters(verb)
@@ -128,9 +120,9 @@ def test_a_verb_takes_or_refuses_a_strange_value(verb):
 
 
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("verb", library.fits())
+@pytest.mark.parametrize("verb", library_calls.fits())
 def test_a_fit_takes_or_refuses_a_strange_value(verb):
-    call = library.fits()[verb]
+    call = library_calls.fits()[verb]
     names = ["features"] if verb == "scores" else parameters(verb)
     found = {
         f"{verb}({name}={kind})": said
@@ -145,7 +137,7 @@ def test_a_fit_takes_or_refuses_a_strange_value(verb):
 @pytest.mark.parametrize("kind", NETWORKS)
 def test_a_verb_takes_or_refuses_a_strange_network_and_leaves_no_hook(kind):
     found = {}
-    for verb, call in library.valid_calls().items():
+    for verb, call in library_calls.valid_calls().items():
         for layer in {"project": ("last", None), "occlude": ("last", None)}.get(verb, ("last",)):
             net = NETWORKS[kind]()
             own = next((name for name, _ in reversed(list(net.named_modules())) if name), "0")

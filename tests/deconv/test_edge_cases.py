@@ -1,6 +1,6 @@
 """Cases in which known libraries give wrong projections, with the numbers worked out by hand for each.
 
-The nets read their numbers as an image of one row; the way down starts from their single output, at one.
+The nets read their numbers as an image of one row; the projection starts from their single output, at one.
 """
 
 import copy

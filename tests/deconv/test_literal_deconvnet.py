@@ -32,7 +32,7 @@ def small_net() -> nn.Sequential:
 
 @dataclass
 class Literal:
-    """The way up, recorded, and the way down, in loops over values."""
+    """The forward pass, recorded, and the projection, in loops over values."""
 
     net: nn.Sequential
     rule: str
@@ -192,7 +192,7 @@ def test_projections_are_those_of_the_paper_written_out(rule, unpool, lrn):
 
 
 def test_a_deconvnets_projection_depends_on_the_image_through_its_switches_alone():
-    """With the switches of another image, the way down gives that image's projection of the unit (claim 4)."""
+    """With the switches of another image, the projection is that image's projection of the unit (claim 4)."""
     net = small_net()
     images = torch.randn(2, 2, 19, 13, generator=torch.Generator().manual_seed(5), dtype=torch.float64)
     own, other = Literal(net, "deconvnet", "sum", "identity"), Literal(net, "deconvnet", "sum", "identity")

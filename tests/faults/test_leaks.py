@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import nn
 
-from tests.bad_inputs.library import valid_calls
+from tests.bad_inputs.library_calls import valid_calls
 
 CALLS, WARM_UP = 1000, 100
 MEGABYTES = 8

@@ -72,8 +72,8 @@ RULES: Mapping[int, Rule] = {
         IMAGES, 0.02, command=OCCLUDE,
     ),
     4: Rule(
-        "1 minus the correlation of a map's projections in two images, window on window: of what the deconvnet uses on "
-        "the way down, only the switches differ; layers above a max pooling",
+        "1 minus the correlation of a map's projections in two images, window on window: of what the deconvnet uses in "
+        "its projection, only the switches differ; layers above a max pooling",
         MAPS, 0.05, level=0.05, command=PROJECT, needs="a network with max pooling",
     ),
     5: Rule(

@@ -51,45 +51,47 @@ def _switches_claim(own: NetworkStatistics) -> Claim | None:
 def _grouping_claim(own: NetworkStatistics, control: NetworkStatistics | None) -> Claim | None:
     """Decide claim 5: projections of one map are more alike than their power spectra make them."""
     layers = counted_layers(own)
-    if not layers:
-        return None
-
-    def gain(one: Grouping) -> Float[np.ndarray, " maps"]:
-        return one.auc - one.null_auc
-
-    areas = {layer: own.grouping[layer].auc for layer in layers}
-    return claim(
-        5,
-        mean_of(_pooled(_values(own, gain), layers)),
-        about=_span(layers),
-        control=_control(_values(own, gain), None if control is None else _values(control, gain), layers),
-        details={
-            "AUC": str(mean_of(_pooled(areas, layers))),
-            "AUC, phase-randomized": str(mean_of(_pooled(_values(own, lambda one: one.null_auc), layers))),
-        }
-        | {f"AUC, {layer}": text for layer, text in _means(_values(own, lambda one: one.auc)).items()},
-    )
+    areas = _values(own, lambda one: one.auc)
+    details = {
+        "AUC": str(mean_of(_pooled(areas, layers))),
+        "AUC, phase-randomized": str(mean_of(_pooled(_values(own, lambda one: one.null_auc), layers))),
+    }
+    details |= {f"AUC, {layer}": text for layer, text in _means(areas).items()}
+    return _gain_claim(5, lambda one: one.auc - one.null_auc, own, control, details)
 
 
 def _variation_claim(own: NetworkStatistics, control: NetworkStatistics | None) -> Claim | None:
     """Decide claim 6: projections of one map are more alike than the patches."""
-    layers = counted_layers(own)
-    if not layers:
-        return None
 
     def gain(one: Grouping) -> Float[np.ndarray, " maps"]:
         return one.projections - one.patches
 
+    layers = counted_layers(own)
+    details = {
+        "projections": str(mean_of(_pooled(_values(own, lambda one: one.projections), layers))),
+        "patches": str(mean_of(_pooled(_values(own, lambda one: one.patches), layers))),
+    }
+    details |= {f"difference, {layer}": text for layer, text in _means(_values(own, gain)).items()}
+    return _gain_claim(6, gain, own, control, details)
+
+
+def _gain_claim(
+    number: int,
+    gain: Callable[[Grouping], Float[np.ndarray, " maps"]],
+    own: NetworkStatistics,
+    control: NetworkStatistics | None,
+    details: Mapping[str, str],
+) -> Claim | None:
+    """Decide a claim by a value of each map; None where no layer lies above the first convolution."""
+    layers, values = counted_layers(own), _values(own, gain)
+    if not layers:
+        return None
     return claim(
-        6,
-        mean_of(_pooled(_values(own, gain), layers)),
+        number,
+        mean_of(_pooled(values, layers)),
         about=_span(layers),
-        control=_control(_values(own, gain), None if control is None else _values(control, gain), layers),
-        details={
-            "projections": str(mean_of(_pooled(_values(own, lambda one: one.projections), layers))),
-            "patches": str(mean_of(_pooled(_values(own, lambda one: one.patches), layers))),
-        }
-        | {f"difference, {layer}": text for layer, text in _means(_values(own, gain)).items()},
+        control=_control(values, None if control is None else _values(control, gain), layers),
+        details=details,
     )
 
 

@@ -1,8 +1,8 @@
 """Change of a projection with the switches of another image, or without switches (paper, section 2.1).
 
-On the way down, a deconvnet uses nothing of the image but its switches: weights are fixed, and the ReLU acts on the
-signal itself. The projections of one map in two images, in the windows of their units, therefore differ by the switches
-alone, up to a factor: the projection of a unit by another image's switches is the other image's projection.
+A projection uses nothing of the image but its switches: weights are fixed, and the ReLU acts on the signal itself. The
+projections of one map in two images, in the windows of their units, therefore differ by the switches alone, up to a
+factor: the projection of a unit by another image's switches is the other image's projection.
 """
 
 from dataclasses import dataclass

@@ -1,6 +1,6 @@
 """Claims 10 to 13 about invariance, decided from the curves of several images (section 4.1, Fig 5)."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -114,48 +114,61 @@ def _small_change_claim(
     by_kind: Mapping[str, Invariance], first: str, last: str, side: int, control: Mapping[str, Invariance] | None
 ) -> Claim:
     """Decide claim 10: a small transformation changes the first layer more than the top layer."""
-
-    def gains(curves: Mapping[str, Invariance]) -> Float[np.ndarray, "kinds n"]:
-        return np.array([small_changes(one, first, side) - small_changes(one, last, side) for one in curves.values()])
-
-    own = gains(by_kind)
     details = {}
     for kind, curves in by_kind.items():
         size = f"{kind} by {curves.values[small_value_index(curves, side)]:g}{UNITS[kind]}"
         for layer in (first, last):
             details[f"{layer}, {size}"] = f"{np.mean(small_changes(curves, layer, side)):.3f}"
-    return claim(
-        10,
-        mean_of(own.mean(0)),
-        about=f"{first} and {last}",
-        control=paired_control(own.mean(0), None if control is None else gains(control).mean(0)),
-        details=details | {f"difference, {kind}": str(mean_of(row)) for kind, row in zip(by_kind, own, strict=True)},
-    )
+
+    def gain(curves: Invariance) -> Float[np.ndarray, " n"]:
+        return small_changes(curves, first, side) - small_changes(curves, last, side)
+
+    return _mean_over_kinds_claim(10, gain, by_kind, control, f"{first} and {last}", details)
 
 
 def _linearity_claim(
     by_kind: Mapping[str, Invariance], first: str, last: str, control: Mapping[str, Invariance] | None
 ) -> Claim:
-    """Decide claim 11: a line fits the top layer's distance better than the first layer's."""
-
-    def gains(curves: Mapping[str, Invariance]) -> Float[np.ndarray, "kinds n"]:
-        return np.array(
-            [line_fits(one, last) - line_fits(one, first) for kind, one in curves.items() if kind != "rotation"]
-        )
-
-    own = gains(by_kind)
-    kinds = [kind for kind in by_kind if kind != "rotation"]
+    """Decide claim 11: a line fits the top layer's distance better than the first layer's, but for rotations."""
+    by_kind = _without_rotation(by_kind)
     details = {
-        f"R2, {layer}, {kind}": f"{_mean(line_fits(by_kind[kind], layer)):.3f}"
-        for kind in kinds
+        f"R2, {layer}, {kind}": f"{_mean(line_fits(curves, layer)):.3f}"
+        for kind, curves in by_kind.items()
         for layer in (first, last)
     }
+
+    def gain(curves: Invariance) -> Float[np.ndarray, " n"]:
+        return line_fits(curves, last) - line_fits(curves, first)
+
+    control = None if control is None else _without_rotation(control)
+    return _mean_over_kinds_claim(11, gain, by_kind, control, f"{first} and {last}", details)
+
+
+def _without_rotation(by_kind: Mapping[str, Invariance]) -> dict[str, Invariance]:
+    return {kind: curves for kind, curves in by_kind.items() if kind != "rotation"}
+
+
+def _mean_over_kinds_claim(
+    number: int,
+    gain: Callable[[Invariance], Float[np.ndarray, " n"]],
+    by_kind: Mapping[str, Invariance],
+    control: Mapping[str, Invariance] | None,
+    about: str,
+    details: Mapping[str, str],
+) -> Claim:
+    """Decide a claim by a value of each image, averaged over the kinds of transformation."""
+
+    def gains(of_kinds: Mapping[str, Invariance]) -> Float[np.ndarray, "kinds n"]:
+        return np.array([gain(curves) for curves in of_kinds.values()])
+
+    own = gains(by_kind)
+    of_kinds = {f"difference, {kind}": str(mean_of(row)) for kind, row in zip(by_kind, own, strict=True)}
     return claim(
-        11,
+        number,
         mean_of(own.mean(0)),
-        about=f"{first} and {last}",
+        about=about,
         control=paired_control(own.mean(0), None if control is None else gains(control).mean(0)),
-        details=details | {f"difference, {kind}": str(mean_of(row)) for kind, row in zip(kinds, own, strict=True)},
+        details={**details, **of_kinds},
     )
 
 
