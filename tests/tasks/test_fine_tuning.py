@@ -73,6 +73,7 @@ def test_new_layer_depends_on_the_seed_alone(convlens, trained, photos, tmp_path
     assert torch.equal(weights[1], weights[3])
 
 
+@pytest.mark.slow
 def test_torchvision_network_starts_from_a_safetensors_file(convlens, photos, tmp_path):
     torch.manual_seed(3)
     pretrained = torchvision.models.get_model("resnet18", num_classes=10)

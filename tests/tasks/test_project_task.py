@@ -121,6 +121,7 @@ def test_a_run_is_looked_at_with_other_images_where_its_own_are_gone(convlens, t
     assert outcome.code == 0, outcome
 
 
+@pytest.mark.slow
 def test_any_network_is_projected_in_a_directory_of_its_own(convlens, tmp_path):
     outcome = convlens(*ANY_NET, "data.source.train=48", "task.maps=1", "task.k=2", "task.images=6", "output_root=out")
     assert (outcome.code, outcome.err) == (0, ""), outcome

@@ -67,6 +67,7 @@ def test_a_training_that_is_stopped_within_an_epoch_goes_on_with_the_next_batch(
     assert all(torch.equal(ends[0][name], ends[1][name]) for name in ends[0])
 
 
+@pytest.mark.slow
 def test_a_training_that_is_stopped_in_validation_measures_that_epoch(convlens, packed, monkeypatch, tmp_path):
     own = (*TRAIN, "recipe.max_epochs=2")
     assert convlens(*own, "run_dir=whole").code == 0

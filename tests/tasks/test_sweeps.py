@@ -369,6 +369,7 @@ def test_a_job_of_several_devices_is_in_the_group_of_its_sweep(convlens, quick, 
     assert groups[0].startswith("logger.wandb.group=train-parts-")
 
 
+@pytest.mark.slow
 def test_the_table_that_ends_a_sweep_goes_to_its_group(convlens, quick, tmp_path, monkeypatch):
     seen: list[dict] = []
     monkeypatch.setenv("WANDB_MODE", "disabled")
