@@ -198,6 +198,32 @@ def test_a_file_that_came_meanwhile_is_not_overwritten(tmp_path):
     assert contents(tmp_path)["results/occlusion/a.npy"] == "of the user"
 
 
+def test_jobs_that_share_a_directory_lose_no_name_of_each_others_files(tmp_path):
+    begin(tmp_path)
+    name = "results/transfer_caltech-101/classes.png"
+    figure = tmp_path / name
+
+    def listed() -> bool:
+        return name in read_record(tmp_path)["files"]
+
+    write(tmp_path, "of", [name])
+    with listing(tmp_path, shared=True):
+        with listing(tmp_path, shared=True):  # a second job, which sees the first one's figure
+            assert FileList(tmp_path, shared=True).owns(figure)
+            remove_own(figure)
+            assert not listed()
+            fill(tmp_path, "of the user", [name])
+            with pytest.raises(InputError, match="would be overwritten"):
+                write_bytes(figure, b"ours")
+            figure.unlink()
+            other = FileList(tmp_path, shared=True)
+            other.claim(figure)  # a third one, which is about to write it
+        assert listed()
+    assert listed()
+    fill(tmp_path, "ours", [name])
+    assert name in own_files(tmp_path)
+
+
 def test_the_list_of_a_run_that_is_killed_names_what_it_has_written(tmp_path):
     begin(tmp_path)
     for name in NAMES:

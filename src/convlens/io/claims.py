@@ -13,6 +13,9 @@ class Owner(Protocol):
     def claim(self, path: Path) -> None:
         """Add a file that is about to be made; raise an `InputError` if it is there and somebody else's."""
 
+    def forget(self, path: Path) -> None:
+        """Note that a file of ours was removed."""
+
     def owns(self, path: Path) -> bool:
         """Return whether a file is on the list, or none of this owner's business."""
 
@@ -44,3 +47,5 @@ def remove_own(path: Path) -> None:
     """Remove a file, if it is there and ours."""
     if all(owner.owns(path) for owner in _owners):
         path.unlink(missing_ok=True)
+        for owner in _owners:
+            owner.forget(path)

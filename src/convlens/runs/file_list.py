@@ -29,10 +29,11 @@ class FileList:
 
     Args:
         run_dir: the run, which has a record.
+        shared: other processes may write the same files at the same time: the list in the record decides.
     """
 
-    def __init__(self, run_dir: Path) -> None:
-        self.run_dir = Path(os.path.abspath(run_dir))
+    def __init__(self, run_dir: Path, *, shared: bool = False) -> None:
+        self.run_dir, self.shared = Path(os.path.abspath(run_dir)), shared
         self.known = own_files(run_dir)
 
     def name(self, path: Path) -> str | None:
@@ -56,30 +57,45 @@ class FileList:
             InputError: it is there and not the run's.
         """
         name = self.name(path)
-        if name is None or name in self.known:
+        if name is None or (name in self.known and not self.shared):
             return
-        if os.path.lexists(path) and not self.owns(path):
-            raise InputError(f"{path} would be overwritten and was not written by convlens: move it to another folder")
         with record_lock(self.run_dir):
+            if os.path.lexists(path) and not self.owns(path):
+                raise InputError(
+                    f"{path} would be overwritten and was not written by convlens: move it to another folder"
+                )
             record = read_record(self.run_dir)
             if isinstance(files := record.get("files"), list) and name not in files:
                 write_record(self.run_dir, record | {"files": sorted([*map(str, files), name])})
         self.known.add(name)
 
+    def forget(self, path: Path) -> None:
+        """Take a file that was removed off the list, before another process makes it again."""
+        name = self.name(path)
+        if name is None or not self.shared:  # else `listed` leaves it out
+            return
+        with record_lock(self.run_dir):
+            record = read_record(self.run_dir)
+            if isinstance(files := record.get("files"), list) and name in files:
+                write_record(self.run_dir, record | {"files": [one for one in files if one != name]})
+        self.known.discard(name)
+
     def listed(self) -> list[str]:
         """Return the list in the record, and what loggers have written, without files that this process has removed."""
         listed = read_record(self.run_dir).get("files", ())
         gone = {name for name in self.known if not os.path.lexists(self.run_dir / name)}
+        if self.shared:  # another process may be about to write them
+            gone = set()
         return sorted(({*map(str, listed)} - gone) | own_files(self.run_dir) | {RECORD, COPY})
 
 
 @contextmanager
-def listing(run_dir: Path) -> Iterator[None]:
+def listing(run_dir: Path, *, shared: bool = False) -> Iterator[None]:
     """Add the files that an analysis of a run writes meanwhile to the list in the run's record.
 
     Records without a list are left as they are: those of version 0.1 own all that has the place of a run's.
     """
-    files = FileList(run_dir)
+    files = FileList(run_dir, shared=shared)
     try:
         with claimed_by(files):
             yield

@@ -117,7 +117,7 @@ def recorded(
             if not begin():
                 yield False
                 return
-            with _noted(run_dir, cfg, task, command, about or {}):
+            with _noted(run_dir, cfg, task, command, about or {}, shared=shared):
                 yield True
     except InputError:
         if not existed:
@@ -157,7 +157,9 @@ def _restored_after_errors(run_dir: Path) -> Iterator[None]:
 
 
 @contextmanager
-def _noted(run_dir: Path, cfg: DictConfig, task: str, command: str, about: Mapping[str, object]) -> Iterator[None]:
+def _noted(
+    run_dir: Path, cfg: DictConfig, task: str, command: str, about: Mapping[str, object], *, shared: bool
+) -> Iterator[None]:
     """Write the record at the start and the end of a job, with the error if it fails."""
     if not is_rank_zero():
         yield
@@ -173,13 +175,13 @@ def _noted(run_dir: Path, cfg: DictConfig, task: str, command: str, about: Mappi
     }
     content = document_bytes(OmegaConf.to_yaml(OmegaConf.create(values)))
     entries |= {"settings": settings_digest(values), "choices": choices(), **about, "author": mark(content)}
-    files = FileList(run_dir)
+    files = FileList(run_dir, shared=shared)
 
     def note(state: str, error: str | None = None) -> None:
         more = {"status": state, "seconds": round(before + time.monotonic() - started, 1), "error": error}
         with record_lock(run_dir):
             if state == "running":
-                more |= {"foreign": foreign_files(run_dir), "files": sorted(files.known)}
+                more |= {"foreign": foreign_files(run_dir), "files": files.listed() if shared else sorted(files.known)}
             else:
                 more |= {"files": files.listed(), "states": file_states(run_dir, CHECKED)}
             write_record(run_dir, entries | more)

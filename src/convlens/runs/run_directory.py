@@ -37,6 +37,6 @@ def open_run(
         return
     if not shared:
         check_results(run_dir, f"results/{part}")
-    with lock, listing(run_dir):
+    with lock, listing(run_dir, shared=shared):
         remove_partials(run_dir / "results" / part)
         yield run_dir

@@ -61,8 +61,9 @@ def train(cfg: DictConfig, overrides: Sequence[str]) -> None:
             if not needed:
                 log.info("%s was finished meanwhile: reused", run_dir)
                 return
+            writes = is_rank_zero()  # before Lightning, at the end, takes the number of processes from the environment
             metrics = fit_and_test(cfg, run_dir, data, net, pretrained)
-            if is_rank_zero():
+            if writes:
                 write_json(run_dir / "metrics.json", metrics)
     log.info(
         "test top-1 error %.2f %%, top-5 error %.2f %%; results in %s",
