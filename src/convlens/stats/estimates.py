@@ -146,7 +146,7 @@ def difference(first: Float[np.ndarray, " n"], second: Float[np.ndarray, " m"] |
     return replace(by_t, low=min(low, by_t.low), high=max(high, by_t.high), pivots=pivots)
 
 
-def _finite(*samples: Float[np.ndarray, " n"] | None) -> list[np.ndarray]:
+def _finite(*samples: Float[np.ndarray, " _"] | None) -> list[np.ndarray]:
     arrays = [np.asarray(values, float) for values in samples if values is not None]
     return [values[np.isfinite(values)] for values in arrays]
 
