@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from lightning.pytorch.loggers.logger import DummyLogger
 
 from convlens.errors import InputError
 from convlens.io.json_files import load_json
@@ -105,14 +106,12 @@ def test_records_of_earlier_versions_stay_as_they_were(run):
     assert row["verdict"] == "supports"
 
 
-class Tables:
+class Tables(DummyLogger):
     """A logger that keeps its tables."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.tables: dict[str, tuple[list[str], list[list[object]]]] = {}
-
-    def log_metrics(self, values, step=0):
-        pass
 
     def log_table(self, key, columns, data, step=0):
         self.tables[key] = (list(columns), [list(row) for row in data])

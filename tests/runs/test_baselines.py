@@ -61,6 +61,6 @@ def test_runs_that_began_with_other_weights_are_not_from_scratch(tmp_path, monke
         own = "model: {net: {_target_: convlens.nets.zfnet}}" if name == "one" or not settings else settings
         (tmp_path / name / "config.yaml").write_text(f"data: {{_target_: convlens.data.ImageData}}\n{own}\n")
     dirs = [str(tmp_path / name) for name in scores]
-    found = read_baseline(dirs, mock.Mock(), mock.Mock())
+    found = read_baseline(dirs, mock.Mock(spec=Targets), mock.Mock(spec=Protocol))
     assert found.from_scratch is from_scratch  # one of the runs is enough
     assert found.scores[30].tolist() == [10, 20]

@@ -21,7 +21,7 @@ def test_a_claim_is_decided_by_its_rule():
 
 def test_a_claim_says_what_it_found_and_what_would_have_refuted_it():
     estimate = Estimate(0.9, 0.8, 1.0, 16, 0.05, 0.2, 15)
-    found = Claim(5, "conv3", estimate, "supports", details={"patches": "0.6"})
+    found = Claim(5, "conv3", estimate, "supports", 1e-7, details={"patches": "0.6"})
     assert repr(found) == "Claim(5, conv3: supports, 0.900 (0.800 to 1.000))"
     content = found.as_json()
     json.dumps(content, allow_nan=False)

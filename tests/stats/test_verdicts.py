@@ -13,6 +13,7 @@ from convlens.stats.verdicts import (
     SUPPORTS,
     Control,
     decide,
+    p_of_verdict,
     paired_control,
 )
 
@@ -39,6 +40,33 @@ def estimate(low: float, high: float, count: int = 20) -> Estimate:
 )
 def test_an_interval_decides(low, high, verdict):
     assert decide(RULE, estimate(low, high)) == verdict
+
+
+def test_a_verdict_has_the_p_value_of_the_estimates_that_it_rests_on():
+    clear, barely, below = estimate(0.4, 0.6), estimate(0.01, 0.6), estimate(-0.6, -0.2)
+    p = {id(one): one.p_value(0.0) for one in (clear, barely, below)}
+    assert p[id(clear)] < p[id(below)] < p[id(barely)]
+    # supports: all of them
+    assert p_of_verdict(SUPPORTS, RULE, clear, required=[(barely, 0.0)]) == p[id(barely)]
+    assert p_of_verdict(SUPPORTS, RULE, clear, control=Control(below, barely)) == p[id(barely)]
+    assert p_of_verdict(ARCHITECTURE, RULE, clear, control=Control(barely, below)) == p[id(barely)]
+    # refutes: one of two, whatever the primary says
+    assert p_of_verdict(REFUTES, RULE, barely, required=[(below, 0.0)]) == pytest.approx(2 * p[id(below)])
+    unclear = estimate(-0.2, 0.3)
+    assert p_of_verdict(OPEN, RULE, unclear, required=[(below, 0.0)]) == unclear.p_value(0.0)
+
+
+def test_a_verdict_alone_is_kept_when_it_is_read_with_itself():
+    rng, decided = np.random.default_rng(1), 0
+    for _ in range(200):
+        required = [(mean_of(rng.normal(rng.normal(0, 0.5), 1, 20)), 0.0) for _ in range(rng.integers(0, 4))]
+        primary = mean_of(rng.normal(rng.normal(0, 0.5), 1, 20))
+        control = Control(*(mean_of(rng.normal(0.3, 1, 20)) for _ in range(2))) if rng.random() < 0.5 else None
+        verdict = decide(RULE, primary, required=required, control=control)
+        if verdict in (SUPPORTS, REFUTES, ARCHITECTURE):
+            decided += 1
+            assert p_of_verdict(verdict, RULE, primary, required=required, control=control) <= 0.05 + 1e-9
+    assert decided > 50
 
 
 def test_too_few_units_decide_nothing():

@@ -89,3 +89,10 @@ def test_files_of_another_list_do_not_stay(tmp_path):
     names = ["comp1_cls_test_cat.txt", "comp1_cls_test_dog.txt", "mine.txt"]
     assert sorted(path.name for path in tmp_path.iterdir()) == names
     assert (tmp_path / names[1]).read_text() == "a -2.00000002e-07\nb 3\n"
+
+
+def test_a_name_that_is_not_utf_8_is_written_as_the_list_has_it(tmp_path):
+    name = b"2012_\xe9".decode(errors="surrogateescape")
+    listed = Submission("test", torch.arange(3), torch.arange(1), [name])
+    (path,) = write_submission(tmp_path, listed, CLASSES[:1], torch.ones(1, 1))
+    assert path.read_bytes() == b"2012_\xe9 1\n"

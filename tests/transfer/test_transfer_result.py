@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -362,3 +363,25 @@ def test_results_written_by_version_0_1_are_read(tmp_path):
     other = FitCache(tmp_path, {"weights": "y"}, lambda size, fold: "digest")
     assert (other.results(), other.num_other_settings) == ([], 1)
     assert FitCache(tmp_path, {"weights": "x", "c": None, "normalise": "l2"}, lambda s, f: "no").results() == []
+
+
+@pytest.mark.parametrize("C", [0.1 * 0.1, 1 / 3, 1e-7, 123456789.0, 10.0])
+def test_the_score_of_a_c_is_found_however_it_prints(tmp_path, C):
+    made = replace(probe_result("low", "svm", 30, 0, LOW), C=C, cv_scores={C: 61.0, C * 10: 55.0})
+    cache = FitCache(tmp_path, {"weights": "x"}, lambda size, fold: "digest")
+    cache.put(made)
+    (found,) = cache.results()
+    assert (found.cv_score, found.cv_scores) == (61.0, made.cv_scores)
+    path = cache.path(made.point)
+    write_json(path, load_json(path) | {"tried": {f"{C:g}": 61.0}})  # as version 0.1 wrote it
+    assert cache.results()[0].cv_score == 61.0
+
+
+def test_a_fit_without_the_score_of_its_c_is_done_again_unless_nothing_could_be_held_out(tmp_path):
+    cache = FitCache(tmp_path, {"weights": "x"}, lambda size, fold: "digest")
+    many = replace(probe_result("low", "svm", 30, 0, LOW), num_train=2 * COUNT)
+    few = replace(probe_result("low", "svm", 1, 0, LOW), num_train=COUNT)
+    for made in (many, few):
+        cache.put(made)
+    assert many.point not in cache
+    assert few.point in cache

@@ -75,7 +75,8 @@ class FeatureEvolution(AtEpochs):
         """Draw the last epoch of a run that stops early."""
         epoch = trainer.current_epoch
         if self.chosen is None and epoch not in self.epochs(trainer) and trainer.is_global_zero:
-            self._record_state(trainer, pl_module, epoch)
+            if epoch not in self._states(trainer):  # else it was recorded at its end
+                self._record_state(trainer, pl_module, epoch)
             self.act(trainer, pl_module, epoch)
 
     def _states(self, trainer: L.Trainer) -> set[int]:

@@ -54,6 +54,14 @@ class UnreadableError(InputError):
     """The network fails on images of that shape."""
 
 
+class _ConsumerError(StoppedError):
+    """Ends a forward pass because a consumer of a layer's output has failed, not the network."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__(str(error))
+        self.error = error
+
+
 class _AllReachedError(StoppedError):
     """Ends a forward pass when all requested layers have been reached."""
 
@@ -163,7 +171,10 @@ def forward_to(net: nn.Module, images: Tensor, consumers: Mapping[str, Callable[
     def consume(name: str) -> Hook:
         def hook(module: nn.Module, args: tuple[object, ...], output: Tensor) -> None:
             _check_rows(output, count, f"layer {name!r}")
-            consumers[name](output)
+            try:
+                consumers[name](output)
+            except Exception as error:
+                raise _ConsumerError(error) from error
             pending.discard(name)
             if not pending:
                 raise _AllReachedError
@@ -179,6 +190,8 @@ def forward_to(net: nn.Module, images: Tensor, consumers: Mapping[str, Callable[
             consumers[OUTPUT](output)
     except _AllReachedError:
         pass
+    except _ConsumerError as stopped:
+        raise stopped.error from None
     finally:
         for handle in handles:
             handle.remove()

@@ -3,6 +3,7 @@
 import logging
 import shutil
 from pathlib import Path
+from typing import Any
 
 from convlens.errors import DamagedError
 from convlens.io.atomic import replacing
@@ -38,7 +39,7 @@ def mend_checkpoints(run_dir: Path) -> None:
 def _newest_snapshot(run_dir: Path) -> Path | None:
     """Return the newest whole snapshot that a training can go on from; those with weights alone do not suffice."""
     for path in sorted(run_dir.glob("checkpoints/epoch_*.ckpt"), reverse=True):
-        if not _is_damaged(path) and "optimizer_states" in read_checkpoint(path):
+        if "optimizer_states" in (_read_whole(path) or ()):
             return path
     return None
 
@@ -50,11 +51,13 @@ def _put_aside(path: Path) -> None:
 
 
 def _is_damaged(path: Path) -> bool:
+    return path.exists() and _read_whole(path) is None
+
+
+def _read_whole(path: Path) -> dict[str, Any] | None:
+    """Return a checkpoint; None, and a warning, if it is damaged."""
     try:
-        read_checkpoint(path)
-    except FileNotFoundError:
-        return False
+        return read_checkpoint(path)
     except DamagedError as error:
         log.warning("%s", error)
-        return True
-    return False
+        return None

@@ -2,12 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from math import isfinite
+from math import isfinite, nan
 
 from convlens.stats.estimates import Estimate
 from convlens.stats.rules import RULES, Rule
 from convlens.stats.statements import STATEMENTS, Statement
-from convlens.stats.verdicts import Control, decide
+from convlens.stats.verdicts import Control, decide, p_of_verdict
 
 
 @dataclass(frozen=True)
@@ -18,7 +18,8 @@ class Claim:
         number: number of the claim in ``STATEMENTS``.
         about: the layer, network or data that the claim was tested on; may be empty.
         estimate: value and interval of the statistic that `convlens.stats.rules.RULES` declares.
-        verdict: one of `convlens.stats.verdicts.VERDICTS`.
+        verdict: supports, refutes, no effect, architecture or can't tell.
+        p: p-value of the verdict; see `convlens.stats.verdicts.p_of_verdict`.
         paper: the paper's value of the statistic; empty if it gives none.
         control: the same statistic of a network with randomized weights; None if there was none.
         details: further values that put the estimate in relation, by name.
@@ -28,6 +29,7 @@ class Claim:
     about: str
     estimate: Estimate
     verdict: str
+    p: float = nan
     paper: str = ""
     control: Control | None = None
     details: Mapping[str, str] = field(default_factory=dict)
@@ -67,7 +69,7 @@ class Claim:
             "unit": rule.unit,
             "units": estimate.count,
             "over": rule.over,
-            "p": _finite(estimate.p_value(rule.level)),
+            "p": _finite(self.p),
             "effect_size": _finite(estimate.effect_size(rule.null)),
             "detectable": _finite(estimate.detectable),
             "paper": self.paper,
@@ -108,7 +110,8 @@ def claim(
         details: further values, by name.
     """
     verdict = decide(RULES[number], estimate, required=required, control=control)
-    return Claim(number, about, estimate, verdict, paper, control, dict(details or {}))
+    p = p_of_verdict(verdict, RULES[number], estimate, required=required, control=control)
+    return Claim(number, about, estimate, verdict, p, paper, control, dict(details or {}))
 
 
 def _finite(value: float) -> float | None:

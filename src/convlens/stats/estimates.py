@@ -52,18 +52,6 @@ class Estimate:
     def __str__(self) -> str:
         return f"{self.value:.3f} ({self.low:.3f} to {self.high:.3f})"
 
-    def __neg__(self) -> "Estimate":
-        return Estimate(
-            -self.value,
-            -self.high,
-            -self.low,
-            self.count,
-            self.error,
-            self.deviation,
-            self.freedom,
-            -self.pivots[::-1],
-        )
-
     def against(self, level: float) -> str:
         """Return ``above`` or ``below`` a level, ``open`` if the interval contains it or is not a number."""
         rounding = ROUNDING * max(abs(self.value), abs(level))
@@ -202,7 +190,10 @@ def jackknife(value: float, without: Float[np.ndarray, " n"]) -> Estimate:
 
 
 def mean_of_runs(values: Float[np.ndarray, " runs"]) -> Estimate:
-    """Return the mean over training runs with an interval by Student's t: few units, close to normal."""
+    """Return the mean with an interval by Student's t: for training runs, which are few and close to normal.
+
+    It is also the quick one where only the mean and its standard error are wanted.
+    """
     return difference_of_runs(values, None)
 
 

@@ -12,7 +12,7 @@ def decided_together(p_values: Sequence[float | None]) -> list[bool]:
     """Return for each claim whether it stays decided; of those that do, at most 5 % are expected to be wrong.
 
     Args:
-        p_values: of the claims' primary statistics; None or NaN where none is known, which decides nothing.
+        p_values: of the claims' verdicts; None or NaN where none is known, which decides nothing.
     """
     tested = [number for number, p in enumerate(p_values) if p is not None and not isnan(p)]
     adjusted = false_discovery_control([p_values[number] for number in tested]) if tested else ()

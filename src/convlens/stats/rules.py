@@ -127,8 +127,8 @@ RULES: Mapping[int, Rule] = {
     ),
     15: Rule(
         "log of the power at the coarse network's stride over its background in projections of the second layer, "
-        "coarse minus fine stride, equal windows; and that of the coarse network; and the first layer's change under "
-        "shifts that are exact for neither stride, coarse minus fine",
+        "coarse minus fine stride, equal windows; and that of the coarse network; and, where images are larger "
+        "than the input, the first layer's change under shifts that are exact for neither stride, coarse minus fine",
         RUNS, 0.1, command=DIAGNOSE, needs="three training runs a side",
     ),
     16: Rule(

@@ -10,7 +10,6 @@ from convlens.stats.estimates import LEVEL, Estimate, mean_of
 from convlens.stats.rules import Rule
 
 SUPPORTS, REFUTES, NO_EFFECT, ARCHITECTURE, OPEN = "supports", "refutes", "no effect", "architecture", "can't tell"
-VERDICTS = (SUPPORTS, REFUTES, NO_EFFECT, ARCHITECTURE, OPEN)
 
 
 @dataclass(frozen=True)
@@ -65,6 +64,31 @@ def decide(
     if control is None or control.gain.against(0) == "above":
         return SUPPORTS
     return ARCHITECTURE if control.estimate.against(rule.level) == "above" else OPEN
+
+
+def p_of_verdict(
+    verdict: str,
+    rule: Rule,
+    primary: Estimate,
+    *,
+    required: Sequence[tuple[Estimate, float]] = (),
+    control: Control | None = None,
+) -> float:
+    """Return the p-value of a verdict, with which it is read beside those of other claims.
+
+    *Supports* and *architecture* need every one of their estimates above its level, and have the largest p-value;
+    *refutes* needs one of several below, and has the smallest one times their number (Bonferroni). The other verdicts
+    have that of the primary statistic. Arguments as of `decide`.
+    """
+    estimates = [(primary, rule.level), *required]
+    if verdict == REFUTES:
+        below = [estimate.p_value(level) for estimate, level in estimates if estimate.against(level) == "below"]
+        return min(1.0, min(below) * len(estimates))
+    if control and verdict in (SUPPORTS, ARCHITECTURE):
+        estimates.append((control.gain, 0.0) if verdict == SUPPORTS else (control.estimate, rule.level))
+    if verdict in (SUPPORTS, ARCHITECTURE):
+        return max(estimate.p_value(level) for estimate, level in estimates)
+    return primary.p_value(rule.level)
 
 
 def _any_below(estimates: Sequence[tuple[Estimate, float]]) -> bool:

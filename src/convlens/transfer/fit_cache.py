@@ -79,7 +79,7 @@ class FitCache:
                 "cell": list(result.point),
                 "score": result.metrics.score,
                 "c": result.C,
-                "tried": {f"{C:g}": score for C, score in sorted(result.cv_scores.items())},
+                "tried": {_key(C): score for C, score in sorted(result.cv_scores.items())},
                 "train": result.num_train,
                 "seconds": round(result.seconds, 2),
                 "per_class": per_class,
@@ -100,10 +100,15 @@ class FitCache:
             if found["about"] != self._about_point(point):
                 return None
             per_class = [math.nan if value is None else value for value in found["per_class"]]
+            C = found["c"]
+            # Version 0.1 rounded all keys to six digits, and had no score of a C that was given.
+            cv_scores = {C if key == f"{C:g}" else float(key): score for key, score in found["tried"].items()}
+            if C not in cv_scores and found["train"] > len(per_class):  # some class has an image to hold out
+                return None
             return ProbeResult(
                 point,
-                C=found["c"],
-                cv_scores={float(C): score for C, score in found["tried"].items()},
+                C=C,
+                cv_scores=cv_scores,
                 metrics=Metrics(
                     found["score"],
                     torch.tensor(per_class, dtype=torch.float64),
@@ -115,3 +120,8 @@ class FitCache:
             )
         except (OSError, ValueError, KeyError, TypeError):
             return None
+
+
+def _key(C: float) -> str:
+    """Return a C as the key of its score: as version 0.1 wrote it where that is exact."""
+    return f"{C:g}" if float(f"{C:g}") == C else repr(C)

@@ -162,7 +162,9 @@ class _LayerGrid:
             for point in (point for point in points if point.images_per_class == size):
                 start = time.monotonic()
                 C = self.config.fixed_C(point.probe)
-                parts = self._cv_parts(normalized, rows) if parts is None else parts
+                if parts is None:
+                    searched = any(self.config.fixed_C(one.probe) is None for one in points)
+                    parts = self._cv_parts(normalized, rows, self.config.cv_folds if searched else 1)
                 if C is None:
                     start_C = START_C[point.probe] / _mean_squared_norm(design, point.probe)
                     C, cv_scores = self._search_C(start_C, point.probe, parts)
@@ -181,14 +183,17 @@ class _LayerGrid:
             self._shared = NormalizedFeatures(self.features, rows, self.config.normalize, train, len(train))
         return self._shared
 
-    def _cv_parts(self, normalized: NormalizedFeatures, rows: Tensor) -> list[_CvPart]:
-        """Divide the training images into parts, stratified by class; empty if every class has a single image."""
+    def _cv_parts(self, normalized: NormalizedFeatures, rows: Tensor, most: int) -> list[_CvPart]:
+        """Divide the training images into parts, stratified by class; empty if every class has a single image.
+
+        At most ``most`` parts are made.
+        """
         rank = _rank_in_class(self.targets.labels[rows])
         count = min(self.config.cv_folds, int(rank.max()) + 1)
         if count < 2:
             return []
         parts = []
-        for part in range(count):
+        for part in range(min(count, most)):
             out = rank % count == part
             train, held_out = rows[~out], rows[out]
             parts.append(_CvPart(normalized.design(train), normalized.inputs(held_out, train), train, held_out))

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from convlens.io.atomic import write_bytes
 from convlens.io.claims import remove_own
+from convlens.io.names import name_bytes
 from convlens.transfer.dataset import Submission, TransferDataset
 from convlens.transfer.grid import ProbeConfig
 from convlens.transfer.probes.fit import fit_probe
@@ -63,7 +64,7 @@ def write_submission(
     for name, column in zip(class_names, scores.T.tolist(), strict=True):
         lines = (f"{image} {score:.9g}\n" for image, score in zip(submission.images, column, strict=True))
         paths.append(folder / f"{COMPETITION}_cls_{submission.part}_{name}.txt")
-        write_bytes(paths[-1], "".join(lines).encode())
+        write_bytes(paths[-1], name_bytes("".join(lines)))
     return paths
 
 

@@ -11,7 +11,7 @@ from convlens.analysis.diagnosis.claims import (
     diagnosis_claims,
     equal_window,
     fair_shifts,
-    rank_correlation,
+    permutation_test,
     shift_change,
     stride_claims,
 )
@@ -301,12 +301,12 @@ def test_untrained_networks_of_one_architecture_are_told_apart_in_at_most_seven_
     assert max(decided.values()) <= 0.07 * len(splits), decided
 
 
-def test_rank_correlation_is_scipys():
+def test_permutation_test_is_scipys():
     values, errors = [3.0, 1.0, 4.0, 1.0, 5.0, 9.0, 2.0], [0.3, 0.2, 0.1, 0.1, 0.7, 0.9, 0.6]
-    found, p = rank_correlation(values, errors)
+    found, p = permutation_test(values, errors)
     expected = stats.spearmanr(values, errors)
     assert found == pytest.approx(expected.statistic)
     assert p == pytest.approx(expected.pvalue, abs=0.05)
-    assert rank_correlation([1, 2, 3, 4, 5, 6], [6, 5, 4, 3, 2, 1])[0] == pytest.approx(-1)
-    assert np.isnan(rank_correlation([1, 1, 1], [1, 2, 3])[0])
-    assert np.isnan(rank_correlation([1, 2], [1, 2])[0])
+    assert permutation_test([1, 2, 3, 4, 5, 6], [6, 5, 4, 3, 2, 1])[0] == pytest.approx(-1)
+    assert np.isnan(permutation_test([1, 1, 1], [1, 2, 3])[0])
+    assert np.isnan(permutation_test([1, 2], [1, 2])[0])

@@ -95,6 +95,8 @@ def test_without_a_control_network_there_is_no_row_of_it_and_pools_add_one_witho
     assert centre.options == {"rule": "deconvnet", "lrn": None, "unpool": "centre"}
     followed_back = control_variants(net, {"lrn": "adjoint"}, striped(4), None, pools=True)
     assert CENTRE not in [variant.name for variant in followed_back]
+    for rules in ({"unpool": "centre"}, {"rule": "gradient", "unpool": "centre"}):  # nothing depends on switches
+        assert CENTRE not in [variant.name for variant in control_variants(net, rules, striped(4), None, pools=True)]
 
 
 def test_sharpness_is_compared_by_rule_over_the_same_units(tmp_path):

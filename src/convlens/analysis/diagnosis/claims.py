@@ -12,6 +12,7 @@ from convlens.analysis.diagnosis.shift_error import SHIFTS
 from convlens.analysis.diagnosis.spectra import filter_spectra, grid_peak
 from convlens.stats.claims import Claim, claim
 from convlens.stats.estimates import Estimate, difference_of_runs, mean_of_runs
+from convlens.stats.rank_correlation import rank_correlation
 from convlens.stats.rules import MIN_RUNS, RULES
 
 PERMUTATIONS = 5000
@@ -182,7 +183,7 @@ def _would_decide(number: int, estimate: Estimate) -> dict[str, str]:
     return {"three runs a side would decide": RULES[number].command} if estimate.count < MIN_RUNS else {}
 
 
-def rank_correlation(values: Sequence[float], errors: Sequence[float], seed: int = 0) -> tuple[float, float]:
+def permutation_test(values: Sequence[float], errors: Sequence[float], seed: int = 0) -> tuple[float, float]:
     """Return Spearman's correlation of a measure with the error over networks, and a two-sided permutation p-value.
 
     Both are NaN for fewer than three networks, or if all values or all errors are equal.
@@ -190,7 +191,7 @@ def rank_correlation(values: Sequence[float], errors: Sequence[float], seed: int
     first, second = (rankdata(column) for column in (values, errors))
     if len(first) < 3 or first.std() == 0 or second.std() == 0:
         return nan, nan
+    correlation = rank_correlation(first, second)
     first, second = ((ranks - ranks.mean()) / ranks.std() for ranks in (first, second))
-    correlation = float(np.mean(first * second))
     permuted = np.random.default_rng(seed).permuted(np.tile(first, (PERMUTATIONS, 1)), axis=1) @ second / len(second)
     return correlation, float((1 + (np.abs(permuted) >= abs(correlation) - 1e-12).sum()) / (1 + PERMUTATIONS))

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from convlens.analysis.diagnosis.claims import diagnosis_claims, equal_window, rank_correlation
+from convlens.analysis.diagnosis.claims import diagnosis_claims, equal_window, permutation_test
 from convlens.analysis.diagnosis.diagnose import Diagnosis
 from convlens.analysis.diagnosis.filter_health import DEAD_MAP_PERCENT
 from convlens.analysis.diagnosis.run_groups import DiagnosedNetwork, run_groups
@@ -159,7 +159,7 @@ def _prediction(networks: Sequence[DiagnosedNetwork]) -> Table | None:
     }
     errors = [network.error for network in known]
     rows = [
-        [name, *(_rounded(value, 3) for value in rank_correlation(values, errors))]
+        [name, *(_rounded(value, 3) for value in permutation_test(values, errors))]
         for name, values in measures.items()
         if all(map(math.isfinite, values))
     ]

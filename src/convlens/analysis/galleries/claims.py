@@ -9,7 +9,7 @@ from convlens.analysis.galleries.grouping import Grouping
 from convlens.analysis.galleries.network_statistics import NetworkStatistics
 from convlens.analysis.galleries.purity import PAPERS_K, purity, slope
 from convlens.stats.claims import Claim, claim
-from convlens.stats.estimates import difference, mean_of
+from convlens.stats.estimates import difference, mean_of, mean_of_runs
 from convlens.stats.verdicts import Control
 
 ByLayer = Mapping[str, Float[np.ndarray, " maps"]]
@@ -117,7 +117,7 @@ def _purity_claim(own: NetworkStatistics, control: NetworkStatistics | None) -> 
 def layer_purity(network: NetworkStatistics, k: int = PAPERS_K) -> dict[str, float]:
     """Return the mean purity of each layer's maps; NaN where no map has two images of known class."""
     values = purity(network.strongest.classes(k))
-    return {layer: mean_of(values[network.strongest.layer == layer]).value for layer in network.depths}
+    return {layer: mean_of_runs(values[network.strongest.layer == layer]).value for layer in network.depths}
 
 
 def _values(network: NetworkStatistics, value: Callable[[Grouping], Float[np.ndarray, " maps"]]) -> ByLayer:
@@ -142,4 +142,4 @@ def _span(layers: Sequence[str]) -> str:
 
 
 def _means(values: ByLayer) -> dict[str, str]:
-    return {layer: f"{mean_of(of_maps).value:.3f}" for layer, of_maps in values.items()}
+    return {layer: f"{mean_of_runs(of_maps).value:.3f}" for layer, of_maps in values.items()}

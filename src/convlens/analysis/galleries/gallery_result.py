@@ -10,7 +10,7 @@ from convlens.analysis.galleries.sanity_checks import RULES, Controls
 from convlens.analysis.galleries.statistics_tables import mean_and_error, statistics_tables
 from convlens.stats.claims import Claim
 from convlens.stats.control_table import control_table
-from convlens.stats.estimates import mean_of
+from convlens.stats.estimates import mean_of_runs
 from convlens.stats.results import AnalysisResult, Figure, Number, Table
 
 
@@ -23,6 +23,7 @@ def gallery_result(files: GalleryFiles, folder: Path, when: str, job: GalleryJob
         when: the searched images in words, such as ``epoch 5, val images``.
         job: the gallery's request.
     """
+    claims = gallery_claims(files.statistics, _last_control(files)) if files.statistics else []
     return AnalysisResult(
         analysis="projections",
         title="Strongest activations, projected to the pixels",
@@ -35,8 +36,8 @@ def gallery_result(files: GalleryFiles, folder: Path, when: str, job: GalleryJob
             *_figures(files.contexts, folder, ": where in the images", when),
             *_figures(files.control_sheets, folder, ": controls", when),
         ],
-        tables=_tables(files),
-        claims=_claims(files),
+        tables=_tables(files, claims),
+        claims=claims,
     )
 
 
@@ -73,22 +74,18 @@ def _figures(paths: Mapping[str, Path], folder: Path, part: str, when: str) -> l
     ]
 
 
-def _claims(files: GalleryFiles) -> list[Claim]:
-    return gallery_claims(files.statistics, _last_control(files)) if files.statistics else []
-
-
 def _last_control(files: GalleryFiles) -> NetworkStatistics | None:
     """Return the statistics of the fully randomized network; None if there is none."""
     return list(files.control_statistics.values())[-1] if files.control_statistics else None
 
 
-def _tables(files: GalleryFiles) -> list[Table]:
+def _tables(files: GalleryFiles, claims: Sequence[Claim]) -> list[Table]:
     if not files.statistics:
         return []
     layers = list(files.controls.values())
     by_control = {name: gallery_claims(one) for name, one in files.control_statistics.items()}
     return [
-        *control_table([claim for claim in _claims(files) if claim.rule.controlled], by_control),
+        *control_table([claim for claim in claims if claim.rule.controlled], by_control),
         *statistics_tables(files.statistics, _last_control(files)),
         *([_same_place_table(layers, files.statistics), _sharpness_table(layers)] if layers else []),
     ]
@@ -102,7 +99,7 @@ def _same_place_table(layers: Sequence[Controls], own: NetworkStatistics) -> Tab
     )
     columns = ["layer", "same map, other images", "other map, same position"]
     rows = [
-        [c.layer, mean_and_error(mean_of(own.grouping[c.layer].projections)), mean_and_error(c.same_place)]
+        [c.layer, mean_and_error(mean_of_runs(own.grouping[c.layer].projections)), mean_and_error(c.same_place)]
         for c in layers
     ]
     return Table(title, columns, rows)

@@ -43,8 +43,9 @@ def control_variants(
         images: images that set the batch norm statistics of the randomized network.
         maps: how many of a layer's maps have controls; None is all.
         randomized: whether units of a network with randomized weights are among them.
-        pools: whether there is a max pooling. Without one there are no switches, nor are they all that a deconvnet uses
-            of the image if its contrast normalization is followed back.
+        pools: whether there is a max pooling. Without one there are no switches, nor if values go to the centres of its
+            windows; and they are not all that a deconvnet uses of the image if its contrast normalization is followed
+            back.
     """
     own = rules.get("rule", "deconvnet")
     variants = [
@@ -52,7 +53,7 @@ def control_variants(
         for rule in RULES
         if rule != own
     ]
-    if pools and (own != "deconvnet" or rules.get("lrn") != "adjoint"):
+    if pools and rules.get("unpool") != "centre" and (own != "deconvnet" or rules.get("lrn") != "adjoint"):
         options = ProjectOptions(**{**rules, "rule": "deconvnet", "lrn": None, "unpool": "centre"})
         variants.append(ProjectionVariant(CENTRE, net, options, maps=maps))
     # Units of other maps and of other weights may be zero here, so their signal is one.

@@ -10,7 +10,7 @@ from convlens.analysis.galleries.network_statistics import NetworkStatistics
 from convlens.figures.line_plots import Curve, curves
 from convlens.figures.png import save_png
 from convlens.io.tables import Cell
-from convlens.stats.estimates import Estimate, mean_of
+from convlens.stats.estimates import Estimate, mean_of_runs
 from convlens.stats.results import Table
 
 BY_LAYER = "statistics.png"
@@ -61,12 +61,12 @@ def _grouping_table(own: NetworkStatistics, control: NetworkStatistics | None) -
             [
                 layer,
                 len(one.auc),
-                mean_and_error(mean_of(one.auc)),
-                mean_and_error(mean_of(one.null_auc)),
-                mean_and_error(mean_of(random.auc)) if random else None,
-                mean_and_error(mean_of(one.projections)),
-                mean_and_error(mean_of(one.patches)),
-                mean_and_error(mean_of(random.projections)) if random else None,
+                mean_and_error(mean_of_runs(one.auc)),
+                mean_and_error(mean_of_runs(one.null_auc)),
+                mean_and_error(mean_of_runs(random.auc)) if random else None,
+                mean_and_error(mean_of_runs(one.projections)),
+                mean_and_error(mean_of_runs(one.patches)),
+                mean_and_error(mean_of_runs(random.projections)) if random else None,
             ]
         )
     return Table(title, columns, rows)
@@ -79,7 +79,12 @@ def _switches_table(own: NetworkStatistics) -> Table:
         "over maps"
     )
     rows: list[list[Cell]] = [
-        [layer, len(one.centre), mean_and_error(mean_of(one.other_image)), mean_and_error(mean_of(one.centre))]
+        [
+            layer,
+            len(one.centre),
+            mean_and_error(mean_of_runs(one.other_image)),
+            mean_and_error(mean_of_runs(one.centre)),
+        ]
         for layer, one in own.switches.items()
     ]
     return Table(title, ["layer", "maps", "switches of another image", "centres of the windows"], rows)
@@ -133,4 +138,4 @@ def draw_statistics(
 
 
 def _mean(network: NetworkStatistics, layer: str, field: str) -> float:
-    return mean_of(getattr(network.grouping[layer], field)).value if layer in network.grouping else np.nan
+    return mean_of_runs(getattr(network.grouping[layer], field)).value if layer in network.grouping else np.nan

@@ -8,7 +8,7 @@ from jaxtyping import Bool, Float
 from convlens.analysis.invariance.curves import Invariance
 from convlens.analysis.invariance.transforms import SMALL
 from convlens.stats.claims import Claim, claim
-from convlens.stats.estimates import difference, mean_of
+from convlens.stats.estimates import difference, mean_of, mean_of_runs
 from convlens.stats.verdicts import Control, paired_control
 
 UNITS = {"translation": " px", "scale": " times", "rotation": " degrees"}
@@ -232,7 +232,7 @@ def _symmetry_claim(
 
 def _mean(values: Float[np.ndarray, " n"]) -> float:
     """Return the mean of the values that are numbers; NaN if there is none."""
-    return mean_of(values).value
+    return mean_of_runs(values).value
 
 
 def _near(values: Float[np.ndarray, " t"], angles: Sequence[float]) -> Bool[np.ndarray, " t"]:
