@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from convlens.errors import InputError
-from convlens.io.atomic import write_bytes
+from convlens.io.atomic import replacing, write_bytes
 from convlens.io.claims import remove_own
 from convlens.io.json_files import write_json
 from convlens.io.memory_maps import create_memory_map
@@ -372,3 +372,14 @@ def test_a_study_with_a_damaged_record_can_be_continued(tmp_path, text):
     (tmp_path / "zfnet").mkdir()
     record(tmp_path / "zfnet", status="finished", files=[])
     assert foreign_entry(tmp_path) == ""
+
+
+@pytest.mark.parametrize("name", ["run.json", ".run.json", "config.yaml", "report.html", "traceback.txt"])
+def test_what_another_job_is_about_to_write_first_is_nobody_elses(tmp_path, name):
+    """Jobs that share a new directory begin at the same time, and one may be killed then."""
+    with replacing(tmp_path / name) as partial:
+        partial.write_text("{")
+        assert foreign_entry(tmp_path) == ""
+        other = tmp_path / partial.name.replace(name, "mine")
+        other.touch()
+        assert foreign_entry(tmp_path) == other.name

@@ -23,6 +23,8 @@ STUDY = "study.json"
 REPORT_MARK = b'<meta name="generator" content="convlens">'
 EARLY = {LOG: HEADER.encode(), "traceback.txt": b"convlens", "report.html": REPORT_MARK}
 """What the files that commands write without a record, or before it, have in them."""
+EARLY_PARTIAL = re.compile(r"\.(\.?run\.json|config\.yaml|traceback\.txt|report\.html)\..+-\d+\.partial")
+"""Names of temporary files of what is written first, by a process that works now or was killed."""
 CHECKPOINT = r"checkpoints/(best|last|epoch_\d+)\.ckpt"
 SUFFIXES = (".png", ".npz", ".npy", ".json", ".csv", ".md", ".txt", ".partial")
 """Ends of the names of files below ``results``."""
@@ -110,16 +112,17 @@ def foreign_entry(run_dir: Path) -> str:
 
     Files that a run writes before its record, and that are left if it is killed then, do not count.
     """
-    if not run_dir.is_dir() or is_run(run_dir):
+    if not run_dir.is_dir():
         return ""
     early = {ASIDE, PARTIAL, DISCARDED}
-    names = (path.name for path in run_dir.iterdir() if path.name not in early and not _is_early(path))
-    return min(names, default="")
+    names = [path.name for path in run_dir.iterdir() if path.name not in early and not _is_early(path)]
+    # The record is looked for after the files: another job may begin meanwhile, which writes it before them.
+    return min(names) if names and not is_run(run_dir) else ""
 
 
 def _is_early(path: Path) -> bool:
     """Return whether a file is one that commands write without a record, by its name and content."""
-    if path.name.startswith(".lock"):
+    if path.name.startswith(".lock") or EARLY_PARTIAL.fullmatch(path.name):
         return True
     begin = EARLY.get(path.name)
     try:

@@ -48,7 +48,7 @@ def pairs_within(spectrum: Complex[Tensor, "n c h w"]) -> Float[Tensor, " pairs"
     return similarity(spectrum[first], spectrum[second])
 
 
-def pairs_across(maps: Sequence[Complex[Tensor, "n c h w"]], number: int) -> Float[Tensor, " pairs"]:
+def pairs_across(maps: Sequence[Complex[Tensor, "_ c h w"]], number: int) -> Float[Tensor, " pairs"]:
     """Return the similarity of a map's pictures to pictures of other maps, as many pairs as `pairs_within` has.
 
     Each picture is in as many pairs, but for one; the others are drawn at random with a fixed seed.
